@@ -137,7 +137,7 @@ pub mod scaling {}
 #[doc = page!(
     "tuning.md",
     "[`Performer::claim_ahead`](crate::Performer::claim_ahead), [`Performer::robots`](crate::Performer::robots), \
-     [`QueueLimits`](crate::QueueLimits)."
+     [`QueueLimits`](crate::QueueLimits), [`NewQueueItem::group`](crate::NewQueueItem::group)."
 )]
 pub mod tuning {}
 

@@ -7,6 +7,7 @@
 //! | [`lifecycle`] | (item, event, queue, now) -> Transition: the only place that knows how an item may change |
 //! | [`selection`] | which item is next |
 //! | [`limits`] | how many items of a limited queue may start now |
+//! | [`groups`] | which items of a group may be claimed, and whose turn it is |
 //! | [`history`] | the events of an item |
 //! | [`sweep`] | which jobs have probably stopped |
 //! | [`clock_guard`] | whether the clock can be believed before something is removed because of its age |
@@ -16,7 +17,9 @@
 
 #[cfg(feature = "json-schema")]
 pub use performer_core::model::schema_fit;
-pub use performer_core::model::{clock_guard, history, lifecycle, limits, query, review, selection, sweep};
+pub use performer_core::model::{
+    clock_guard, groups, history, lifecycle, limits, query, review, selection, sweep,
+};
 
 // Items.
 pub use performer_core::model::content::{

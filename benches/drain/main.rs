@@ -37,6 +37,7 @@ fn main() {
     figures::drains(&bench);
     dependent::all(&bench);
     figures::limited(&bench);
+    figures::groups(&bench);
     figures::single_calls(&bench);
     figures::adds(&bench);
     figures::latencies(&bench);

@@ -42,7 +42,7 @@ mod state;
 
 /// Queues in the memory of one process. They end with it.
 ///
-/// Limits of queues are not supported: such calls are refused as Unsupported.
+/// Limits of queues and groups of items are not supported: such calls are refused as Unsupported.
 #[derive(Debug)]
 pub(crate) struct SimpleBackEnd {
     clock: Arc<dyn Clock>,

@@ -17,6 +17,9 @@ impl State {
     pub(super) fn add(&mut self, queue: QueueId, new: &NewQueueItem) -> Answer<ItemId> {
         let definition = &self.queue(queue)?.definition;
         let content = new.validate(definition)?;
+        if new.group.is_some() {
+            return Err(unsupported("groups of items"));
+        }
         let state = lifecycle::added(new, &definition.policy, self.now);
         if let Some(reference) = new.reference.as_deref().filter(|_| state.holds_reference)
             && self.has_reference(queue, reference)

@@ -86,6 +86,7 @@ fn show_as(recorded: &QueueItem, copy: &mut QueueItem) {
     copy.key = recorded.key;
     copy.queue_id = recorded.queue_id;
     copy.reference.clone_from(&recorded.reference);
+    copy.group.clone_from(&recorded.group);
     copy.specific_content = recorded.specific_content.clone();
     copy.risk_sla_date = recorded.risk_sla_date;
     copy.creation_time = recorded.creation_time;

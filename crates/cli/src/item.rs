@@ -48,6 +48,9 @@ pub(super) struct Add {
     /// The reference of the item
     #[arg(long, value_name = "TEXT")]
     reference: Option<String>,
+    /// The group of the item, such as a customer; see `performer queue limit --per-group`
+    #[arg(long, value_name = "TEXT")]
+    group: Option<String>,
     /// The priority: High, Normal or Low
     #[arg(long, default_value = "Normal", value_name = "PRIORITY")]
     priority: Priority,
@@ -133,6 +136,9 @@ impl Add {
         let mut item = item.priority(self.priority);
         if let Some(reference) = self.reference {
             item = item.reference(reference);
+        }
+        if let Some(group) = self.group {
+            item = item.group(group);
         }
         if let Some(due) = self.due {
             item = item.due_date(due);
@@ -240,6 +246,7 @@ impl Show {
             ("Review", item.review_status.to_string()),
             ("Priority", item.priority.to_string()),
             ("Reference", item.reference.clone().unwrap_or_default()),
+            ("Group", item.group.clone().unwrap_or_default()),
             ("Content", item.specific_content.as_json().to_owned()),
             ("Output", item.output.as_ref().map(|output| output.as_json().to_owned()).unwrap_or_default()),
             ("Progress", item.progress.clone().unwrap_or_default()),

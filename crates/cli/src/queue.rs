@@ -67,6 +67,12 @@ pub(super) struct Create {
     /// The maximum number of items started in any time window, over all performers, such as 100/1m
     #[arg(long, value_name = "N/TIME")]
     max_starts: Option<String>,
+    /// The maximum number of items of one group in progress; 1: one at a time, in order
+    #[arg(long, value_name = "N")]
+    per_group: Option<u32>,
+    /// Let the groups of items take turns
+    #[arg(long)]
+    fair: bool,
     /// Succeed if the queue exists already
     #[arg(long)]
     if_missing: bool,
@@ -152,7 +158,10 @@ pub(super) struct Resume {
 #[command(after_help = "\
 Limits that are not given are not changed; `none` removes a limit:
   performer queue limit Invoices --max-in-progress 5
-  performer queue limit Invoices --max-starts 100/1m --max-in-progress none")]
+  performer queue limit Invoices --max-starts 100/1m --max-in-progress none
+
+Groups are those of `performer item add --group`; with --fair they take turns:
+  performer queue limit Invoices --per-group 1 --fair")]
 pub(super) struct Limit {
     /// The name of the queue
     name: String,
@@ -162,6 +171,12 @@ pub(super) struct Limit {
     /// The maximum number of items started in any time window of 1s to 24h, such as 100/1m; or none
     #[arg(long, value_name = "N/TIME")]
     max_starts: Option<String>,
+    /// The maximum number of items of one group in progress, 1: one at a time, in order; or none
+    #[arg(long, value_name = "N")]
+    per_group: Option<String>,
+    /// Whether the groups of items take turns, so that one with many items does not hold up the others
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    fair: Option<bool>,
     #[command(flatten)]
     global: GlobalArgs,
 }
@@ -199,7 +214,9 @@ impl Create {
         let max_starts = self.max_starts.as_deref().map(max_starts).transpose()?;
         let limits = LimitsEdit::default()
             .max_in_progress(self.max_in_progress.map_or(FieldEdit::Keep, FieldEdit::Set))
-            .max_starts(max_starts.map_or(FieldEdit::Keep, FieldEdit::Set));
+            .max_starts(max_starts.map_or(FieldEdit::Keep, FieldEdit::Set))
+            .max_in_progress_per_group(self.per_group.map_or(FieldEdit::Keep, FieldEdit::Set))
+            .fair(self.fair.then_some(true));
         QueueLimits::default().edited(&limits)?;
         let queue = match orchestrator.create_queue(new.policy(policy)).await {
             Err(error) if self.if_missing && error.kind() == ErrorKind::Conflict => {
@@ -270,10 +287,12 @@ impl Limit {
         };
         let edit = LimitsEdit::default()
             .max_in_progress(or_none(self.max_in_progress.as_deref(), count)?)
-            .max_starts(or_none(self.max_starts.as_deref(), max_starts)?);
+            .max_starts(or_none(self.max_starts.as_deref(), max_starts)?)
+            .max_in_progress_per_group(or_none(self.per_group.as_deref(), count)?)
+            .fair(self.fair);
         if edit == LimitsEdit::default() {
             return Err(CliError::usage(
-                "no limit was given; use --max-in-progress or --max-starts (`performer queue show` shows them)",
+                "no limit was given; use --max-in-progress, --max-starts, --per-group or --fair (`performer queue show` shows them)",
             ));
         }
         edit_limits(&self.global, &self.name, edit).await
@@ -318,6 +337,10 @@ fn describe_limits(limits: &QueueLimits) -> String {
     parts.extend(limits.max_starts.map(|MaxStarts { count, per }| {
         format!("at most {count} started per {:#}", jiff::SignedDuration::try_from(per).unwrap_or_default())
     }));
+    parts.extend(
+        limits.max_in_progress_per_group.map(|most| format!("at most {most} of a group in progress")),
+    );
+    parts.extend(limits.fair.then(|| "groups take turns".to_owned()));
     if parts.len() == 1 {
         parts.push("no limits".to_owned());
     }
@@ -347,6 +370,7 @@ fn to_json(queue: &QueueDefinition) -> Value {
         "PerformerLimits": {
             "Paused": limits.paused, "MaxInProgress": limits.max_in_progress,
             "MaxStarts": limits.max_starts.map(|most| json!({ "Count": most.count, "PerSeconds": most.per.as_secs_f64() })),
+            "MaxInProgressPerGroup": limits.max_in_progress_per_group, "Fair": limits.fair,
         },
     })
 }

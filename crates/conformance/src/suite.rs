@@ -92,6 +92,18 @@ macro_rules! every_check {
                 reports_and_claims_together_keep_the_limit_and_the_order,
                 no_more_items_are_started_in_a_window_than_the_limit_allows,
                 limits_are_kept_when_a_queue_is_updated;
+            groups:
+                the_group_of_an_item_is_stored_and_copied,
+                items_of_a_group_are_in_progress_one_at_a_time_in_order,
+                the_order_of_a_group_is_that_of_the_queue_whenever_items_come,
+                a_retry_stands_where_its_original_stood_in_the_group,
+                however_an_attempt_ends_its_group_goes_on,
+                groups_take_turns_in_a_fair_queue,
+                limited_groups_take_turns_too,
+                rules_about_groups_change_on_a_queue_with_items,
+                claims_of_chosen_references_keep_to_the_rules_of_groups,
+                items_that_wait_behind_others_are_listed_as_new,
+                i22_no_group_exceeds_its_limit_and_none_is_stuck;
             editing:
                 t16_a_new_item_can_be_edited,
                 t17_deleted_items_stay_readable_and_their_claims_are_void,

@@ -43,6 +43,17 @@ suite!(
         figures_say_what_ended_and_what_waited: "the back end has no figures by minute",
         figures_are_removed_when_they_are_old: "the back end has no figures by minute",
         a_queue_has_a_limited_number_of_reasons: "the back end does not group failures",
+        the_group_of_an_item_is_stored_and_copied: "the back end has no groups of items",
+        items_of_a_group_are_in_progress_one_at_a_time_in_order: "the back end has no groups of items",
+        the_order_of_a_group_is_that_of_the_queue_whenever_items_come: "the back end has no groups of items",
+        a_retry_stands_where_its_original_stood_in_the_group: "the back end has no groups of items",
+        however_an_attempt_ends_its_group_goes_on: "the back end has no groups of items",
+        groups_take_turns_in_a_fair_queue: "the back end has no groups of items",
+        limited_groups_take_turns_too: "the back end has no groups of items",
+        rules_about_groups_change_on_a_queue_with_items: "the back end has no groups of items",
+        claims_of_chosen_references_keep_to_the_rules_of_groups: "the back end has no groups of items",
+        items_that_wait_behind_others_are_listed_as_new: "the back end has no groups of items",
+        i22_no_group_exceeds_its_limit_and_none_is_stuck: "the back end has no groups of items",
     }
 );
 
@@ -55,6 +66,8 @@ async fn what_is_not_supported_is_refused() {
     let error = back_end.edit_queue_limits(QUEUE, pause).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert!(back_end.get_queue(QUEUE).await.unwrap().limits.is_none());
+    let error = back_end.add_queue_item(QUEUE, named("a").group("customer")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
 
     assert!(!back_end.supports_follow_ups());
     let job = back_end.start_job(new_job()).await.unwrap();

@@ -61,6 +61,7 @@ const ITEM: BodyShape = flat(
         "Progress",
         "Source",
         "ParentOperationId",
+        "PerformerGroup",
     ],
 );
 pub(super) const EDIT_ITEM: BodyShape = ITEM;

@@ -107,6 +107,7 @@ fn new_item(call: &Call, data: TransactionDataDto) -> Result<NewQueueItem, ApiEr
         progress: None,
         source: None,
         parent_operation_id: data.parent_operation_id,
+        group: None,
     };
     call.new_item(data)
 }

@@ -9,6 +9,7 @@
 //! | `apply/commit.rs` | the transaction of a batch: retries, and what to do if one operation cannot be applied |
 //! | `apply/add.rs` | adding items |
 //! | `apply/claim.rs` | claiming items |
+//! | `apply/groups.rs` | groups of items, settled after the changes and before the claims |
 //! | `apply/parked.rs` | serving claims that wait for an item |
 //! | `apply/report.rs` | results and progress |
 //! | `apply/jobs.rs` | jobs |
@@ -22,6 +23,7 @@ mod administration;
 mod claim;
 mod commit;
 mod document;
+mod groups;
 mod jobs;
 mod parked;
 mod query;
@@ -37,6 +39,7 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use self::claim::wanted;
+use self::groups::PendingGroups;
 use self::report::{AssumedEnd, AttemptReport};
 use super::arrivals::Arrivals;
 use super::backend::{Answer, Operation, Request, Scope};
@@ -103,6 +106,8 @@ struct Apply<'a, R> {
     queues_changed: bool,
     /// What this batch has looked up.
     lookups: LookupCache,
+    /// What happened in queues with rules about groups since they were settled.
+    group_changes: PendingGroups,
     /// Ends of attempts, computed from cached rows and not written yet.
     assumed: Vec<AssumedEnd>,
     /// What has ended, for the figures.
@@ -173,6 +178,9 @@ impl<R: Rows> Apply<'_, R> {
             operations = arrivals.more(self.rows.may_join(wanted(&claims)));
             if operations.is_empty() {
                 self.write_assumed(&mut answers)?;
+            }
+            if operations.is_empty() {
+                self.settle_groups()?;
             }
             if operations.is_empty() && !claims.is_empty() {
                 self.claim_items(std::mem::take(&mut claims), &mut answers)?;
@@ -301,7 +309,7 @@ impl<R: Rows> Apply<'_, R> {
             crash_point!(within "before_copy");
             let unique_key = self.rows.next_item_key(self.now)?;
             let by_hand = copy.manual_retry_number > before.state.manual_retry_number;
-            self.rows.insert_copy(&RetryCopy {
+            let copied = self.rows.insert_copy(&RetryCopy {
                 original: id,
                 queue,
                 unique_key,
@@ -310,8 +318,10 @@ impl<R: Rows> Apply<'_, R> {
                 created_by: self.scope.user,
                 now: self.now,
             })?;
+            self.note_changed(queue, copied, copy)?;
             crash_point!(within "after_copy");
         }
+        self.note_changed(queue, id, &change.after)?;
         if change.copy.is_some() || change.after.status == Status::New {
             self.wakes.add(queue);
         }

@@ -65,6 +65,7 @@ mod delivery;
 mod document;
 mod figures;
 mod group_commit;
+mod groups;
 mod in_place;
 mod memory;
 mod notifier;

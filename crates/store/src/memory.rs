@@ -1,6 +1,7 @@
 //! Queues in memory: for tests, for simulations, and for work that may be lost.
 
 mod figures;
+mod groups;
 mod item;
 mod list;
 mod queue;
@@ -175,15 +176,7 @@ impl Rows for Memory {
         let id = QueueId(self.last_queue);
         let mut definition = queue.clone();
         definition.id = id;
-        let queue = StoredQueue {
-            definition: Arc::new(definition),
-            deleted: false,
-            ready: BTreeSet::new(),
-            deferred: BTreeSet::new(),
-            statistics: QueueStatistics::default(),
-            starts: Starts::default(),
-        };
-        self.queues.insert(id, queue);
+        self.queues.insert(id, StoredQueue::new(definition));
         Ok(id)
     }
 
@@ -232,6 +225,7 @@ impl Rows for Memory {
             copies: Vec::new(),
             state: *row.state,
             reference: row.reference.map(Arc::from),
+            group: row.group.map(Arc::from),
             content: row.content.clone(),
             risk_sla_date: row.risk_sla_date,
             ancestor: None,
@@ -249,7 +243,11 @@ impl Rows for Memory {
             operation_id: None,
             recorded: Vec::new(),
         };
-        Ok(self.insert(item, row.now))
+        let id = self.insert(item, row.now);
+        if let Some(group) = row.behind {
+            self.put_behind(id, group, row.now);
+        }
+        Ok(id)
     }
 
     fn insert_copy(&mut self, copy: &RetryCopy<'_>) -> Result<ItemId> {
@@ -265,6 +263,7 @@ impl Rows for Memory {
             copies: Vec::new(),
             state: *copy.state,
             reference: original.reference.clone(),
+            group: original.group.clone(),
             content: original.content.clone(),
             risk_sla_date: original.risk_sla_date,
             ancestor: if copy.by_hand { None } else { ancestor },

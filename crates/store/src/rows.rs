@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::backend::{Claimant, Request, WriterHooks};
 use super::figures::FigureRows;
+use super::groups::GroupRows;
 use super::reasons::Reasons;
 use super::removal::Removal;
 use super::tokens::Tokens;
@@ -20,6 +21,7 @@ use performer_core::model::content::{Analytics, Output, SpecificContent};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use performer_core::model::exception::ExceptionType;
 use performer_core::model::exception::ProcessingException;
+use performer_core::model::groups::GroupRules;
 use performer_core::model::history::{Actors, Recorded};
 use performer_core::model::item::{ItemFilter, Origin, Page, QueueItem, ReferenceFilter};
 use performer_core::model::job::Job;
@@ -35,7 +37,7 @@ use performer_core::model::statistics::{Ended, QueueStatistics};
 use performer_core::orchestrator::{OrchestratorError, Result};
 
 /// Rows, inside the one transaction that is open.
-pub(crate) trait Rows: WriterHooks + FigureRows + Removal + Reasons + Tokens {
+pub(crate) trait Rows: WriterHooks + FigureRows + Removal + Reasons + Tokens + GroupRows {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;
     /// Whether [`now`](Self::now) may be the time of another clock than the caller's.
@@ -235,6 +237,8 @@ pub(crate) struct NextItems<'a> {
     pub(crate) reference: Option<&'a ReferenceFilter>,
     pub(crate) count: usize,
     pub(crate) now: Timestamp,
+    /// The rules of the queue about groups: then only some of the items that wait are ready.
+    pub(crate) groups: Option<GroupRules>,
 }
 
 /// Which items to list.
@@ -272,6 +276,9 @@ pub(crate) struct NewRow<'a> {
     pub(crate) unique_key: ItemKey,
     pub(crate) state: &'a ItemState,
     pub(crate) reference: Option<&'a str>,
+    pub(crate) group: Option<&'a str>,
+    /// The group in which it waits; it becomes ready when the groups are settled. `None`: it is ready at once.
+    pub(crate) behind: Option<&'a str>,
     pub(crate) content: &'a SpecificContent,
     pub(crate) risk_sla_date: Option<Timestamp>,
     pub(crate) progress: Option<&'a str>,

@@ -11,8 +11,8 @@ use performer::orchestrator::Report;
 use performer::orchestrator::store::Store;
 use performer::orchestrator::{ItemAdministration as _, QueueAdministration as _};
 use performer::{
-    Administration, CommitType, ErrorKind, JobState, NewQueueDefinition, NewQueueItem, Orchestrator,
-    QueuePolicy, Status, connect,
+    Administration, CommitType, ErrorKind, JobState, LimitsEdit, NewQueueDefinition, NewQueueItem,
+    Orchestrator, QueuePolicy, Status, connect,
 };
 use performer_proofs::*;
 use rusqlite::Connection;
@@ -398,9 +398,23 @@ async fn the_busy_statements_use_their_indexes() {
             "SELECT item_id FROM item_state INDEXED BY item_held WHERE status = 1 AND start_processing < 9",
             "item_held",
         ),
+        (
+            "SELECT item_id FROM item_grouped WHERE queue_id = 1 AND group_name = 'a' AND place IS NULL \
+             ORDER BY rank, due_date, first_id, item_id LIMIT 1",
+            "item_group_waiting (queue_id=? AND group_name=?)",
+        ),
+        (
+            "SELECT count(*) FROM item_grouped WHERE queue_id = 1 AND group_name = 'a' AND place IS NOT NULL",
+            "item_group_slot (queue_id=? AND group_name=?)",
+        ),
+        (
+            "SELECT 1 FROM item_grouped WHERE queue_id = 1 AND place IS NULL",
+            "item_group_waiting (queue_id=?)",
+        ),
     ] {
         let plan = plan(sql);
         assert!(plan.contains(&format!("INDEX {index}")), "{sql}: {plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{sql}: {plan}");
     }
 }
 
@@ -516,6 +530,51 @@ fn rows_of_deleted(path: &Path) -> i64 {
          + (SELECT count(*) FROM item WHERE queue_id IN gone) + (SELECT count(*) FROM item_state WHERE queue_id IN gone) \
          + (SELECT count(*) FROM queue_statistics WHERE queue_id IN gone)";
     raw(path).query_row(SQL, [], |row| row.get(0)).unwrap()
+}
+
+/// Two processes end items of the same groups: one of them makes the next one ready, and no other; and nothing is left of a queue
+/// that was deleted.
+#[tokio::test]
+async fn groups_are_settled_by_any_process_and_removed_with_their_queue() {
+    const ITEMS: usize = 60;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let stores = [open(&path).await, open(&path).await];
+    stores[0].create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    let edit = LimitsEdit::default().max_in_progress_per_group(2).fair(true);
+    stores[0].edit_queue_limits(QUEUE, edit).await.unwrap();
+    let item = |n: usize| named(&n.to_string()).group(["a", "b", "c"][n % 3]);
+    let items = (0..ITEMS).map(item).collect();
+    stores[0].bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    let jobs = [stores[0].start_job(new_job()).await.unwrap(), stores[1].start_job(new_job()).await.unwrap()];
+    let mut held: Vec<(usize, performer::model::ClaimedItem)> = Vec::new();
+    let mut done = 0;
+    while done < ITEMS / 2 {
+        for (which, store) in stores.iter().enumerate() {
+            let claimed =
+                store.report_and_claim(Vec::new(), Some(take(jobs[which], 2))).await.claimed.unwrap();
+            held.extend(claimed.items.into_iter().map(|claimed| (which, claimed)));
+            for group in ["a", "b", "c"] {
+                let of_it = held.iter().filter(|(_, held)| held.item.group.as_deref() == Some(group)).count();
+                assert!(of_it <= 2, "{of_it} of {group}");
+            }
+            // The oldest, whoever holds it.
+            let (holder, oldest) = held.remove(0);
+            let report = vec![Report::new(oldest.claim, ok())];
+            stores[holder].report_and_claim(report, None).await.reports.pop().unwrap().unwrap();
+            done += 1;
+        }
+    }
+    let rows = |table: &str| -> i64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        raw(&path).query_row(&sql, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(rows("item_grouped"), i64::try_from(ITEMS - done).unwrap());
+    stores[1].delete_queue(QUEUE).await.unwrap();
+    for _ in 0..100 {
+        stores[0].sweep().await.unwrap();
+    }
+    assert_eq!(["item_grouped", "item_ready", "item"].map(rows), [0, 0, 0]);
 }
 
 /// Nobody waits for more than a piece: the deletion itself removes nothing, and each sweep a little.

@@ -23,10 +23,13 @@ pub enum Field {
     Defer,
     /// Its first progress text.
     Progress,
+    /// Its group.
+    Group,
 }
 
 impl Field {
-    const ALL: [Self; 5] = [Self::Reference, Self::Priority, Self::Due, Self::Defer, Self::Progress];
+    const ALL: [Self; 6] =
+        [Self::Reference, Self::Priority, Self::Due, Self::Defer, Self::Progress, Self::Group];
 
     /// The names of its column, which are case-insensitive.
     fn names(self) -> &'static [&'static str] {
@@ -36,6 +39,8 @@ impl Field {
             Self::Due => &["DueDate", "Deadline"],
             Self::Defer => &["DeferDate", "Postpone"],
             Self::Progress => &["Progress"],
+            // Not "Group", which is the name of a column in files that were made for other purposes.
+            Self::Group => &["PerformerGroup"],
         }
     }
 }
@@ -161,6 +166,7 @@ pub(crate) struct Fields {
     due: Option<String>,
     defer: Option<String>,
     progress: Option<String>,
+    group: Option<String>,
 }
 
 impl Fields {
@@ -174,6 +180,7 @@ impl Fields {
             Field::Due => &mut self.due,
             Field::Defer => &mut self.defer,
             Field::Progress => &mut self.progress,
+            Field::Group => &mut self.group,
         } = text;
     }
 
@@ -194,6 +201,7 @@ impl Fields {
         let mut item = NewQueueItem::new(Value::Object(content));
         item.reference = self.reference;
         item.progress = self.progress;
+        item.group = self.group;
         if let Some(priority) = self.priority {
             item.priority = numbers.read(&priority)?;
         }
@@ -261,6 +269,19 @@ mod tests {
                 .unwrap_err()
                 .contains("neither a text")
         );
+    }
+
+    #[test]
+    fn a_column_is_a_group_only_if_it_says_so() {
+        let row = || members(json!({"Group": "west", "Customer": 17_850, "performergroup": "east"}));
+        let group = |columns: &FieldColumns| {
+            let (content, fields) = columns.take(row()).unwrap();
+            let names: Vec<String> = content.keys().cloned().collect();
+            (names.join(" "), fields.item(content, PriorityNumbers::Api).unwrap().group.unwrap())
+        };
+        assert_eq!(group(&FieldColumns::default()), ("Customer Group".to_owned(), "east".to_owned()));
+        let (content, of) = group(&named(&[(Field::Group, "customer")], &[]));
+        assert_eq!((content.as_str(), of.as_str()), ("Customer Group performergroup", "17850"));
     }
 
     #[test]

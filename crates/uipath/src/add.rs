@@ -40,6 +40,7 @@ impl Inner {
     pub(super) async fn add(&self, queue: &Queue, item: NewQueueItem) -> Result<QueueItem> {
         let info = self.queue_info(queue).await?;
         let content = item.validate(&as_definition(queue, info))?;
+        self.check_groups(std::slice::from_ref(&item))?;
         let data = self.item_data(Some(&queue.name), &item, content.as_json());
         let call = Call::post(
             "AddQueueItem",
@@ -105,6 +106,7 @@ impl Inner {
         items: &[NewQueueItem],
     ) -> Result<BulkAdded> {
         let info = self.queue_info(queue).await?;
+        self.check_groups(items)?;
         let mut all = BulkAdded::default();
         let size =
             if commit_type == CommitType::AllOrNothing { items.len().max(1) } else { MAX_ITEMS_PER_CALL };
@@ -264,6 +266,15 @@ impl Inner {
         self.http
             .json(Call::post("BulkAddQueueItems", "/odata/Queues/UiPathODataSvc.BulkAddQueueItems", &body))
             .await
+    }
+
+    /// Refuses items with a group on a server that is not ours: it would ignore the group, and the queue would not keep to it.
+    pub(super) fn check_groups(&self, items: &[NewQueueItem]) -> Result<()> {
+        if self.supports_leases() || items.iter().all(|item| item.group.is_none()) {
+            return Ok(());
+        }
+        let message = "the Orchestrator has no groups of items; performer's own server and stores have them";
+        Err(OrchestratorError::new(ErrorKind::Unsupported, message))
     }
 
     /// The DTO of a new item, with the members that this server supports.

@@ -144,6 +144,7 @@ impl Inner {
             progress: edit.progress.or_else(|| item.progress.clone()),
             source: None,
             parent_operation_id: None,
+            group: None,
         };
         self.put_item(id, &data).await?;
         self.item(id).await
@@ -165,6 +166,7 @@ impl Inner {
             progress: item.progress,
             source: None,
             parent_operation_id: None,
+            group: None,
         };
         self.put_item(id, &data).await
     }

@@ -382,6 +382,7 @@ impl Orchestrator for Uipath {
         }
         let queue = self.inner.queue_of(request.job, &request.queue)?;
         let definition = as_definition(&queue, self.inner.queue_info(&queue).await?);
+        self.inner.check_groups(std::slice::from_ref(&item))?;
         self.inner.create_and_start(&request, &item, &definition).await
     }
 

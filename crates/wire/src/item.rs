@@ -90,6 +90,8 @@ pub struct QueueItemDto {
     pub reviewer_user_id: Option<i64>,
     pub priority: Option<EnumValue<Priority>>,
     pub reference: Option<String>,
+    #[serde(rename = "PerformerGroup", skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     pub specific_content: Option<ContentMap>,
     pub specific_data: Option<String>,
     pub output: Option<ContentMap>,
@@ -158,6 +160,7 @@ impl QueueItemDto {
         item.reviewer_user_id = self.reviewer_user_id;
         item.priority = self.priority.as_ref().and_then(EnumValue::known).unwrap_or(Priority::Normal);
         item.reference = self.reference;
+        item.group = self.group;
         item.output = self
             .output
             .filter(|output| !output.is_empty())

@@ -35,6 +35,8 @@ pub const AUTHOR_HEADER: &str = "performer-author";
 pub const LIMITS: &str = "PerformerLimits";
 /// The member of a queue with its retry delay, if it has one.
 pub const RETRY_DELAY: &str = "PerformerRetryDelay";
+/// The member of an item with its group, if it has one.
+pub const GROUP: &str = "PerformerGroup";
 /// The member of a queue with the seconds after which an item is abandoned.
 pub const ABANDON_AFTER: &str = "PerformerAbandonAfterSeconds";
 

@@ -128,6 +128,8 @@ pub struct ItemResponse<'a> {
     key: AsText<ItemKey>,
     unique_key: AsText<ItemKey>,
     reference: Option<&'a str>,
+    #[serde(rename = "PerformerGroup", skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
     processing_exception_type: Option<&'static str>,
     due_date: Option<ApiTime>,
     risk_sla_date: Option<ApiTime>,
@@ -199,6 +201,7 @@ impl<'a> ItemResponse<'a> {
             key: AsText(item.key),
             unique_key: AsText(item.unique_key),
             reference: item.reference.as_deref(),
+            group: item.group.as_deref(),
             processing_exception_type: item.exception_type().map(|kind| kind.name()),
             due_date: item.due_date.map(ApiTime),
             risk_sla_date: item.risk_sla_date.map(ApiTime),

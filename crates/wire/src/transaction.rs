@@ -39,6 +39,9 @@ pub struct QueueItemDataDto {
     pub source: Option<EnumValue<Source>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_operation_id: Option<String>,
+    /// Only on our own server ([`GROUP`](super::lease_protocol::GROUP)).
+    #[serde(rename = "PerformerGroup", skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 impl QueueItemDataDto {
@@ -55,6 +58,7 @@ impl QueueItemDataDto {
             progress: item.progress.clone(),
             source: item.origin.source.map(Into::into),
             parent_operation_id: item.origin.parent_operation_id.clone(),
+            group: item.group.clone(),
         }
     }
 
@@ -76,6 +80,7 @@ impl QueueItemDataDto {
         item.origin.parent_operation_id = self.parent_operation_id;
         item.origin.source = source;
         item.progress = self.progress;
+        item.group = self.group;
         item.due_date = self.due_date.map(|at| at.0.into());
         item.defer_date = self.defer_date.map(|at| at.0.into());
         item.risk_sla_date = self.risk_sla_date.map(|at| at.0.into());

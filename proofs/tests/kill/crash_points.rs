@@ -99,6 +99,37 @@ pub fn at_every_crash_point() {
     println!("{kills} processes ended at {} places, 0 lost, 0 doubled", cases.len() + FILE_CREATION.len());
 }
 
+/// A group whose item ended and whose next one did not become ready would be stuck for ever.
+pub fn while_groups_are_settled() {
+    let points = [
+        "groups.before_settle",
+        "groups.between_groups",
+        "groups.after_settle",
+        "report.after_write",
+        "report.after_copy",
+        "postpone.after_write",
+        "claim.after_update",
+        "commit.before_commit",
+    ];
+    let mut kills = 0;
+    for point in points {
+        for hit in [1, 2, 7, 20] {
+            let case = format!("{point}={hit}");
+            let mut world = World::new();
+            let process = world.spawn("groups", 0, Some(&case));
+            let status = world.wait_for_end(process);
+            // How often a point is passed depends on how many reports share a commit.
+            assert!(status.signal() == ABORTED || hit > 1 && status.success(), "{case}: {status}");
+            kills += usize::from(status.signal() == ABORTED);
+            let process = world.spawn("groups", 0, None);
+            assert!(world.wait_for_end(process).success(), "{case}");
+            world.check(&case);
+        }
+    }
+    assert!(kills >= 16, "{kills}");
+    println!("{kills} processes ended while groups were settled, none is stuck");
+}
+
 /// A file with a history: items that retention may remove, and jobs of dead processes that hold items.
 fn template() -> World {
     let mut world = World::new();

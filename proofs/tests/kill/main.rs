@@ -32,6 +32,7 @@ type Test = (&'static str, fn());
 const CONCURRENT: [&[Test]; 2] = [
     &[
         ("a_process_can_end_at_any_crash_point", crash_points::at_every_crash_point),
+        ("no_group_is_stuck_after_a_crash", crash_points::while_groups_are_settled),
         ("a_process_can_be_killed_at_any_time", random_kills::at_random_times),
         ("a_truncated_ledger_is_detected", random_kills::negative_control),
     ],

@@ -10,8 +10,8 @@ use performer::orchestrator::store::Store;
 use performer::orchestrator::{ClaimRequest, Report};
 use performer::prelude::*;
 use performer::{
-    CommitType, ErrorKind, ItemFilter, ItemVersion, JobKey, JobState, Page, PerformerEvent, QueueItem,
-    ReviewStatus,
+    CommitType, ErrorKind, ItemFilter, ItemVersion, JobKey, JobState, LimitsEdit, Page, PerformerEvent,
+    QueueItem, ReviewStatus,
 };
 use serde::{Deserialize, Serialize};
 
@@ -221,6 +221,7 @@ pub fn main(arguments: &[String]) {
         let store = open(store).await.unwrap();
         match program.as_str() {
             "everything" => everything(&work, &store).await,
+            "groups" => groups(&work, &store).await,
             "die with jobs" => die_with_jobs(&store).await,
             "work" => work_for_a_while(&work, &store, number).await,
             // Until a signal stops it; the number is its grace period in milliseconds.
@@ -296,6 +297,24 @@ async fn everything(work: &Work, store: &Arc<dyn Administration>) {
     for _ in 0..TIMES {
         store.apply_retention(1).await.unwrap();
     }
+}
+
+/// Items of a few groups, of each one at a time.
+async fn groups(work: &Work, store: &Arc<dyn Administration>) {
+    store.sweep().await.unwrap(); // finds the job of the process that was killed
+    match store.create_queue(NewQueueDefinition::new(QUEUE).policy(policy())).await {
+        Err(error) if error.kind() == ErrorKind::Conflict => {}
+        made => drop(made.unwrap()),
+    }
+    let edit = LimitsEdit::default().max_in_progress_per_group(1).fair(true);
+    store.edit_queue_limits(QUEUE, edit).await.unwrap();
+    for number in 0..2 * TIMES {
+        let what = ["ok", "application once", "business", "postpone once"][number % 4];
+        let reference = format!("{}-g-{number}", work.process);
+        let item = item(&reference, what, 3).group(["a", "b", "c"][number % 3]);
+        work.add(&**store, &reference, item).await;
+    }
+    work.drain(store, 4, 0).await;
 }
 
 async fn failed_items(store: &dyn Administration) -> Vec<QueueItem> {

@@ -196,15 +196,32 @@ impl Process {
     }
 }
 
-/// Each item that is New waits in one of two tables, and no other item does.
-const DAMAGE: [&str; 2] = [
-    "SELECT 'item ' || item.id || ' is not where it should wait' FROM item \
-     LEFT JOIN item_state ON item_state.item_id = item.id \
-     WHERE (coalesce(item_state.status, 0) = 0) <> \
-     (item.id IN (SELECT item_id FROM item_ready UNION ALL SELECT item_id FROM item_deferred))",
-    "SELECT 'item ' || item_id || ' waits twice' FROM \
-     (SELECT item_id FROM item_ready UNION ALL SELECT item_id FROM item_deferred) AS waiting \
-     GROUP BY item_id HAVING count(*) > 1",
+/// Each item that is New waits in one place, and no other item does. `others`: places besides the two of all stores.
+fn misplaced(others: &str) -> [String; 2] {
+    let waiting =
+        format!("SELECT item_id FROM item_ready UNION ALL SELECT item_id FROM item_deferred{others}");
+    [
+        format!(
+            "SELECT 'item ' || item.id || ' is not where it should wait' FROM item \
+             LEFT JOIN item_state ON item_state.item_id = item.id \
+             WHERE (coalesce(item_state.status, 0) = 0) <> (item.id IN ({waiting}))"
+        ),
+        format!(
+            "SELECT 'item ' || item_id || ' waits twice' FROM ({waiting}) AS waiting \
+             GROUP BY item_id HAVING count(*) > 1"
+        ),
+    ]
+}
+
+/// What is wrong with the groups of a file, whose limit is 1.
+const GROUPS: [&str; 3] = [
+    "SELECT 'group ' || group_name || ' holds ' || count(place) || ' slots' FROM item_grouped \
+     GROUP BY queue_id, group_name HAVING count(place) > 1",
+    "SELECT 'group ' || group_name || ' is stuck' FROM item_grouped \
+     GROUP BY queue_id, group_name HAVING count(place) = 0",
+    "SELECT 'item ' || item_id || ' has a slot, and is neither ready nor in progress' FROM item_grouped \
+     LEFT JOIN item_state USING (item_id) WHERE place IS NOT NULL AND coalesce(item_state.status, 0) <> 1 \
+     AND (rank, place, item_id) NOT IN (SELECT rank, due_date, item_id FROM item_ready)",
 ];
 
 /// The integrity checks of SQLite, and of the tables against each other.
@@ -217,7 +234,9 @@ fn damage_of_file(file: &Path) -> Vec<String> {
     };
     let mut damage = lines("PRAGMA integrity_check");
     damage.retain(|line| line != "ok");
-    damage.extend(DAMAGE.into_iter().flat_map(lines));
+    let behind = " UNION ALL SELECT item_id FROM item_grouped WHERE place IS NULL";
+    damage.extend(misplaced(behind).iter().flat_map(|sql| lines(sql)));
+    damage.extend(GROUPS.into_iter().flat_map(lines));
     damage.extend(lines(
         "SELECT 'keys do not rise at ' || a.id FROM item a JOIN item b ON b.id = \
          (SELECT min(id) FROM item WHERE id > a.id) WHERE b.unique_key <= a.unique_key",
@@ -238,8 +257,8 @@ async fn damage_of_database(url: &str) -> Vec<String> {
     let unnamed = "SELECT 'item ' || item_id || ' is held, and no claim of its job names it' FROM item_state \
                    WHERE status = 1 AND NOT EXISTS (SELECT 1 FROM item_claim \
                    WHERE item_claim.job = item_state.holder AND item_state.item_id = ANY (item_claim.items))";
-    for sql in DAMAGE.into_iter().chain([unnamed]) {
-        damage.extend(client.query(sql, &[]).await.unwrap().iter().map(|row| row.get::<_, String>(0)));
+    for sql in misplaced("").into_iter().chain([unnamed.to_owned()]) {
+        damage.extend(client.query(&sql, &[]).await.unwrap().iter().map(|row| row.get::<_, String>(0)));
     }
     damage
 }

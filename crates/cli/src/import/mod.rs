@@ -42,7 +42,8 @@ Reference              the reference\n  \
 Priority               Low, Normal or High; in CSV and sheets also 1, 2 or 3, in JSON 2, 1 or 0, in this order\n  \
 DueDate or Deadline    the time before which the item should be handed out\n  \
 DeferDate or Postpone  the time before which the item is not handed out\n  \
-Progress               the initial progress text\n\
+Progress               the initial progress text\n  \
+PerformerGroup         the group, such as a customer\n\
 So files for the Orchestrator's own item upload can be used as they are. --reference and similar options select other columns, and\n\
 --data declares a column as content. Times have the form 2026-09-01, 2026/09/01 or 2026 09 01, alone or with a time of day, such as\n\
 2026-09-01 14:30 or 2026-09-01T14:30:00+02:00; without an offset they are UTC.\n\n\
@@ -94,6 +95,9 @@ pub(super) struct Import {
     /// The column with the defer date, which is also kept in the content
     #[arg(long, value_name = "COLUMN")]
     defer: Option<String>,
+    /// The column with the group, which is also kept in the content
+    #[arg(long, value_name = "COLUMN")]
+    group: Option<String>,
     /// A column that is content although it has the name of a field; can be repeated
     #[arg(long, value_name = "COLUMN")]
     data: Vec<String>,
@@ -307,6 +311,7 @@ impl Import {
             (Field::Priority, &self.priority),
             (Field::Due, &self.due),
             (Field::Defer, &self.defer),
+            (Field::Group, &self.group),
         ];
         let given = given.into_iter().filter_map(|(field, name)| Some((field, name.clone()?))).collect();
         let field_columns = FieldColumns { given, content: self.data.clone() };

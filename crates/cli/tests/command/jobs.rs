@@ -126,8 +126,20 @@ async fn queues_are_paused_and_limited() {
     assert!(lifted.contains("\"Invoices\": paused"), "{lifted}");
     let resumed = done(of(&["queue", "resume", "Invoices"]));
     assert!(resumed.contains("running, no limits"), "{resumed}");
+    let fair = done(of(&["queue", "limit", "Invoices", "--per-group", "1", "--fair"]));
+    assert!(fair.contains("running, at most 1 of a group in progress, groups take turns"), "{fair}");
+    let queue = json(of(&["queue", "show", "Invoices", "--json"]));
+    assert_eq!(queue["PerformerLimits"]["MaxInProgressPerGroup"], 1);
+    assert_eq!(queue["PerformerLimits"]["Fair"], true);
+    done(of(&["item", "add", "Invoices", "--group", "customer-17850", "amount=1"]));
+    let item = json(of(&["item", "list", "--queue", "Invoices", "--json"]));
+    assert!(item.to_string().contains(r#""PerformerGroup":"customer-17850""#), "{item}");
+    assert!(done(of(&["item", "show", "1"])).contains("customer-17850"));
+    let lifted = done(of(&["queue", "limit", "Invoices", "--per-group", "none", "--fair", "false"]));
+    assert!(lifted.contains("running, no limits"), "{lifted}");
     for (wrong, code) in [
         (["queue", "limit", "Invoices"].as_slice(), 2),
+        (&["queue", "limit", "Invoices", "--per-group", "0"], 1),
         (&["queue", "limit", "Invoices", "--max-starts", "100"], 2),
         (&["queue", "limit", "Invoices", "--max-starts", "1/25h"], 1),
         (&["queue", "limit", "Invoices", "--max-in-progress", "0"], 1),

@@ -428,3 +428,14 @@ fn the_help_describes_sheets_and_refused_rows() {
         assert!(help.contains(word), "{word}: {help}");
     }
 }
+
+#[test]
+fn a_column_is_the_group_of_the_items() {
+    let groups =
+        |items: &[Value]| -> Vec<Value> { items.iter().map(|item| item["PerformerGroup"].clone()).collect() };
+    let items = Files::imported("rows.csv", "Customer,Amount\n17850,1\n,2\n", &["--group", "Customer"]);
+    assert_eq!(groups(&items), [json!("17850"), Value::Null]);
+    assert_eq!(contents(&items)[0], json!({"Customer": 17_850, "Amount": 1}));
+    let items = Files::imported("rows.csv", "PerformerGroup,Group\nwest,1\n", &[]);
+    assert_eq!((groups(&items), contents(&items)), (vec![json!("west")], vec![json!({"Group": 1})]));
+}

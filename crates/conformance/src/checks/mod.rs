@@ -15,6 +15,7 @@ pub(crate) mod clocks;
 pub(crate) mod editing;
 pub(crate) mod figures;
 pub(crate) mod follow_ups;
+pub(crate) mod groups;
 pub(crate) mod history;
 pub(crate) mod leases;
 pub(crate) mod limits;

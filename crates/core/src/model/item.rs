@@ -60,6 +60,9 @@ pub struct QueueItem {
     pub priority: Priority,
     /// The caller's own name for it, at most 128 code units.
     pub reference: Option<String>,
+    /// The group it belongs to.
+    #[serde(rename = "PerformerGroup", skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Its data.
     pub specific_content: SpecificContent,
     /// The output of a successful transaction.
@@ -142,6 +145,7 @@ impl QueueItem {
             reviewer_user_id: state.reviewer_user_id,
             priority: state.priority,
             reference: None,
+            group: None,
             specific_content: SpecificContent::empty(),
             output: None,
             processing_exception: None,
@@ -181,6 +185,7 @@ impl QueueItem {
     ) -> Self {
         let mut item = Self::of_state(id, unique_key, queue, state);
         item.reference.clone_from(&new.reference);
+        item.group.clone_from(&new.group);
         item.specific_content = content.clone();
         item.risk_sla_date = new.risk_sla_date.map(StoredTime::timestamp);
         item.progress.clone_from(&new.progress);

@@ -24,6 +24,18 @@ pub struct QueueLimits {
     pub max_in_progress: Option<u32>,
     /// The most items started in any window of a given length. Default: no limit.
     pub max_starts: Option<MaxStarts>,
+    /// The most items of one [group](super::groups) InProgress at once; 1: one at a time, in order. Items without a group are not
+    /// limited. Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_in_progress_per_group: Option<u32>,
+    /// Whether groups take turns: of items with the same priority a group with many does not hold up the others. Default: false.
+    #[serde(skip_serializing_if = "is_false")]
+    pub fair: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// How many items may be started in any window of this length.
@@ -53,6 +65,12 @@ pub struct LimitsEdit {
     /// The most items started per window; no limit if it is cleared.
     #[serde(skip_serializing_if = "FieldEdit::is_keep")]
     pub max_starts: FieldEdit<MaxStarts>,
+    /// The most items of one group InProgress; no limit if it is cleared.
+    #[serde(skip_serializing_if = "FieldEdit::is_keep")]
+    pub max_in_progress_per_group: FieldEdit<u32>,
+    /// Whether groups take turns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fair: Option<bool>,
 }
 
 impl LimitsEdit {
@@ -76,12 +94,32 @@ impl LimitsEdit {
         self.max_starts = max_starts.into();
         self
     }
+
+    /// Sets the most items of one [group](super::groups) InProgress, at least 1; [`FieldEdit::Clear`] removes the limit. A change
+    /// takes time in proportion to the items that wait in the queue.
+    #[must_use]
+    pub fn max_in_progress_per_group(mut self, most: impl Into<FieldEdit<u32>>) -> Self {
+        self.max_in_progress_per_group = most.into();
+        self
+    }
+
+    /// Lets groups take turns, or not. A change takes time in proportion to the items that wait in the queue.
+    #[must_use]
+    pub fn fair(mut self, fair: impl Into<Option<bool>>) -> Self {
+        self.fair = fair.into();
+        self
+    }
 }
 
 impl QueueLimits {
     /// Whether there are no limits.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether something is limited over all items, and not only within a group.
+    pub fn are_over_all(&self) -> bool {
+        self.paused || self.max_in_progress.is_some() || self.max_starts.is_some()
     }
 
     /// The limits after a change.
@@ -95,9 +133,16 @@ impl QueueLimits {
             paused: edit.paused.unwrap_or(self.paused),
             max_in_progress: edit.max_in_progress.applied_to(self.max_in_progress),
             max_starts: edit.max_starts.applied_to(self.max_starts),
+            max_in_progress_per_group: edit
+                .max_in_progress_per_group
+                .applied_to(self.max_in_progress_per_group),
+            fair: edit.fair.unwrap_or(self.fair),
         };
         let invalid = |message: String| Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
-        if edited.max_in_progress == Some(0) || edited.max_starts.is_some_and(|starts| starts.count == 0) {
+        if edited.max_in_progress == Some(0)
+            || edited.max_in_progress_per_group == Some(0)
+            || edited.max_starts.is_some_and(|starts| starts.count == 0)
+        {
             return invalid("a limit of 0 items lets nothing through; pause the queue instead".to_owned());
         }
         if let Some(MaxStarts { per, .. }) = edited.max_starts
@@ -235,7 +280,11 @@ mod tests {
 
     #[test]
     fn the_narrower_limit_decides() {
-        let limits = QueueLimits { max_in_progress: Some(3), max_starts: Some(TEN_A_MINUTE), paused: false };
+        let limits = QueueLimits {
+            max_in_progress: Some(3),
+            max_starts: Some(TEN_A_MINUTE),
+            ..QueueLimits::default()
+        };
         let starts = Starts::default();
         assert_eq!(limits.allowance(1, &starts, at(0)).count, 2);
         assert_eq!(limits.allowance(5, &starts, at(0)).count, 0, "a limit that was lowered");
@@ -254,6 +303,7 @@ mod tests {
         let never = MaxStarts { count: 0, per: MIN_WINDOW };
         for refused in [
             LimitsEdit { max_in_progress: FieldEdit::Set(0), ..LimitsEdit::default() },
+            LimitsEdit { max_in_progress_per_group: FieldEdit::Set(0), ..LimitsEdit::default() },
             LimitsEdit { max_starts: FieldEdit::Set(short), ..LimitsEdit::default() },
             LimitsEdit { max_starts: FieldEdit::Set(never), ..LimitsEdit::default() },
         ] {
@@ -268,6 +318,8 @@ mod tests {
             LimitsEdit { max_in_progress: FieldEdit::Clear, ..LimitsEdit::default() },
             LimitsEdit {
                 paused: Some(false),
+                fair: Some(true),
+                max_in_progress_per_group: FieldEdit::Set(1),
                 max_starts: FieldEdit::Set(TEN_A_MINUTE),
                 ..LimitsEdit::default()
             },

@@ -17,6 +17,7 @@
 //! | [`selection`] | which item is next |
 //! | [`query`] | conditions on items, and sort orders of lists |
 //! | [`limits`] | limits of a queue that hold for all performers together |
+//! | [`groups`] | items that belong together: how many at once, and whose turn it is |
 //! | [`retry_delay`] | how long an automatic retry waits |
 //! | [`prefix`] | a prefix as a range of texts |
 //! | [`list`], [`cursor`] | filters and pages of lists; where a page begins |
@@ -51,6 +52,7 @@ pub mod exception;
 mod field_edit;
 pub mod figures;
 pub mod fingerprint;
+pub mod groups;
 pub mod history;
 pub mod item;
 pub mod job;

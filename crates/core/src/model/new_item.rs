@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::code::ErrorCode;
 use super::content::{SpecificContent, units_over};
+use super::groups::validate_group;
 use super::item::Priority;
 use super::key::JobKey;
 use super::queue::QueueDefinition;
@@ -39,6 +40,8 @@ pub struct NewQueueItem {
     content: Result<SpecificContent, Refusal>,
     /// The caller's own name for it, at most 128 code units.
     pub reference: Option<String>,
+    /// The group it belongs to, at most 128 code units ([`groups`](super::groups)).
+    pub group: Option<String>,
     /// Its priority.
     pub priority: Priority,
     /// The item should be claimed before this time.
@@ -79,9 +82,10 @@ enumeration! {
 
 impl fmt::Debug for NewQueueItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { reference, priority, due_date, defer_date, .. } = self;
+        let Self { reference, group, priority, due_date, defer_date, .. } = self;
         f.debug_struct("NewQueueItem")
             .field("reference", reference)
+            .field("group", group)
             .field("priority", priority)
             .field("due_date", due_date)
             .field("defer_date", defer_date)
@@ -111,6 +115,7 @@ impl NewQueueItem {
         Self {
             content,
             reference: None,
+            group: None,
             priority: Priority::Normal,
             due_date: None,
             defer_date: None,
@@ -125,6 +130,15 @@ impl NewQueueItem {
     #[must_use]
     pub fn reference(mut self, reference: impl Into<String>) -> Self {
         self.reference = Some(reference.into());
+        self
+    }
+
+    /// The group that the item belongs to, such as a customer: at most 128 code units without control characters. A queue may
+    /// limit how many items of one group are in progress, and let the groups take turns
+    /// ([`QueueLimits`](super::limits::QueueLimits)); a real Orchestrator has no groups. Default: none.
+    #[must_use]
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        self.group = Some(group.into());
         self
     }
 
@@ -176,7 +190,7 @@ impl NewQueueItem {
     ///
     /// # Errors
     ///
-    /// Codes 1009, 1015 and 1865 for content, reference and progress; 1850 if the queue requires a reference and the
+    /// Codes 1009, 1015 and 1865 for content, reference, group and progress; 1850 if the queue requires a reference and the
     /// item has none; 1857 if the content does not match the queue's schema.
     pub fn validate(&self, queue: &QueueDefinition) -> Result<&SpecificContent, Refusal> {
         match &self.reference {
@@ -186,6 +200,9 @@ impl NewQueueItem {
                 return Err(Refusal::new(ErrorCode::TRANSACTION_REFERENCE_REQUIRED, message));
             }
             None => {}
+        }
+        if let Some(group) = &self.group {
+            validate_group(group)?;
         }
         if let Some(progress) = &self.progress {
             validate_progress(progress)?;
@@ -205,14 +222,18 @@ impl NewQueueItem {
 ///
 /// Code 1015 for its length, 1009 for a control character.
 pub fn validate_reference(reference: &str) -> Result<(), Refusal> {
-    let units = reference.encode_utf16().count();
+    validate_name("a reference", reference)
+}
+
+/// Checks a name that a caller gave: 1 to [`REFERENCE_LIMIT`] code units without control characters.
+pub(super) fn validate_name(what: &str, name: &str) -> Result<(), Refusal> {
+    let units = name.encode_utf16().count();
     if units == 0 || units > REFERENCE_LIMIT {
-        let message =
-            format!("a reference has {units} code units; it should be between 1 and {REFERENCE_LIMIT}");
+        let message = format!("{what} has {units} code units; it should be between 1 and {REFERENCE_LIMIT}");
         return Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
     }
-    if let Some(control) = reference.chars().find(|c| c.is_control()) {
-        let message = format!("a reference must not contain {control:?}");
+    if let Some(control) = name.chars().find(|c| c.is_control()) {
+        let message = format!("{what} must not contain {control:?}");
         return Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, message));
     }
     Ok(())

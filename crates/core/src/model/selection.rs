@@ -5,7 +5,8 @@
 //! 3. Among the others: by Priority, then first in, first out.
 //!
 //! An overdue item can still be claimed. A postponed item keeps its place; a retry copy is a new item and comes after
-//! everything that waits. Every store follows [`SelectionKey`], and none has an order of its own.
+//! everything that waits. In a queue whose [groups](super::groups) take turns the turn takes the place of the DueDate. Every
+//! store follows [`SelectionKey`], and none has an order of its own.
 
 use jiff::Timestamp;
 
@@ -36,6 +37,7 @@ pub fn validate_count(count: usize) -> Result<(), Refusal> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SelectionKey {
     rank: u8,
+    turn: i64,
     due_date: Option<Timestamp>,
     id: ItemId,
 }
@@ -43,7 +45,27 @@ pub struct SelectionKey {
 impl SelectionKey {
     /// The key of an item.
     pub fn new(priority: Priority, due_date: Option<Timestamp>, id: ItemId) -> Self {
-        Self { rank: rank(priority, due_date), due_date, id }
+        Self::of_rank(rank(priority, due_date), due_date, id)
+    }
+
+    /// The key of an item whose [`rank`] is known.
+    pub fn of_rank(rank: u8, due_date: Option<Timestamp>, id: ItemId) -> Self {
+        Self { rank, turn: 0, due_date, id }
+    }
+
+    /// The key of an item in a queue whose groups take turns ([`groups::turn`](super::groups::turn)).
+    pub fn in_turn(rank: u8, turn: i64, id: ItemId) -> Self {
+        Self { rank, turn, due_date: None, id }
+    }
+
+    /// The first criterion: [`rank`].
+    pub fn rank(&self) -> u8 {
+        self.rank
+    }
+
+    /// The turn; 0 in a queue without turns.
+    pub fn turn(&self) -> i64 {
+        self.turn
     }
 
     /// The first two criteria: see [`rank`].

@@ -125,7 +125,7 @@ impl<R: Rows> Apply<'_, R> {
         let mut item = item.clone();
         item.defer_date = None;
         let content = self.check_new(&queue, &item)?;
-        let starts = if queue.limits.is_none() { None } else { Some(self.may_start(&queue)?) };
+        let starts = if queue.limits.is_none() { None } else { Some(self.may_start(&queue, &item)?) };
         let (id, _, state) = self.insert(&queue, &item, content)?;
         let claim = self.claim_one(id, &state, &queue, claim.claimant)?;
         if let Some(starts) = starts {
@@ -136,12 +136,17 @@ impl<R: Rows> Apply<'_, R> {
     }
 
     /// A caller that adds and claims is not made to wait: if nothing may be started now, nothing is added.
-    fn may_start(&mut self, queue: &QueueDefinition) -> Applied<Starts> {
+    fn may_start(&mut self, queue: &QueueDefinition, item: &NewQueueItem) -> Applied<Starts> {
         let (allowance, starts) = self.allowance(queue, None)?;
-        if allowance.count > 0 {
+        let group_has_room = self.group_has_room(queue, item)?;
+        if allowance.count > 0 && group_has_room {
             return Ok(starts);
         }
-        let why = if queue.limits.paused { "it is paused" } else { "its limit is reached" };
+        let why = match (queue.limits.paused, group_has_room) {
+            (true, _) => "it is paused",
+            (false, true) => "its limit is reached",
+            (false, false) => "the limit of the item's group is reached",
+        };
         let message = format!("nothing of queue {:?} can be started now: {why}", queue.name);
         Err(Refusal::new(ErrorCode::UNAVAILABLE_RESOURCES, message).into())
     }
@@ -152,6 +157,7 @@ impl<R: Rows> Apply<'_, R> {
         item: &'i NewQueueItem,
     ) -> Applied<&'i SpecificContent> {
         let content = item.validate(queue)?;
+        Self::check_group(item)?;
         if let Some(reference) = item.reference.as_deref().filter(|_| queue.policy.enforce_unique_reference)
             && self.rows.holds_reference(queue.id, reference)?
         {
@@ -168,11 +174,15 @@ impl<R: Rows> Apply<'_, R> {
     ) -> Applied<(ItemId, ItemKey, ItemState)> {
         let state = lifecycle::added(item, &queue.policy, self.now);
         let unique_key = self.rows.next_item_key(self.now)?;
+        let rules = queue.limits.group_rules();
+        let behind = rules.and_then(|rules| rules.group_of(item.group.as_deref()));
         let id = self.rows.insert_item(&NewRow {
             queue: queue.id,
             unique_key,
             state: &state,
             reference: item.reference.as_deref(),
+            group: item.group.as_deref(),
+            behind,
             content,
             risk_sla_date: item.risk_sla_date.map(StoredTime::timestamp),
             progress: item.progress.as_deref(),
@@ -180,6 +190,7 @@ impl<R: Rows> Apply<'_, R> {
             created_by: self.scope.user,
             now: self.now,
         })?;
+        self.note_added(queue, behind);
         self.statistics.entry(queue.id).or_default().count(&state, 1);
         self.wakes.add(queue.id);
         Ok((id, unique_key, state))

@@ -66,8 +66,10 @@ impl<R: Rows> Apply<'_, R> {
         reach: Option<&[FolderId]>,
     ) -> Applied {
         let queue = self.queue_to_change(which, reach)?;
-        let mut queue = (*queue).clone();
+        let before = queue;
+        let mut queue = (*before).clone();
         queue.limits = queue.limits.edited(edit)?;
+        self.change_group_rules(&before, &queue)?;
         self.rows.update_queue(&queue)?;
         self.wake_waiters(queue.id);
         Ok(Answer::Queue(queue))

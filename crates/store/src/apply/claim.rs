@@ -103,18 +103,32 @@ impl<R: Rows> Apply<'_, R> {
         count: usize,
     ) -> Applied<AvailableItems> {
         let queue = self.queue_in(folder, queue)?;
-        let ask = NextItems { queue: queue.id, reference, count, now: self.now };
-        if queue.limits.is_none() {
+        let groups = queue.limits.group_rules();
+        let ask = NextItems { queue: queue.id, reference, count, now: self.now, groups };
+        if groups.is_some() {
+            self.settle_due(queue.id)?;
+        }
+        if !queue.limits.are_over_all() {
             let items = self.rows.next_items(&ask)?;
-            return Ok(AvailableItems { queue, items, starts: None, withheld: None });
+            let withheld = self.withheld_by_groups(&ask, items.len())?;
+            return Ok(AvailableItems { queue, items, starts: None, withheld });
         }
         let (allowance, starts) = self.allowance(&queue, Some(&ask))?;
         // One more than is given out, to know whether a limit withholds any.
         let count = count.min(allowance.count.saturating_add(1));
         let mut items = self.rows.next_items(&NextItems { count, ..ask })?;
-        let withheld = (items.len() > allowance.count).then(|| allowance.again.unwrap_or(LOOK_AGAIN));
+        let withheld = match (items.len() > allowance.count).then(|| allowance.again.unwrap_or(LOOK_AGAIN)) {
+            None => self.withheld_by_groups(&ask, items.len())?,
+            withheld => withheld,
+        };
         items.truncate(allowance.count);
         Ok(AvailableItems { queue, items, starts: Some(starts), withheld })
+    }
+
+    /// When to try again if fewer items than wanted were found, because others wait behind items of their groups.
+    fn withheld_by_groups(&mut self, ask: &NextItems<'_>, found: usize) -> Result<Option<Duration>> {
+        let may_wait = ask.groups.is_some() && found < ask.count;
+        Ok((may_wait && self.rows.has_items_behind(ask.queue)?).then_some(LOOK_AGAIN))
     }
 
     /// How many items of a queue with limits may be started now. Nobody else starts any until the transaction ends.

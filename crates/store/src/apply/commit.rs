@@ -183,6 +183,7 @@ fn run_transaction<R: Rows>(
         limited: None,
         queues_changed: false,
         lookups: LookupCache::default(),
+        group_changes: BTreeMap::new(),
         assumed: Vec::new(),
         figures: UnwrittenFigures::default(),
         figures_at_once: false,

@@ -128,6 +128,7 @@ impl<R: Rows> Apply<'_, R> {
             if is_open(&row.state) {
                 self.rows.count_open(*id, -1)?;
             }
+            self.note_removed(row.queue, *id, &row.state)?;
             self.rows.remove_item(*id)?;
             crash_point!(within "between_items");
             self.statistics.entry(row.queue).or_default().count(&row.state, -1);

@@ -21,6 +21,7 @@ pub(super) struct StoredItem {
     pub(super) copies: Vec<ItemId>, // of a root: the other attempts of its chain
     pub(super) state: ItemState,
     pub(super) reference: Option<Arc<str>>,
+    pub(super) group: Option<Arc<str>>,
     pub(super) content: SpecificContent,
     pub(super) risk_sla_date: Option<Timestamp>,
     pub(super) ancestor: Option<ItemId>,
@@ -53,6 +54,7 @@ pub(super) fn to_queue_item(id: ItemId, item: &StoredItem) -> QueueItem {
     let mut view = QueueItem::of_state(id, item.unique_key, item.queue, state);
     view.key = item.key;
     view.reference = item.reference.as_deref().map(str::to_owned);
+    view.group = item.group.as_deref().map(str::to_owned);
     view.specific_content = item.content.clone();
     view.output = item.output.clone();
     view.processing_exception = item.exception.clone();

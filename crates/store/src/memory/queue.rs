@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Memory;
+use super::groups::Groups;
 use super::item::StoredItem;
 use performer_core::model::key::ItemId;
 use performer_core::model::limits::Starts;
@@ -18,8 +19,24 @@ pub(super) struct StoredQueue {
     pub(super) deleted: bool,
     pub(super) ready: BTreeSet<SelectionKey>,
     pub(super) deferred: BTreeSet<(Timestamp, ItemId)>,
+    pub(super) groups: Groups,
     pub(super) statistics: QueueStatistics,
     pub(super) starts: Starts,
+}
+
+impl StoredQueue {
+    /// A queue without items.
+    pub(super) fn new(definition: QueueDefinition) -> Self {
+        Self {
+            definition: Arc::new(definition),
+            deleted: false,
+            ready: BTreeSet::new(),
+            deferred: BTreeSet::new(),
+            groups: Groups::default(),
+            statistics: QueueStatistics::default(),
+            starts: Starts::default(),
+        }
+    }
 }
 
 impl Memory {

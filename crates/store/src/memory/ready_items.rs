@@ -103,6 +103,9 @@ impl<'a> Indexes<'a> {
         match state.status {
             Status::New => {
                 let was_ready = queue.ready.remove(&SelectionKey::new(state.priority, state.due_date, id));
+                if !was_ready && let Some(key) = queue.groups.turn_of(id) {
+                    queue.ready.remove(&key);
+                }
                 if let Some(defer_date) = state.defer_date.filter(|_| !was_ready) {
                     queue.deferred.remove(&(defer_date, id));
                 }

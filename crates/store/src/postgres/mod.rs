@@ -74,6 +74,7 @@ mod connection;
 mod counters;
 mod error;
 mod figures;
+mod groups;
 mod item;
 mod jobs;
 mod list;

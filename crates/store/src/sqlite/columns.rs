@@ -40,7 +40,7 @@ macro_rules! item_columns {
             $crate::sqlite::columns::state_columns!(),
             ", item.unique_key, chain_key, item.reference, item.risk_sla_date, ancestor_id, manual_ancestor_id, \
              coalesce(item.content, item_content.content), output, progress, robot, robot_id, executor, analytics, \
-             operation_id, item.creator_job, item.parent_operation_id"
+             operation_id, item.creator_job, item.parent_operation_id, item.group_name"
         )
     };
 }
@@ -52,7 +52,7 @@ macro_rules! waiting_columns {
     () => {
         "item.id, item.queue_id, item.priority, item.due_date, item.defer_date, item.creation_time, \
          item.holds_reference, touched, item.root_id, item.content, item.unique_key, item.reference, \
-         item.risk_sla_date, item.creator_job, item.parent_operation_id"
+         item.risk_sla_date, item.creator_job, item.parent_operation_id, item.group_name"
     };
 }
 pub(super) use waiting_columns;
@@ -209,6 +209,7 @@ pub(super) fn item(row: &SqlRow<'_>) -> SqlResult<(ItemState, Box<QueueItem>)> {
     item.analytics = if touched { text(row, at(12))?.map(Analytics::from_stored) } else { None };
     item.operation_id = if touched { row.get(at(13))? } else { None };
     item.parent_operation_id = row.get(at(15))?;
+    item.group = row.get(at(16))?;
     Ok((state, Box::new(item)))
 }
 
@@ -228,6 +229,7 @@ pub(super) fn waiting_item(row: &SqlRow<'_>) -> SqlResult<Option<(ItemState, Box
     item.risk_sla_date = time_or_none(row, 12)?;
     item.creator_job = row.get::<_, Option<[u8; 16]>>(13)?.map(JobKey::from_bytes);
     item.parent_operation_id = row.get(14)?;
+    item.group = row.get(15)?;
     Ok(Some((state, item)))
 }
 

@@ -34,6 +34,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007_actors.sql"),
     include_str!("migrations/0008_retry_delay.sql"),
     include_str!("migrations/0009_queries.sql"),
+    include_str!("migrations/0010_groups.sql"),
 ];
 
 /// Opens a file for use. Creates or migrates it first.

@@ -6,7 +6,7 @@
 //!
 //! | state | where |
 //! |---|---|
-//! | New | `item_ready` and `item_deferred`; if there are many, the items from the first of them on |
+//! | New | `item_ready`, `item_deferred` and `item_grouped`; if there are many, the items from the first of them on |
 //! | InProgress | the index of held items |
 //! | Successful | `item_state`, by id: nearly all of its rows are successful |
 //! | the others | the index of items for review |
@@ -120,7 +120,9 @@ fn place(
             if waiting <= FEW_WAITING {
                 Place::of_items(format!(
                     "(SELECT item_id FROM item_ready WHERE queue_id = ?{queue_value} \
-                     UNION ALL SELECT item_id FROM item_deferred WHERE queue_id = ?{queue_value}) AS waiting \
+                     UNION ALL SELECT item_id FROM item_deferred WHERE queue_id = ?{queue_value} \
+                     UNION ALL SELECT item_id FROM item_grouped WHERE queue_id = ?{queue_value} AND place IS NULL) \
+                     AS waiting \
                      CROSS JOIN item ON item.id = waiting.item_id{state}{copies} WHERE {rest}"
                 ))
             } else {
@@ -155,13 +157,15 @@ fn place(
 }
 
 /// An id from which on waiting items are found, if that is known quickly: the first of those without a DueDate, if none
-/// has a DueDate and none is deferred.
+/// has a DueDate, none is deferred, and no groups are kept.
 fn first_waiting(connection: &Connection, queue: QueueId, descending: bool) -> SqlResult<i64> {
     if descending {
         return Ok(0); // the scan ends long before
     }
     const OTHERS: &str = "SELECT EXISTS (SELECT 1 FROM item_deferred WHERE queue_id = ?1) \
-                          OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = ?1 AND rank < 3)";
+                          OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = ?1 AND rank < 3) \
+                          OR EXISTS (SELECT 1 FROM item_grouped WHERE queue_id = ?1 AND place IS NULL) \
+                          OR EXISTS (SELECT 1 FROM item_grouped WHERE queue_id = ?1 AND place IS NOT NULL)";
     const FIRST: &str =
         "SELECT min(item_id) FROM item_ready WHERE queue_id = ?1 AND rank = ?2 AND due_date = 0";
     if prepared(connection, OTHERS)?.query_row([queue.0], |row| row.get(0))? {

@@ -5,6 +5,7 @@
 //! | `file.rs` | creates, checks, opens and migrates the file |
 //! | `rows.rs`, `item.rs`, `write.rs`, `write_many.rs` | the statements on items: reads and writes |
 //! | `ready_items.rs` | the tables of waiting items, and their order |
+//! | `groups.rs` | the items of groups, in queues with rules about them |
 //! | `queues.rs`, `comments.rs`, `jobs.rs`, `tokens.rs` | the statements on queues, comments, jobs and access tokens |
 //! | `figures.rs` | the statements on figures by minute and hour |
 //! | `reasons.rs` | the statements on groups of failures |
@@ -36,6 +37,7 @@ mod conditions;
 mod error;
 mod figures;
 mod file;
+mod groups;
 mod item;
 mod job_locks;
 mod jobs;
@@ -66,8 +68,8 @@ pub(super) struct Sqlite {
     last_item: Option<(i64, bool)>,
     /// New items that are not yet in `item_ready`.
     pending_ready: Option<ready_items::PendingReady>,
-    /// How many items the last search found, if they were the first ready items of their queue.
-    found_first: Option<usize>,
+    /// How many items the last search found, if they were the first ready items of their queue; and whether its groups take turns.
+    found_first: Option<(usize, bool)>,
     /// A transaction was begun and, as far as is known, not committed.
     uncommitted: bool,
     /// Items that this process claimed, as it wrote them. Another process may have changed them since.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use super::super::rows::NextItems;
 use super::columns::{self, item_columns, item_joins, micros, waiting_columns};
 use super::error::is_unreadable;
-use super::prepared;
+use super::{groups, prepared};
 use performer_core::model::item::{QueueItem, ReferenceFilter};
 use performer_core::model::key::{ItemId, QueueId};
 use performer_core::model::lifecycle::ItemState;
@@ -34,11 +34,7 @@ pub(super) fn insert_waiting(
     }
     let rank = rank(state.priority, state.due_date);
     match state.defer_date.filter(|_| is_deferred(state, now)) {
-        None => {
-            const READY: &str = "INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched) \
-                                 VALUES (?1, ?2, ?3, ?4, ?5)";
-            prepared(connection, READY)?.execute(params![queue.0, rank, due_date(state), id.0, touched])
-        }
+        None => return insert_ready(connection, queue, (rank, due_date(state), id), touched),
         Some(defer_date) => {
             const DEFERRED: &str = "INSERT INTO item_deferred (queue_id, defer_date, item_id, rank, due_date, touched) \
                                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -47,6 +43,40 @@ pub(super) fn insert_waiting(
         }
     }
     .map(drop)
+}
+
+pub(super) fn insert_ready(
+    connection: &Connection,
+    queue: QueueId,
+    (rank, place, id): (u8, i64, ItemId),
+    touched: bool,
+) -> SqlResult<()> {
+    const READY: &str = "INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched) \
+                         VALUES (?1, ?2, ?3, ?4, ?5)";
+    prepared(connection, READY)?.execute(params![queue.0, rank, place, id.0, touched]).map(drop)
+}
+
+/// Removes an item from the ready ones. Returns how many there were.
+pub(super) fn remove_ready(
+    connection: &Connection,
+    queue: QueueId,
+    (rank, place, id): (u8, i64, ItemId),
+) -> SqlResult<usize> {
+    const READY: &str =
+        "DELETE FROM item_ready WHERE queue_id = ?1 AND rank = ?2 AND due_date = ?3 AND item_id = ?4";
+    prepared(connection, READY)?.execute(params![queue.0, rank, place, id.0])
+}
+
+/// As [`remove_ready`]; returns whether the item has a row in `item_state`, if it was ready.
+pub(super) fn take_ready(
+    connection: &Connection,
+    queue: QueueId,
+    (rank, place, id): (u8, i64, ItemId),
+) -> SqlResult<Option<bool>> {
+    const READY: &str = "DELETE FROM item_ready WHERE queue_id = ?1 AND rank = ?2 AND due_date = ?3 AND item_id = ?4 \
+                         RETURNING touched";
+    let values = params![queue.0, rank, place, id.0];
+    prepared(connection, READY)?.query_row(values, |row| row.get(0)).optional()
 }
 
 /// Removes an item that was New from the table in which it waited.
@@ -59,20 +89,30 @@ pub(super) fn remove_waiting(
     if state.status != Status::New {
         return Ok(());
     }
-    const READY: &str =
-        "DELETE FROM item_ready WHERE queue_id = ?1 AND rank = ?2 AND due_date = ?3 AND item_id = ?4";
     let rank = rank(state.priority, state.due_date);
-    let found = prepared(connection, READY)?.execute(params![queue.0, rank, due_date(state), id.0])?;
+    let mut found = remove_ready(connection, queue, (rank, due_date(state), id))?;
     if let Some(defer_date) = state.defer_date.filter(|_| found == 0) {
         const DEFERRED: &str =
             "DELETE FROM item_deferred WHERE queue_id = ?1 AND defer_date = ?2 AND item_id = ?3";
-        prepared(connection, DEFERRED)?.execute(params![queue.0, micros(defer_date), id.0])?;
+        found = prepared(connection, DEFERRED)?.execute(params![queue.0, micros(defer_date), id.0])?;
+    }
+    if found == 0
+        && let Some((rank, turn)) = groups::place_of(connection, id)?
+    {
+        remove_ready(connection, queue, (rank, turn, id))?;
     }
     Ok(())
 }
 
+/// The items whose DeferDate has come.
+pub(super) fn due(connection: &Connection, queue: QueueId, now: Timestamp) -> SqlResult<Vec<ItemId>> {
+    const DUE: &str = "SELECT item_id FROM item_deferred WHERE queue_id = ?1 AND defer_date <= ?2";
+    let values = [queue.0, micros(now)];
+    prepared(connection, DUE)?.query_map(values, |row| row.get(0).map(ItemId))?.collect()
+}
+
 /// Moves items whose DeferDate has come to the ready ones.
-fn promote(connection: &Connection, queue: i64, now: i64) -> SqlResult<()> {
+pub(super) fn promote(connection: &Connection, queue: i64, now: i64) -> SqlResult<()> {
     // Checked first: even a statement that writes nothing has a cost.
     const DUE: &str = "SELECT 1 FROM item_deferred WHERE queue_id = ?1 AND defer_date <= ?2 LIMIT 1";
     const PROMOTE: &str = "INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched) \
@@ -119,6 +159,16 @@ pub(super) fn next_items(connection: &Connection, ask: &NextItems<'_>) -> SqlRes
         " WHERE item.queue_id = ?1 AND item.reference = ?3 AND coalesce(status, 0) = 0 \
           AND (item.defer_date IS NULL OR item.defer_date <= ?2)"
     );
+    // Those that wait behind others of their group are not ready.
+    const SAME_REFERENCE_IN_GROUPS: &str = concat!(
+        "SELECT ",
+        item_columns!(),
+        " FROM item INDEXED BY item_reference LEFT JOIN item_grouped ON item_grouped.item_id = item.id",
+        item_joins!("item.id"),
+        " WHERE item.queue_id = ?1 AND item.reference = ?3 AND coalesce(status, 0) = 0 \
+          AND (item.defer_date IS NULL OR item.defer_date <= ?2) \
+          AND (item_grouped.item_id IS NULL OR item_grouped.place IS NOT NULL) ORDER BY item_grouped.place, item.id"
+    );
     let (queue, now) = (ask.queue.0, micros(ask.now));
     promote(connection, queue, now)?;
     let mut unreadable = Vec::new();
@@ -156,9 +206,13 @@ pub(super) fn next_items(connection: &Connection, ask: &NextItems<'_>) -> SqlRes
             collect(sql, waiting, &[&queue, &now, text], ask.count)?
         }
         Some(ReferenceFilter::Equals(text)) => {
-            let mut items =
-                collect(SAME_REFERENCE, |_, row| columns::item(row), &[&queue, &now, text], usize::MAX)?;
-            items.sort_by_key(|(state, item)| SelectionKey::new(state.priority, state.due_date, item.id));
+            let sql = if ask.groups.is_some() { SAME_REFERENCE_IN_GROUPS } else { SAME_REFERENCE };
+            let mut items = collect(sql, |_, row| columns::item(row), &[&queue, &now, text], usize::MAX)?;
+            if ask.groups.is_some_and(|rules| rules.fair) {
+                items.sort_by_key(|(state, _)| rank(state.priority, state.due_date)); // by turn already
+            } else {
+                items.sort_by_key(|(state, item)| SelectionKey::new(state.priority, state.due_date, item.id));
+            }
             items.truncate(ask.count);
             items
         }
@@ -176,17 +230,19 @@ fn waiting(connection: &Connection, row: &Row<'_>) -> SqlResult<(ItemState, Box<
     }
 }
 
-/// Removes the first ready items of a queue, up to this one. Returns how many there were.
+/// Removes the first ready items of a queue, up to this one. `fair`: groups take turns. Returns how many there were.
 pub(super) fn remove_first_waiting(
     connection: &Connection,
     queue: QueueId,
     last: ItemId,
     state: &ItemState,
+    fair: bool,
 ) -> SqlResult<usize> {
     const SQL: &str =
         "DELETE FROM item_ready WHERE queue_id = ?1 AND (rank, due_date, item_id) <= (?2, ?3, ?4)";
-    let rank = rank(state.priority, state.due_date);
-    prepared(connection, SQL)?.execute(params![queue.0, rank, due_date(state), last.0])
+    let place = if fair { groups::place_of(connection, last)? } else { None };
+    let (rank, place) = place.unwrap_or((rank(state.priority, state.due_date), due_date(state)));
+    prepared(connection, SQL)?.execute(params![queue.0, rank, place, last.0])
 }
 
 /// New ready items with consecutive ids that differ in their order only by their ids. They are inserted together,

@@ -29,6 +29,10 @@ impl Removal for Sqlite {
              (SELECT queue_id, minutes, at, outcome, bucket FROM figure WHERE queue_id = ?1 LIMIT ?2)";
         const LEVELS: &str = "DELETE FROM level WHERE (queue_id, minutes, at) IN \
              (SELECT queue_id, minutes, at FROM level WHERE queue_id = ?1 LIMIT ?2)";
+        const BEHIND: &str = "DELETE FROM item_grouped WHERE item_id IN \
+             (SELECT item_id FROM item_grouped WHERE queue_id = ?1 AND place IS NULL LIMIT ?2)";
+        const SLOTS: &str = "DELETE FROM item_grouped WHERE item_id IN \
+             (SELECT item_id FROM item_grouped WHERE queue_id = ?1 AND place IS NOT NULL LIMIT ?2)";
         const ITEMS: &str =
             "SELECT id FROM item WHERE id >= ?1 AND id < ?2 AND queue_id = ?3 ORDER BY id LIMIT ?4";
         self.insert_pending_ready()?;
@@ -39,7 +43,7 @@ impl Removal for Sqlite {
             let Some((queue, after)) = prepared(c, sql)?.query_row([], read).optional()? else {
                 return Ok(false);
             };
-            for places in [READY, DEFERRED, FIGURES, LEVELS] {
+            for places in [READY, DEFERRED, BEHIND, SLOTS, FIGURES, LEVELS] {
                 if prepared(c, places)?.execute([queue, limit])? > 0 {
                     return Ok(true);
                 }

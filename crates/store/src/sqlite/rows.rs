@@ -14,7 +14,7 @@ use super::super::unreadable_rows::{SkippedItems, is_unreadable};
 use super::columns::{self, actor_columns, micros, numbered, state_columns, state_joins, time};
 use super::write::{in_row, insert_copy, insert_item, remove_item, write, write_large_content};
 use super::write_many::{write_claimed, write_ended};
-use super::{Sqlite, comments, error, item, jobs, list, prepared, queues, ready_items, row_count};
+use super::{Sqlite, comments, error, groups, item, jobs, list, prepared, queues, ready_items, row_count};
 use performer_core::crash_point;
 use performer_core::model::clock::Clock;
 use performer_core::model::content::SpecificContent;
@@ -195,6 +195,10 @@ impl Rows for Sqlite {
         self.run(|c| insert_item(c, id, row))?;
         self.last_written = Some((id, *row.state));
         let touched = row.progress.is_some();
+        if let Some(group) = row.behind.filter(|_| !is_deferred(row.state, row.now)) {
+            self.run(|c| groups::insert_new(c, (row.queue, group), id, row.state, touched))?;
+            return Ok(id);
+        }
         if touched || is_deferred(row.state, row.now) {
             return self
                 .run(|c| ready_items::insert_waiting(c, row.queue, id, row.state, row.now, touched))
@@ -239,7 +243,8 @@ impl Rows for Sqlite {
     fn next_items(&mut self, ask: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>> {
         self.insert_pending_ready()?;
         let found = self.run(|c| ready_items::next_items(c, ask))?;
-        self.found_first = found.first.then_some(found.items.len());
+        let fair = ask.groups.is_some_and(|rules| rules.fair);
+        self.found_first = found.first.then_some((found.items.len(), fair));
         for (id, error) in found.unreadable {
             self.skipped_items.report(id, &error::explain(error, &self.path));
         }
@@ -266,8 +271,10 @@ impl Rows for Sqlite {
         let written = self.run(|c| write_claimed(c, queue, claimed))?;
         assert_eq!(written, claimed.len(), "the items were read in this transaction");
         crash_point!("claim.after_update");
-        if self.found_first.take() == Some(claimed.len()) {
-            let removed = self.run(|c| ready_items::remove_first_waiting(c, queue, last.id, &last.before))?;
+        let first = self.found_first.take();
+        if let Some((_, fair)) = first.filter(|(found, _)| *found == claimed.len()) {
+            let removed =
+                self.run(|c| ready_items::remove_first_waiting(c, queue, last.id, &last.before, fair))?;
             assert_eq!(removed, claimed.len(), "the first of the queue were taken, and no other");
         } else {
             for row in claimed {

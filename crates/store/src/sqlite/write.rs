@@ -33,7 +33,8 @@ pub(super) fn write_large_content(connection: &Connection, id: ItemId, content: 
 pub(super) fn insert_item(connection: &Connection, id: ItemId, row: &NewRow<'_>) -> SqlResult<()> {
     const SQL: &str = "INSERT INTO item (id, queue_id, priority, due_date, defer_date, risk_sla_date, creation_time, \
                        holds_reference, unique_key, reference, content, creator_job, parent_operation_id, source, \
-                       created_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+                       created_by, group_name) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
     let state = row.state;
     let content = row.content.as_json();
     prepared(connection, SQL)?.execute(params![
@@ -52,6 +53,7 @@ pub(super) fn insert_item(connection: &Connection, id: ItemId, row: &NewRow<'_>)
         row.origin.parent_operation_id,
         row.origin.source.map(|source| source.number()),
         row.created_by,
+        row.group,
     ])?;
     write_large_content(connection, id, content)?;
     if row.progress.is_some() {
@@ -64,9 +66,9 @@ pub(super) fn insert_item(connection: &Connection, id: ItemId, row: &NewRow<'_>)
 pub(super) fn insert_copy(connection: &Connection, id: ItemId, copy: &RetryCopy<'_>) -> SqlResult<()> {
     const ITEM: &str = "INSERT INTO item (id, queue_id, root_id, priority, due_date, defer_date, risk_sla_date, \
          creation_time, holds_reference, unique_key, reference, content, creator_job, parent_operation_id, source, \
-         created_by) \
+         created_by, group_name) \
          SELECT ?2, queue_id, coalesce(root_id, id), ?3, ?4, ?5, risk_sla_date, ?6, ?7, ?8, reference, content, \
-         creator_job, parent_operation_id, source, ?9 FROM item WHERE id = ?1";
+         creator_job, parent_operation_id, source, ?9, group_name FROM item WHERE id = ?1";
     const COPY: &str = "INSERT INTO item_copy (item_id, chain_key, ancestor_id, manual_ancestor_id, retry_number, \
          manual_retry_number, seconds_in_previous_attempts) \
          SELECT ?2, coalesce(chain_key, unique_key), iif(?3, NULL, id), iif(?3, id, manual_ancestor_id), ?4, ?5, ?6 \

@@ -12,8 +12,8 @@ use performer::orchestrator::uipath::Uipath;
 use performer::orchestrator::{ClaimRequest, CommitType, ErrorKind, Report};
 use performer::prelude::*;
 use performer::{
-    ExceptionType, ItemEdit, ItemFilter, Output, Page, Person, ProcessingException, ReferenceFilter,
-    RetryDelay, ReviewStatus, SpecificContent, StopStrategy,
+    ExceptionType, ItemEdit, ItemFilter, LimitsEdit, Output, Page, Person, ProcessingException,
+    ReferenceFilter, RetryDelay, ReviewStatus, SpecificContent, StopStrategy,
 };
 use serde_json::{Value, json};
 
@@ -416,6 +416,18 @@ async fn operations_that_the_api_lacks_are_refused_with_a_reason() {
         item().risk_sla_date(at("2026-01-01T00:00:00Z")),
     ] {
         refusals.push(orchestrator.add_and_start_transaction(take(), item).await.unwrap_err());
+    }
+    // It would ignore the group: nothing is sent.
+    let grouped = || item().group("customer-17850");
+    refusals.push(orchestrator.add_and_start_transaction(take(), grouped()).await.unwrap_err());
+    refusals.push(orchestrator.add_queue_item("Invoices", grouped()).await.unwrap_err());
+    let many =
+        orchestrator.bulk_add_queue_items("Invoices", CommitType::AllOrNothing, vec![item(), grouped()]);
+    refusals.push(many.await.map(drop).unwrap_err());
+    let one_at_a_time = LimitsEdit::default().max_in_progress_per_group(1);
+    refusals.push(orchestrator.edit_queue_limits("Invoices", one_at_a_time).await.unwrap_err());
+    for operation in ["AddQueueItem", "BulkAddQueueItems", "StartTransaction"] {
+        assert!(server.seen_of(operation).is_empty(), "{operation}");
     }
     for error in refusals {
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");

@@ -1,0 +1,19 @@
+-- Items that belong together, and queues that limit how many of one group are in progress or let their groups take turns.
+ALTER TABLE item ADD COLUMN group_name TEXT;
+
+-- The items of groups that are New and not deferred, or InProgress, of queues with rules about groups (model::groups). One without
+-- a place waits behind others of its group. One with a place holds a slot of its group: it stands in item_ready at this place, or
+-- is InProgress. A claim does not change the row.
+CREATE TABLE item_grouped (
+    item_id    INTEGER PRIMARY KEY,
+    queue_id   INTEGER NOT NULL,
+    group_name TEXT NOT NULL,    -- '': the items without a group, in a queue whose groups take turns
+    rank       INTEGER NOT NULL, -- model::selection::rank
+    due_date   INTEGER NOT NULL, -- 0: none
+    first_id   INTEGER NOT NULL, -- the first attempt of its chain, whose place in the group it has
+    touched    INTEGER NOT NULL, -- whether it has a row in item_state
+    place      INTEGER           -- due_date in item_ready: the DueDate, or the turn of the group
+) STRICT;
+
+CREATE INDEX item_group_waiting ON item_grouped (queue_id, group_name, rank, due_date, first_id, item_id) WHERE place IS NULL;
+CREATE INDEX item_group_slot ON item_grouped (queue_id, group_name, rank, place) WHERE place IS NOT NULL;
