@@ -545,7 +545,7 @@ async fn groups_are_settled_by_any_process_and_removed_with_their_queue() {
     stores[0].edit_queue_limits(QUEUE, edit).await.unwrap();
     let item = |n: usize| named(&n.to_string()).group(["a", "b", "c"][n % 3]);
     let items = (0..ITEMS).map(item).collect();
-    stores[0].bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    let _ = stores[0].bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
     let jobs = [stores[0].start_job(new_job()).await.unwrap(), stores[1].start_job(new_job()).await.unwrap()];
     let mut held: Vec<(usize, performer::model::ClaimedItem)> = Vec::new();
     let mut done = 0;
