@@ -4,6 +4,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `administration.rs` | the trait `Administration` for a store |
+//! | `open.rs` | opens the store at a URL |
 //! | `group_commit.rs` | commits: the requests that wait become one transaction; the threads that write |
 //! | `in_place.rs` | a back end that is called directly |
 //! | `arrivals.rs` | what joins a transaction after it has begun |
@@ -23,7 +24,7 @@
 //! | `document.rs` | the document in which a server keeps its folders, users and roles |
 //! | `removal.rs` | removes what is no longer needed, in chunks |
 //! | `figures.rs` | figures by minute, counted in memory |
-//! | `places.rs` | where a database looks for the items of a list |
+//! | `sql/` | where a database looks for the items of a list |
 //! | `reasons.rs` | groups of failures |
 //! | `sweep.rs` | what a sweep reads |
 //! | `clock.rs` | the store's clock, with a guard for what depends on age |
@@ -50,7 +51,7 @@ use performer_core::model::schema::Schemas;
 use performer_core::model::sweep::{SweepHistory, SweepPlan};
 use performer_core::orchestrator::{
     BoxFuture, BulkAdded, ClaimRequest, ClaimedItems, CommitType, ErrorKind, Orchestrator, OrchestratorError,
-    QueueAdministration, Report, ReportAndClaimAnswer, Result, Seen, Swept, split_url,
+    QueueAdministration, Report, ReportAndClaimAnswer, Result, Seen, Swept,
 };
 
 mod administration;
@@ -69,9 +70,8 @@ mod groups;
 mod in_place;
 mod memory;
 mod notifier;
+mod open;
 mod parked_claims;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
-mod places;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod readers;
@@ -82,6 +82,8 @@ mod scope;
 mod scoped_items;
 mod scoped_queues;
 mod simulation;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod sweep;
@@ -120,75 +122,6 @@ impl Store {
     /// Queues in the memory of this process. Nothing outlives the process: for tests, and for work that may be lost.
     pub fn memory() -> Self {
         Self::memory_with_clock(Arc::new(SystemClock::new()))
-    }
-
-    /// Opens the store at a URL: `sqlite:` and a path, `postgres://…`, or `memory:`.
-    ///
-    /// # Errors
-    ///
-    /// Invalid for any other URL; otherwise as [`sqlite`](Self::sqlite) and [`postgres`](Self::postgres).
-    pub async fn open(url: &str) -> Result<Self> {
-        Self::open_boxed(url).await
-    }
-
-    #[inline(never)]
-    fn open_boxed(url: &str) -> BoxFuture<'_, Result<Self>> {
-        Box::pin(Self::open_url(url))
-    }
-
-    async fn open_url(url: &str) -> Result<Self> {
-        let (scheme, rest) = split_url(url)?;
-        match scheme.to_ascii_lowercase().as_str() {
-            "memory" if rest.is_empty() => Ok(Self::memory()),
-            "memory" => Err(OrchestratorError::invalid(format!(
-                "memory: takes nothing behind the colon, not {rest:?}"
-            ))),
-            "sqlite" => Self::open_sqlite(rest).await,
-            "postgres" | "postgresql" => Self::open_postgres(url).await,
-            scheme => {
-                let known = "sqlite:, postgres: and memory:";
-                Err(OrchestratorError::invalid(format!("{scheme}: is no store; stores are {known}")))
-            }
-        }
-    }
-
-    #[cfg(feature = "sqlite")]
-    async fn open_sqlite(rest: &str) -> Result<Self> {
-        let path = rest.strip_prefix("//").unwrap_or(rest);
-        if path.is_empty() {
-            return Err(OrchestratorError::invalid(
-                "sqlite: needs the path of a file, as in sqlite:invoices.db".to_owned(),
-            ));
-        }
-        if path == ":memory:" {
-            return Err(OrchestratorError::invalid(
-                "sqlite::memory: is not a file; use memory: instead".to_owned(),
-            ));
-        }
-        if let Some((_, query)) = path.split_once('?') {
-            return Err(OrchestratorError::invalid(format!(
-                "unknown option {query:?}: sqlite: takes a path and no options"
-            )));
-        }
-        Self::sqlite(path).await
-    }
-
-    #[cfg(feature = "postgres")]
-    async fn open_postgres(url: &str) -> Result<Self> {
-        Self::postgres(url).await
-    }
-
-    #[cfg(not(feature = "postgres"))]
-    async fn open_postgres(_url: &str) -> Result<Self> {
-        let message =
-            "performer was built without its feature \"postgres\"; build it with --features postgres";
-        Err(OrchestratorError::new(ErrorKind::Unsupported, message))
-    }
-
-    #[cfg(not(feature = "sqlite"))]
-    async fn open_sqlite(_rest: &str) -> Result<Self> {
-        let message = "performer was built without its feature \"sqlite\"; build it with --features sqlite";
-        Err(OrchestratorError::new(ErrorKind::Unsupported, message))
     }
 
     /// As [`memory`](Self::memory), with the caller's clock.

@@ -18,8 +18,8 @@
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
-use super::super::places::{Place, few_references};
 use super::super::rows::{ListRequest, outcome_of};
+use super::super::sql::places::{Place, few_references};
 use super::claim_rows::HELD;
 use super::columns::{date, get, numbered, text, uuid};
 use super::conditions::{self, FilterValue, bind};

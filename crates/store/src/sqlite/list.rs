@@ -19,8 +19,8 @@ use jiff::Timestamp;
 use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
 
-use super::super::places::{Place, few_references};
 use super::super::rows::{ListRequest, outcome_of};
+use super::super::sql::places::{Place, few_references};
 use super::columns::{micros, numbered, time};
 use super::{conditions, prepared, queues};
 use performer_core::model::item::{ItemFilter, ReferenceFilter};

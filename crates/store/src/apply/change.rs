@@ -1,0 +1,105 @@
+//! Asks the rules about an event, and writes the change with everything that belongs to it.
+
+use super::super::reasons::Failure;
+use super::super::rows::{ItemRow, RetryCopy, Rows, StateUpdate};
+use super::{Applied, Apply};
+use performer_core::crash_point;
+use performer_core::model::exception::ProcessingException;
+use performer_core::model::history::Recorded;
+use performer_core::model::key::{ItemId, QueueId};
+use performer_core::model::lifecycle::{self, Change, Event, Transition};
+use performer_core::model::reason;
+use performer_core::model::status::Status;
+
+impl<R: Rows> Apply<'_, R> {
+    /// As [`apply_event`](Self::apply_event), for an item of the folder.
+    pub(super) fn apply_event_here(&mut self, id: ItemId, event: Event) -> Applied<Status> {
+        self.row_here(id)?;
+        self.apply_event(id, event)
+    }
+
+    /// Applies an event to an item: asks the rules, and writes the change.
+    pub(super) fn apply_event(&mut self, id: ItemId, event: Event) -> Applied<Status> {
+        let row = self.row(id)?;
+        self.apply_event_to(id, &row, event)
+    }
+
+    /// As [`apply_event`](Self::apply_event), for an item whose row was read in this transaction.
+    pub(super) fn apply_event_to(&mut self, id: ItemId, row: &ItemRow, event: Event) -> Applied<Status> {
+        let policy = self.policy(row.queue)?;
+        match lifecycle::transition(id, &row.state, event, &policy, self.now)? {
+            Transition::Unchanged | Transition::Remove => Ok(row.state.status),
+            Transition::Change(change) => {
+                let written =
+                    StateUpdate { ended_by: self.scope.user, ..StateUpdate::state(&change.after, self.now) };
+                self.write_change(id, row, &change, &written)?;
+                Ok(change.after.status)
+            }
+        }
+    }
+
+    /// Writes a change and everything that belongs to it.
+    pub(super) fn write_change(
+        &mut self,
+        id: ItemId,
+        before: &ItemRow,
+        change: &Change,
+        written: &StateUpdate<'_>,
+    ) -> Applied<()> {
+        assert!(self.rows.write(id, before, written)?, "item {id} was read in this transaction");
+        self.record_change(id, before, change)
+    }
+
+    /// What belongs to a change whose row is written: events, counters, the retry copy, and whom to wake.
+    pub(super) fn record_change(&mut self, id: ItemId, before: &ItemRow, change: &Change) -> Applied<()> {
+        let queue = before.queue;
+        for event in &change.recorded {
+            let happens_now = event.version == change.after.row_version;
+            let user_id = if happens_now { self.scope.user } else { before.actors.of(event) };
+            self.rows.record(id, &Recorded { user_id, ..*event })?;
+        }
+        let counted = self.statistics.entry(queue).or_default();
+        counted.moved(&before.state, &change.after);
+        self.figures.count(queue, &before.state, &change.after);
+        if let Some(copy) = &change.copy {
+            counted.count(copy, 1);
+            crash_point!(within "before_copy");
+            let unique_key = self.rows.next_item_key(self.now)?;
+            let by_hand = copy.manual_retry_number > before.state.manual_retry_number;
+            let copied = self.rows.insert_copy(&RetryCopy {
+                original: id,
+                queue,
+                unique_key,
+                state: copy,
+                by_hand,
+                created_by: self.scope.user,
+                now: self.now,
+            })?;
+            self.note_changed(queue, copied, copy)?;
+            crash_point!(within "after_copy");
+        }
+        self.note_changed(queue, id, &change.after)?;
+        if change.copy.is_some() || change.after.status == Status::New {
+            self.wakes.add(queue);
+        }
+        let is_open = reason::is_open(&change.after);
+        if before.state.status != Status::InProgress && reason::is_open(&before.state) != is_open {
+            self.rows.count_open(id, if is_open { 1 } else { -1 })?;
+        }
+        Ok(())
+    }
+
+    /// Counts an attempt that has just failed in the group of its reason.
+    pub(super) fn count_failure(
+        &mut self,
+        id: ItemId,
+        queue: QueueId,
+        change: &Change,
+        exception: Option<&ProcessingException>,
+    ) -> Applied<()> {
+        if let Some(exception) = exception {
+            self.rows.count_failure(&Failure::of(id, queue, &change.after, exception, self.now))?;
+        }
+        Ok(())
+    }
+}

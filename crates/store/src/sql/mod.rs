@@ -1,0 +1,3 @@
+//! What is the same in the statements of SQLite and PostgreSQL.
+
+pub(crate) mod places;
