@@ -48,23 +48,18 @@ use super::backend::{Answer, Operation, Request, Scope};
 use super::clock::StoreClock;
 use super::figures::UnwrittenFigures;
 use super::notifier::WakeSet;
-use super::reasons::Failure;
-use super::rows::{ItemRow, RetryCopy, Rows, StateUpdate};
+use super::rows::{ItemRow, Rows};
 use super::scoped_queues::QueueSelector;
 use super::unreadable_rows::is_unreadable;
 use performer_core::crash_point;
 use performer_core::model::Refusal;
 use performer_core::model::code::ErrorCode;
-use performer_core::model::exception::ProcessingException;
-use performer_core::model::history::Recorded;
 use performer_core::model::item::QueueItem;
 use performer_core::model::job::Job;
 use performer_core::model::key::{FolderId, ItemId, JobKey, QueueId};
-use performer_core::model::lifecycle::{self, Change, Event, Transition};
+use performer_core::model::lifecycle::Event;
 use performer_core::model::queue::{QueueDefinition, QueuePolicy};
-use performer_core::model::reason;
 use performer_core::model::statistics::QueueStatistics;
-use performer_core::model::status::Status;
 use performer_core::orchestrator::{OrchestratorError, Result};
 
 /// Why an operation was not applied.

@@ -58,11 +58,6 @@ impl SelectionKey {
         Self { rank, turn, due_date: None, id }
     }
 
-    /// The first criterion: [`rank`].
-    pub fn rank(&self) -> u8 {
-        self.rank
-    }
-
     /// The turn; 0 in a queue without turns.
     pub fn turn(&self) -> i64 {
         self.turn
