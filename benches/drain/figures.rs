@@ -169,8 +169,8 @@ pub fn groups(bench: &Bench) {
             rate(COUNT, drain(store, COUNT, 0).await)
         })
     };
-    let (bar, rounds) = (Bar::AtLeast(0.5), 3);
-    bench.figure("sqlite.drain.groups", Unit::PerSecond, bar, rounds, || round(false), || round(true));
+    let bar = Bar::AtLeast(0.5);
+    bench.figure("sqlite.drain.groups", Unit::PerSecond, bar, 3..=10, || round(false), || round(true));
 }
 
 /// Sets both limits so high that they hold nothing back.

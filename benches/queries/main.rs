@@ -60,7 +60,7 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     /// Asks a query many times. `ask` returns how many rows it has found, of which there have to be some.
-    fn query(&self, name: &str, ask: impl AsyncFn(&dyn Administration, usize) -> usize) {
+    fn query(&self, name: &str, ask: &impl AsyncFn(&dyn Administration, usize) -> usize) {
         let name = format!("{}.query.{name}", self.engine);
         if !self.bench.wants(&name) {
             return;
@@ -80,7 +80,7 @@ impl Asked<'_> {
     }
 
     fn items(&self, name: &str, filter: &ItemFilter, page: impl Fn(usize) -> Page) {
-        self.query(name, async |store, number| {
+        self.query(name, &async |store, number| {
             store.list_queue_items(filter.clone(), page(number)).await.expect("a page").items.len()
         });
     }
@@ -129,19 +129,19 @@ fn queries(bench: &Bench, runtime: &Runtime, engine: &'static str, store: &Arc<d
     asked.items("count.priority", &here().priority(Priority::Normal), newest);
     asked.items("count.created", &here().created_from(Timestamp::UNIX_EPOCH), newest);
     asked.items("count.successful", &here().status([Status::Successful]).priority(Priority::Normal), newest);
-    asked.query("statistics", async |store, _| {
+    asked.query("statistics", &async |store, _| {
         usize::try_from(store.queue_statistics(QUEUE).await.expect("statistics").total()).expect("a number")
     });
     let reasons = async |store: &dyn Administration, filter: ReasonFilter| {
         store.list_reasons(filter).await.expect("reasons")
     };
-    asked.query("reasons.open", async |store, _| reasons(store, ReasonFilter::default()).await.len());
-    asked.query("reasons.last", async |store, _| {
+    asked.query("reasons.open", &async |store, _| reasons(store, ReasonFilter::default()).await.len());
+    asked.query("reasons.last", &async |store, _| {
         reasons(store, ReasonFilter::default().queues([QUEUE]).order(ReasonOrder::LastSeen)).await.len()
     });
     let first = runtime.block_on(store.list_reasons(ReasonFilter::default().top(10))).expect("reasons");
     let last = ReasonCursor::behind(&first[9], ReasonOrder::MostOpen);
-    asked.query("reasons.after", async |store, _| {
+    asked.query("reasons.after", &async |store, _| {
         reasons(store, ReasonFilter::default().after(last)).await.len()
     });
     let of_reason = here().reason(first[0].id);
@@ -156,7 +156,7 @@ fn queries(bench: &Bench, runtime: &Runtime, engine: &'static str, store: &Arc<d
             store.queue_figures(filter.clone()).await.expect("figures").ended.len()
         }
     };
-    asked.query("figures.hour", figures(until - hour, Resolution::Minute));
-    asked.query("figures.day", figures(until - 24 * hour, Resolution::Minute));
-    asked.query("figures.month", figures(until - 24 * 30 * hour, Resolution::Hour));
+    asked.query("figures.hour", &figures(until - hour, Resolution::Minute));
+    asked.query("figures.day", &figures(until - 24 * hour, Resolution::Minute));
+    asked.query("figures.month", &figures(until - 24 * 30 * hour, Resolution::Hour));
 }

@@ -104,8 +104,8 @@ mod tests {
         values.push(30.0);
         let interval = Interval::of(&mut values);
         assert!(interval.is_within(0.05), "{interval:?}");
-        let scattered: Vec<f64> = (0..20).map(|at| 1.0 + f64::from(at) / 10.0).collect();
-        assert!(!Interval::of(&mut scattered.clone()).is_within(0.05));
+        let mut scattered: Vec<f64> = (0..20).map(|at| 1.0 + f64::from(at) / 10.0).collect();
+        assert!(!Interval::of(&mut scattered).is_within(0.05));
     }
 
     /// The interval covers the true median in 95 of 100 cases, of a distribution that is far from normal.

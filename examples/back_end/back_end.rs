@@ -185,7 +185,7 @@ impl ItemAdministration for SimpleBackEnd {
     }
 
     async fn list_queue_items(&self, filter: ItemFilter, page: Page) -> Result<ItemPage> {
-        Ok(self.begin().list(&filter, page)?)
+        Ok(self.begin().list(&filter, &page)?)
     }
 
     async fn edit_queue_item(&self, id: ItemId, edit: ItemEdit) -> Result<QueueItem> {

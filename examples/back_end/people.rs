@@ -13,12 +13,10 @@ use super::items::matches;
 use super::state::{Answer, State};
 
 impl State {
-    pub(super) fn list(&self, filter: &ItemFilter, page: Page) -> Answer<ItemPage> {
+    pub(super) fn list(&self, filter: &ItemFilter, page: &Page) -> Answer<ItemPage> {
         page.validate()?;
         if filter.reason.is_some() {
-            return Err(
-                Refusal::new(ErrorCode::FEATURE_DISABLED, "failures are not grouped by reason").into()
-            );
+            return Err(Refusal::new(ErrorCode::FEATURE_DISABLED, "failures are not grouped by reason"));
         }
         let queue = filter.queue.as_deref().map(|name| self.queue_named(name)).transpose()?;
         let of_queue = self.items.iter().filter(|(_, item)| queue.is_none_or(|queue| item.queue == queue));

@@ -24,12 +24,13 @@ use performer_core::orchestrator::{
 #[async_trait]
 impl QueueAdministration for Store {
     async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
-        expect_answer!(self.one(Operation::CreateQueue(Box::new(queue))).await, Queue)
+        expect_answer!(self.one(Operation::CreateQueue(Box::new(queue))).await, Queue).map(|queue| *queue)
     }
 
     async fn update_queue(&self, name: &str, queue: NewQueueDefinition) -> Result<QueueDefinition> {
         let (which, queue) = (named(name), Box::new(queue));
         expect_answer!(self.one(Operation::UpdateQueue { which, queue, reach: None }).await, Queue)
+            .map(|queue| *queue)
     }
 
     async fn delete_queue(&self, name: &str) -> Result<()> {
@@ -38,10 +39,11 @@ impl QueueAdministration for Store {
 
     async fn edit_queue_limits(&self, name: &str, edit: LimitsEdit) -> Result<QueueDefinition> {
         expect_answer!(self.one(Operation::EditLimits { which: named(name), edit, reach: None }).await, Queue)
+            .map(|queue| *queue)
     }
 
     async fn get_queue(&self, name: &str) -> Result<QueueDefinition> {
-        expect_answer!(self.read(Query::Queue(named(name))).await, Queue)
+        expect_answer!(self.read(Query::Queue(named(name))).await, Queue).map(|queue| *queue)
     }
 
     async fn list_queues(&self) -> Result<Vec<QueueDefinition>> {

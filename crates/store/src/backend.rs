@@ -387,7 +387,7 @@ pub(crate) enum Answer {
     Claimed(ClaimedItem),
     ClaimedBatch(ClaimedBatch),
     Status(Status),
-    Queue(QueueDefinition),
+    Queue(Box<QueueDefinition>),
     Keys(Vec<(ItemId, ItemKey)>),
     Document(Option<(u64, String)>),
     DocumentOutcome(DocumentOutcome),

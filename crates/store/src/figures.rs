@@ -217,7 +217,7 @@ impl Drop for CountedFigures<'_> {
 pub(crate) fn add_row(figures: &mut Figures, key: FigureKey, counted: Counted) {
     let at = start_of(key.at);
     let last = figures.ended.last();
-    if !last.is_some_and(|last| (last.queue, last.at, last.outcome) == (key.queue, at, key.outcome)) {
+    if last.is_none_or(|last| (last.queue, last.at, last.outcome) != (key.queue, at, key.outcome)) {
         figures.ended.push(Figure::new(key.queue, at, key.outcome));
     }
     if let Some(figure) = figures.ended.last_mut() {

@@ -33,7 +33,7 @@ impl Store {
     ///
     /// NotFound.
     pub async fn find_queue(&self, which: QueueSelector) -> Result<QueueDefinition> {
-        expect_answer!(self.read(Query::Queue(which)).await, Queue)
+        expect_answer!(self.read(Query::Queue(which)).await, Queue).map(|queue| *queue)
     }
 
     /// The queues in any of these folders, by name.
@@ -58,6 +58,7 @@ impl Store {
     ) -> Result<QueueDefinition> {
         let queue = Box::new(queue);
         expect_answer!(self.one(Operation::UpdateQueue { which, queue, reach }).await, Queue)
+            .map(|queue| *queue)
     }
 
     /// Deletes a queue from all its folders.
@@ -81,6 +82,7 @@ impl Store {
         reach: Reach,
     ) -> Result<QueueDefinition> {
         expect_answer!(self.one(Operation::EditLimits { which, edit, reach }).await, Queue)
+            .map(|queue| *queue)
     }
 
     /// Adds a queue of the folder to other folders, and removes it from others.

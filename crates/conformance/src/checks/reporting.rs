@@ -160,7 +160,8 @@ pub(crate) async fn t6_retries_that_grow_apart_wait_equally_long_for_the_same_it
         assert!(answer.reports.iter().all(Result::is_ok) && answer.claimed.unwrap().items.is_empty());
         let chains = f.list(ItemFilter::default().queue(QUEUE).status([Status::New])).await;
         let mut found: Vec<_> = chains.iter().map(|item| item.defer_date.unwrap()).collect();
-        (expected.sort(), found.sort());
+        expected.sort();
+        found.sort();
         assert_eq!(found, expected);
         let full = Duration::from_secs(full.into());
         assert!(found.iter().all(|time| (now + full / 2..=now + full).contains(time)), "{found:?}");

@@ -29,7 +29,7 @@ async fn with_claim(api: &Api) -> (Value, Value) {
     (started["job"].clone(), answer["took"]["items"][0]["claim"].clone())
 }
 
-fn success(claim: &Value, follow_ups: Value) -> Value {
+fn success(claim: &Value, follow_ups: &Value) -> Value {
     json!({"claim": claim, "result": {"successful": {"output": null}}, "progress": null, "followUps": follow_ups})
 }
 
@@ -44,7 +44,7 @@ async fn a_repeated_call_adds_once() {
     let (job, claim) = with_claim(&api).await;
     let follow_up = json!({"Name": "Payments", "Reference": "p", "SpecificContent": {"amount": 7}, "Priority": "High",
         "ParentOperationId": "of the caller"});
-    let report = success(&claim, json!([follow_up]));
+    let report = success(&claim, &json!([follow_up]));
     let with_take = json!({"id": uuid::Uuid::from_u128(2), "reports": [report],
         "take": {"queue": "Invoices", "job": job, "robot": 1, "count": 1, "reference": null}});
     let without = json!({"id": uuid::Uuid::from_u128(3), "reports": [report], "take": null});
@@ -86,7 +86,7 @@ async fn a_follow_up_that_cannot_be_read_refuses_its_report_alone() {
     ] {
         let mut gone = claim.clone();
         gone["item"] = json!(999_999);
-        let reports = [success(&gone, json!([])), success(&claim, follow_ups)];
+        let reports = [success(&gone, &json!([])), success(&claim, &follow_ups)];
         let body = json!({"id": uuid::Uuid::from_u128(2), "reports": reports, "take": null});
         let answer = api.post("/api/Performer/Exchange", &body).await;
         assert_eq!(answer.body["reports"][0]["error"]["kind"], "ClaimLost", "{}", answer.text);
@@ -96,10 +96,11 @@ async fn a_follow_up_that_cannot_be_read_refuses_its_report_alone() {
     }
     assert_eq!(payments(&api).await, [Value::Null; 0]);
     // A member that nobody knows is a mistake, or a newer client relies on it.
-    let unknown = success(&claim, json!([{"Name": "Payments", "SpecificContent": {}, "Colour": "red"}]));
+    let unknown = success(&claim, &json!([{"Name": "Payments", "SpecificContent": {}, "Colour": "red"}]));
     let body = json!({"id": uuid::Uuid::from_u128(2), "reports": [unknown], "take": null});
     assert_eq!(api.post("/api/Performer/Exchange", &body).await.status, 400);
-    let body = json!({"id": uuid::Uuid::from_u128(2), "reports": [success(&claim, json!([]))], "take": null});
+    let body =
+        json!({"id": uuid::Uuid::from_u128(2), "reports": [success(&claim, &json!([]))], "take": null});
     let answer = api.post("/api/Performer/Exchange", &body).await;
     assert_eq!(answer.body["reports"], json!([{"status": "Successful"}]), "the claim still holds");
 }
@@ -115,7 +116,7 @@ async fn follow_ups_stay_in_the_folder_of_the_caller() {
     let other = json!({"Name": "Elsewhere"});
     let made = api.call_as(&finance, Some("Finance"), "POST", "/odata/QueueDefinitions", &other).await;
     assert_eq!(made.status, 201, "{}", made.text);
-    let report = success(&claim, json!([{"Name": "Elsewhere", "SpecificContent": {}}]));
+    let report = success(&claim, &json!([{"Name": "Elsewhere", "SpecificContent": {}}]));
     let body = json!({"id": uuid::Uuid::from_u128(2), "reports": [report], "take": null});
     let answer = api.post("/api/Performer/Exchange", &body).await;
     assert_eq!(
@@ -123,7 +124,7 @@ async fn follow_ups_stay_in_the_folder_of_the_caller() {
         "follow-up 1 for queue \"Elsewhere\": queue \"Elsewhere\" does not exist"
     );
     // Nor does a foreign caller with the claim add anything.
-    let report = success(&claim, json!([{"Name": "Elsewhere", "SpecificContent": {}}]));
+    let report = success(&claim, &json!([{"Name": "Elsewhere", "SpecificContent": {}}]));
     let body = json!({"id": uuid::Uuid::from_u128(2), "reports": [report], "take": null});
     let path = "/api/Performer/Exchange";
     let answer = api.call_as(&finance, Some("Finance"), "POST", path, &body).await;

@@ -32,7 +32,7 @@ impl<R: Rows> Apply<'_, R> {
         queue.notes = new.notes;
         queue.folders = vec![self.scope.folder];
         queue.id = self.rows.insert_queue(&queue)?;
-        Ok(Answer::Queue(queue))
+        Ok(Answer::Queue(Box::new(queue)))
     }
 
     pub(super) fn update_queue(
@@ -55,7 +55,7 @@ impl<R: Rows> Apply<'_, R> {
         queue.notes = notes;
         self.rows.update_queue(&queue)?;
         self.wake_waiters(queue.id); // callers wait for the queue by its name
-        Ok(Answer::Queue(queue))
+        Ok(Answer::Queue(Box::new(queue)))
     }
 
     /// Changes the limits of a queue. Waiting callers try again: more may be claimable now.
@@ -72,7 +72,7 @@ impl<R: Rows> Apply<'_, R> {
         self.change_group_rules(&before, &queue)?;
         self.rows.update_queue(&queue)?;
         self.wake_waiters(queue.id);
-        Ok(Answer::Queue(queue))
+        Ok(Answer::Queue(Box::new(queue)))
     }
 
     fn check_name_is_free(&mut self, name: &str, folder: FolderId, except: Option<QueueId>) -> Applied<()> {

@@ -24,7 +24,7 @@ use performer_core::orchestrator::{OrchestratorError, Result};
 pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Result<Answer> {
     let here = scope.folder;
     match query {
-        Query::Queue(queue) => Ok(Answer::Queue((*which(rows, here, &queue)??).clone())),
+        Query::Queue(queue) => Ok(Answer::Queue(Box::new((*which(rows, here, &queue)??).clone()))),
         Query::Queues => Ok(Answer::Queues(queues_in(rows, &[here])?)),
         Query::QueuesOf(folders) => Ok(Answer::Queues(queues_in(rows, &folders)?)),
         Query::Statistics(queue) => {
