@@ -49,9 +49,11 @@ use performer_core::model::job::{JobEnd, JobState, NewJob};
 use performer_core::model::key::{Claim, JobKey};
 use performer_core::model::schema::Schemas;
 use performer_core::model::sweep::{SweepHistory, SweepPlan};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use performer_core::orchestrator::{BoxFuture, ErrorKind, OrchestratorError};
 use performer_core::orchestrator::{
-    BoxFuture, BulkAdded, ClaimRequest, ClaimedItems, CommitType, ErrorKind, Orchestrator, OrchestratorError,
-    QueueAdministration, Report, ReportAndClaimAnswer, Result, Seen, Swept,
+    BulkAdded, ClaimRequest, ClaimedItems, CommitType, Orchestrator, QueueAdministration, Report,
+    ReportAndClaimAnswer, Result, Seen, Swept,
 };
 
 mod administration;
