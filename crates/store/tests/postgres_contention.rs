@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use performer::jiff::Timestamp;
-use performer::model::{Claim, Clock, ManualClock, ReferenceFilter, SystemClock};
+use performer::model::query::{Condition, Field, TextMatch};
+use performer::model::{Claim, Clock, ManualClock, SystemClock};
 use performer::orchestrator::store::Store;
 use performer::orchestrator::{ClaimRequest, Orchestrator, Report};
 use performer::orchestrator::{ItemAdministration as _, QueueAdministration as _};
@@ -468,7 +469,9 @@ async fn a_search_that_takes_too_long_is_refused() {
     })
     .await;
     let client = served.client().connect().await.unwrap();
-    let filter = ItemFilter::default().reference(ReferenceFilter::StartsWith("none is called so".to_owned()));
+    // No index finds what is somewhere in a reference.
+    let somewhere = Condition::Text(Field::Reference, TextMatch::Contains, "none is called so".to_owned());
+    let filter = ItemFilter::default().condition(somewhere);
     let refused = client.list_queue_items(filter, Page::default()).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused:?}");
     assert!(refused.to_string().contains("within 1ms"), "{refused}");
