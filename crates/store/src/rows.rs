@@ -1,8 +1,8 @@
 //! The trait `Rows`: what [`apply`](super::apply) reads and writes to apply the rules, row by row.
 //!
-//! All three back ends implement it. In memory and in SQLite a statement costs microseconds; PostgreSQL prefetches and
-//! queues statements to save round trips, for which some methods announce what comes next. No method knows a rule: each
-//! reads or writes what it is told.
+//! All three back ends implement it. In memory and in SQLite a statement costs microseconds; PostgreSQL loads what a
+//! transaction needs when it begins, and sends what it writes with the commit. No method knows a rule: each reads or writes
+//! what it is told.
 
 use std::sync::Arc;
 use std::time::Duration;

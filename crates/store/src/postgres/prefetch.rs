@@ -31,9 +31,7 @@ pub(super) struct PrefetchPlan {
     queues: Vec<(FolderId, String)>,
     jobs: Vec<JobKey>,
     ids: i64,
-    /// The claims, if all are on one queue.
-    claims: Option<(FolderId, String, i64)>,
-    /// The search for them, if the id of the queue is known.
+    /// The search for the items of the claims, if all are on one queue whose id is known.
     claim_plan: Option<ClaimPlan>,
     walk: Vec<BoundQuery>,
 }
@@ -55,24 +53,16 @@ impl PrefetchPlan {
         if store.session.is_callers() || !Self::suits(operations) {
             return plan;
         }
-        plan.claims =
-            claims_of_one_queue(operations).map(|(folder, name, count)| (folder, name.to_owned(), count));
-        plan.search(store, now);
+        if let Some((folder, name, count)) = claims_of_one_queue(operations)
+            && let Some(queue) = store.names.get(&(folder, name.to_owned())).copied()
+        {
+            let (claim_plan, walk) = store.claim(ClaimQuery { queue: queue.0, count }, now);
+            (plan.claim_plan, plan.walk) = (Some(claim_plan), walk);
+        }
         plan.look_up(operations);
         // If there must be no gaps, each id is drawn when it is needed.
         plan.ids = if store.max_ids > 1 { plan.ids.min(store.max_ids) } else { 0 };
         plan
-    }
-
-    /// Searches for the items of the claims, if the id of their queue is known.
-    fn search(&mut self, store: &mut Postgres, now: Option<Timestamp>) {
-        let known = self.claims.take().and_then(|(folder, name, count)| {
-            store.names.get(&(folder, name)).map(|queue| ClaimQuery { queue: queue.0, count })
-        });
-        if let Some(ask) = known {
-            let (claim_plan, walk) = store.claim(ask, now);
-            (self.claim_plan, self.walk) = (Some(claim_plan), walk);
-        }
     }
 
     /// Whether these calls suit a transaction that keeps queues unchanged.
