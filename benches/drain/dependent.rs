@@ -12,7 +12,7 @@ use performer_benches::{Bar, Bench, Unit, dependent};
 
 use super::figures::ROUNDS;
 
-/// The same program, as it is built here.
+/// The program of the dependent crate, compiled with this workspace's profile and flags.
 #[path = "../dependent/src/main.rs"]
 mod tuned;
 

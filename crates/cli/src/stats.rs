@@ -35,7 +35,7 @@ performer stats Invoices --follow --json 2>progress.log")]
 pub(super) struct Stats {
     /// Show only this queue
     queue: Option<String>,
-    /// Show how far the queue is, whoever processes it, until it is empty; the exit code after Ctrl-C is 130
+    /// Show how far the queue is, whichever process works on it, until it is empty; the exit code after Ctrl-C is 130
     #[arg(long, requires = "queue")]
     follow: bool,
     #[command(flatten)]

@@ -43,7 +43,7 @@ impl Failure {
         }
     }
 
-    /// The same failure, in the group for those that have no group of their own.
+    /// This failure, counted in the group of all failures that have no group of their own.
     pub(crate) fn among_others(&self) -> Self {
         Self { fingerprint: String::new(), sample: self.sample.clone(), ..*self }
     }

@@ -92,7 +92,7 @@ pub(crate) async fn items_of_a_group_are_in_progress_one_at_a_time_in_order(f: F
         held_back.items.is_empty() && held_back.withheld.is_some(),
         "there is something, and it is known"
     );
-    // A result frees the group for a claim of the same call, and wakes whoever waits.
+    // A result frees the group for a claim of the same call, and wakes waiting callers.
     let report = Report::new(first[0].claim, ok());
     let next = f.orchestrator.report_and_claim(vec![report], Some(take(job, 9))).await.claimed.unwrap();
     assert_eq!(next.items.iter().map(reference).collect::<Vec<_>>(), ["a2"]);
@@ -268,7 +268,7 @@ pub(crate) async fn limited_groups_take_turns_too(f: Fixture) {
         end(&f, &claimed).await;
     }
     assert_eq!(order, ["large 0", "b0", "c0", "large 1", "b1", "c1", "large 2", "large 3"]);
-    // A group that comes back saves up nothing, and waits for nobody's past.
+    // A group that comes back saves up nothing; its turn is the present one.
     add(&f, "b", &["b2", "b3"]).await;
     let mut order = Vec::new();
     for _ in 0..4 {

@@ -45,7 +45,7 @@ pub struct Reason {
     pub last_seen: Timestamp,
     /// How many attempts failed so, removed ones included.
     pub total: i64,
-    /// How many items wait for somebody to look at them: see [`is_open`].
+    /// How many items have to be reviewed: see [`is_open`].
     pub open: i64,
 }
 
@@ -64,7 +64,7 @@ impl Reason {
     }
 }
 
-/// Whether an item counts as open in the group of its reason: it is Failed, and nobody has verified or retried it (its review
+/// Whether an item counts as open in the group of its reason: it is Failed, and was neither verified nor retried (its review
 /// status is None or InReview). The only place that says so: an item that is retried, verified, deleted or removed leaves the
 /// count.
 pub fn is_open(item: &ItemState) -> bool {

@@ -46,7 +46,7 @@ pub enum RetryDelay {
     /// The copy can be claimed at once, behind everything that waits.
     #[default]
     None,
-    /// The same delay before every retry: [`MIN_RETRY_DELAY`] to [`MAX_RETRY_DELAY`].
+    /// A delay that does not grow from retry to retry: [`MIN_RETRY_DELAY`] to [`MAX_RETRY_DELAY`].
     Fixed(Duration),
     /// A delay that doubles with every retry.
     Exponential(ExponentialDelay),

@@ -227,7 +227,7 @@ pub trait ReviewAdministration: std::fmt::Debug + Send + Sync {
     async fn edit_comment(&self, comment: i64, author: Person, text: Option<String>) -> Result<()>;
 
     /// Lists groups of failures, by [reason](crate::model::reason): how many attempts failed so, when first and last, and how many
-    /// items wait for somebody to look at them. Attempts that failed before the store kept groups are in none.
+    /// items have to be reviewed. Attempts that failed before the store kept groups are in none.
     ///
     /// # Errors
     ///
