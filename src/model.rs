@@ -13,12 +13,13 @@
 //! | [`clock_guard`] | whether the clock can be believed before something is removed because of its age |
 //! | [`review`] | who may change a comment |
 //! | [`query`] | conditions on items, and sort orders of lists |
+//! | [`item_query`] | filters of items as people write them, in URLs and options |
 //! | `schema_fit` | whether what one JSON schema allows is accepted by another one (feature `json-schema`) |
 
 #[cfg(feature = "json-schema")]
 pub use performer_core::model::schema_fit;
 pub use performer_core::model::{
-    clock_guard, groups, history, lifecycle, limits, query, review, selection, sweep,
+    clock_guard, groups, history, item_query, lifecycle, limits, query, review, selection, sweep,
 };
 
 // Items.

@@ -21,6 +21,7 @@
 //! | [`retry_delay`] | how long an automatic retry waits |
 //! | [`prefix`] | a prefix as a range of texts |
 //! | [`list`], [`cursor`] | filters and pages of lists; where a page begins |
+//! | [`item_query`] | filters of items as people write them, in URLs and options |
 //! | [`history`] | the events of an item |
 //! | [`review`] | comments, reviewers, and answers to bulk calls |
 //! | [`figures`] | what ended and what waited, by minute and hour |
@@ -55,6 +56,7 @@ pub mod fingerprint;
 pub mod groups;
 pub mod history;
 pub mod item;
+pub mod item_query;
 pub mod job;
 mod job_end;
 pub mod kept_for;
