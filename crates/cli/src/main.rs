@@ -3,7 +3,8 @@
 //! | file | what it contains |
 //! |---|---|
 //! | `serve.rs`, `signals.rs` | `performer serve`: runs an Orchestrator server; the signals of commands |
-//! | `queue.rs`, `item.rs`, `import/`, `stats.rs` | `performer queue`, `item`, `item import` and `stats`, for any URL |
+//! | `filter.rs` | the options that select items |
+//! | `queue.rs`, `item/`, `reason.rs`, `import/`, `stats.rs` | `performer queue`, `item`, `reason`, `item import` and `stats`, for any URL |
 //! | `job.rs` | `performer job`: the running performers and their results |
 //! | `access.rs` | `performer access`: the applications, users, tokens and robots of a server |
 //! | `new.rs` | `performer new`: writes a project from the files in `templates/new` |
@@ -16,6 +17,7 @@
 
 mod access;
 mod environment;
+mod filter;
 mod import;
 mod item;
 mod job;
@@ -24,6 +26,7 @@ mod new;
 mod output;
 mod queue;
 mod queue_schema;
+mod reason;
 mod serve;
 mod signals;
 mod stats;
@@ -54,7 +57,8 @@ use performer::{Administration, connect};
         Over HTTP, set the credentials with UIPATH_CLIENT_ID and UIPATH_CLIENT_SECRET (or UIPATH_PAT), and the folder with\n\
         UIPATH_FOLDER_PATH. Secrets can be read from files: UIPATH_CLIENT_SECRET_FILE, UIPATH_PAT_FILE,\n\
         UIPATH_ACCESS_TOKEN_FILE, and PGPASSFILE for PostgreSQL.\n\n\
-        Exit codes: 0 success, 1 failure, 2 invalid usage, 3 success except for some refused items, 130 interrupted."
+        Exit codes: 0 success, 1 failure, 2 invalid usage, 3 success except for some refused items, 4 not allowed, 5 not found,\n\
+        6 the queues cannot be reached, 130 interrupted."
 )]
 struct Command {
     #[command(subcommand)]
@@ -69,6 +73,8 @@ enum Action {
     Queue(queue::Queue),
     #[command(subcommand)]
     Item(item::Item),
+    #[command(subcommand)]
+    Reason(reason::Reasons),
     #[command(subcommand)]
     Job(job::Jobs),
     Stats(stats::Stats),
@@ -122,6 +128,7 @@ fn main() -> ExitCode {
             Action::Serve(serve) => serve.run().await,
             Action::Queue(queue) => queue.run().await,
             Action::Item(item) => item.run().await,
+            Action::Reason(reason) => reason.run().await,
             Action::Job(job) => job.run().await,
             Action::Stats(stats) => stats.run().await,
             Action::Access(access) => access.run().await,

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use performer_core::model::Refusal;
-use performer_core::orchestrator::OrchestratorError;
+use performer_core::orchestrator::{ErrorKind, OrchestratorError};
 use performer_tables::TableError;
 
 /// The error of a command, with its exit code.
@@ -20,6 +20,11 @@ pub(super) struct CliError {
 /// The exit code if some items were refused.
 pub(super) const SOME_REFUSED: u8 = 3;
 
+/// The exit codes of errors that a script may want to tell apart.
+const NOT_ALLOWED: u8 = 4;
+const NOT_FOUND: u8 = 5;
+const UNREACHABLE: u8 = 6;
+
 impl CliError {
     pub(super) fn usage(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: 2 }
@@ -27,6 +32,11 @@ impl CliError {
 
     pub(super) fn failed(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: 1 }
+    }
+
+    /// The error with another message.
+    pub(super) fn with_message(self, message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..self }
     }
 }
 
@@ -39,7 +49,14 @@ impl fmt::Display for CliError {
 impl From<OrchestratorError> for CliError {
     fn from(error: OrchestratorError) -> Self {
         let code = error.code().map(|code| format!(" (code {code})")).unwrap_or_default();
-        Self::failed(format!("{}{code}", error.with_causes()))
+        let message = format!("{}{code}", error.with_causes());
+        let code = match error.kind() {
+            ErrorKind::Unauthorized => NOT_ALLOWED,
+            ErrorKind::NotFound => NOT_FOUND,
+            ErrorKind::Unavailable => UNREACHABLE,
+            _ => 1,
+        };
+        Self { message, code }
     }
 }
 
@@ -86,6 +103,12 @@ pub(super) fn remark(text: impl AsRef<str>) {
 /// Prints the result as JSON.
 pub(super) fn json(value: &impl Serialize) -> Result<(), CliError> {
     let json = serde_json::to_string_pretty(value);
+    line(json.map_err(|error| CliError::failed(format!("the answer cannot be written as JSON: {error}")))?)
+}
+
+/// Prints a value as one line of JSON.
+pub(super) fn json_line(value: &impl Serialize) -> Result<(), CliError> {
+    let json = serde_json::to_string(value);
     line(json.map_err(|error| CliError::failed(format!("the answer cannot be written as JSON: {error}")))?)
 }
 

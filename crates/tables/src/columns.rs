@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value, json};
 
 use super::error::TableError;
+use super::export::content_name;
 use super::fields::{Field, FieldColumns, Fields};
 use super::numbers;
 use super::record::{CellKind, Record};
@@ -101,11 +102,19 @@ impl Columns {
             column.field = places.iter().find(|(_, place)| *place == at).map(|(field, _)| *field);
             column.is_content = column.field.is_none_or(|field| field_columns.is_kept(field));
             if column.is_content {
-                SpecificContent::new(&json!({ &*column.name: null }))
+                SpecificContent::new(&json!({ content_name(&column.name): null }))
                     .map_err(|refusal| failed(refusal.to_string()))?;
             }
             if let (Rule::Inferred { .. }, Some(schema)) = (column.rule, schema) {
-                column.rule = rule_from_schema(schema, &column.name).unwrap_or(column.rule);
+                column.rule = rule_from_schema(schema, content_name(&column.name)).unwrap_or(column.rule);
+            }
+        }
+        let contents: Vec<&str> =
+            columns.columns.iter().filter(|column| column.is_content).map(|column| &*column.name).collect();
+        for (at, name) in contents.iter().enumerate() {
+            if let Some(other) = contents[..at].iter().find(|other| content_name(other) == content_name(name))
+            {
+                return Err(failed(format!("{other:?} and {name:?} are the same member of the content")));
             }
         }
         columns.needs_reference = field_columns.needs_reference();
@@ -280,7 +289,7 @@ impl Columns {
             }
             if column.is_content {
                 let value = self.value(at, record)?;
-                row.content.extend(value.map(|value| (column.name.clone(), value)));
+                row.content.extend(value.map(|value| (content_name(&column.name).to_owned(), value)));
             }
         }
         Ok(row)

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value};
 
+use super::export::{CONTENT_PREFIX, content_name};
 use super::json::Member;
 use super::refused::OwnColumn;
 use super::time;
@@ -67,7 +68,7 @@ impl FieldColumns {
         let mut places: Vec<(Field, usize, &str)> = Vec::new();
         for (at, column) in columns.enumerate() {
             let is = |name: &str| column.eq_ignore_ascii_case(name);
-            if self.content.iter().any(|name| is(name)) {
+            if column.starts_with(CONTENT_PREFIX) || self.content.iter().any(|name| is(name)) {
                 continue;
             }
             for field in Field::ALL {
@@ -128,7 +129,10 @@ impl FieldColumns {
                 }
             }
             if field.is_none_or(|field| self.is_kept(field)) {
-                content.insert(name, value);
+                let member = content_name(&name);
+                if content.insert(member.to_owned(), value).is_some() && member != name {
+                    return Err(format!("{name:?} and {member:?} are the same member of the content"));
+                }
             }
         }
         Ok((content, fields))

@@ -15,14 +15,17 @@
 //! | `typed.rs`, `deserialize.rs` | rows as values of a type |
 //! | `rows.rs`, `fields.rs`, `time.rs` | rows as items |
 //! | `refused.rs` | the file of the rows that were refused |
+//! | `export.rs`, `csv_text.rs` | items as rows that an import reads; lines of CSV |
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 
 mod columns;
 mod csv;
+mod csv_text;
 mod deserialize;
 mod dialect;
 mod error;
+mod export;
 mod fields;
 mod format;
 #[cfg(any(fuzzing, test))]
@@ -48,6 +51,7 @@ pub mod import {
     pub use super::columns::TypeOptions;
     pub use super::dialect::parse_delimiter;
     pub use super::error::ReadError;
+    pub use super::export::{CsvExport, ExportColumns, ExportOptions, json_line};
     pub use super::fields::{Field, FieldColumns};
     pub use super::refused::RefusedFile;
     pub use super::rows::{Content, ImportRow, Layout, RawRow, Rows, TableOptions};

@@ -9,7 +9,9 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::csv::Dialect;
+use super::csv_text::csv_line;
 use super::error::TableError;
+use super::export;
 use super::format::Format;
 use super::json;
 use super::record::{Record, RecordFormat};
@@ -26,6 +28,8 @@ pub(crate) enum OwnColumn {
     Line,
     Reason,
     Types,
+    /// What an export says about an item, and what is not added with it.
+    About,
 }
 
 impl OwnColumn {
@@ -34,7 +38,8 @@ impl OwnColumn {
         match name {
             LINE_COLUMN => Some(Self::Line),
             REASON_COLUMN => Some(Self::Reason),
-            TYPES_COLUMN => Some(Self::Types),
+            TYPES_COLUMN | export::TYPES_COLUMN => Some(Self::Types),
+            _ if export::HISTORY.contains(&name) => Some(Self::About),
             _ => None,
         }
     }
@@ -155,23 +160,6 @@ fn csv_row(
     let is_own = |at: usize| names.get(at).is_some_and(|(_, is_own)| *is_own);
     let cells = record.cells.iter().enumerate().filter(|(at, _)| !is_own(*at)).map(|(_, cell)| cell.as_str());
     csv_line(delimiter, [&*line, why, types].into_iter().chain(cells))
-}
-
-fn csv_line<'a>(delimiter: char, cells: impl Iterator<Item = &'a str>) -> String {
-    let mut line = String::new();
-    for (at, cell) in cells.enumerate() {
-        if at > 0 {
-            line.push(delimiter);
-        }
-        if cell.contains([delimiter, '"', '\n', '\r']) {
-            line.push('"');
-            line.push_str(&cell.replace('"', "\"\""));
-            line.push('"');
-        } else {
-            line.push_str(cell);
-        }
-    }
-    line + "\r\n"
 }
 
 /// An object with the reason as its first members. What is no object is left as it is, after a line with the reason.

@@ -143,7 +143,7 @@ async fn queues_are_paused_and_limited() {
         (&["queue", "limit", "Invoices", "--max-starts", "100"], 2),
         (&["queue", "limit", "Invoices", "--max-starts", "1/25h"], 1),
         (&["queue", "limit", "Invoices", "--max-in-progress", "0"], 1),
-        (&["queue", "pause", "Nowhere"], 1),
+        (&["queue", "pause", "Nowhere"], 5),
     ] {
         let output = of(wrong).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{wrong:?}: {}", text(&output.stderr));

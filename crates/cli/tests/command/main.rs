@@ -2,6 +2,7 @@
 
 mod crash;
 mod import;
+mod items;
 mod jobs;
 mod limits;
 mod new;

@@ -197,7 +197,7 @@ fn a_day(folder: &Path, with: impl Fn(&[&str]) -> Command) {
     let gone = with(&["item", "show", "999999"]).output().unwrap();
     assert_eq!(
         (gone.status.code(), text(&gone.stderr).contains("999999")),
-        (Some(1), true),
+        (Some(5), true),
         "{}",
         text(&gone.stderr)
     );

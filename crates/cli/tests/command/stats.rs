@@ -72,7 +72,7 @@ fn a_queue_is_followed(file: &Path, with: impl Fn(&[&str]) -> Command) {
     }
 
     let missing = with(&["stats", "Nowhere", "--follow"]).output().unwrap();
-    assert_eq!(missing.status.code(), Some(1));
+    assert_eq!(missing.status.code(), Some(5));
     let all = with(&["stats", "--follow"]).output().unwrap();
     assert_eq!(all.status.code(), Some(2), "{}", text(&all.stderr));
 }

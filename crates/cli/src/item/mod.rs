@@ -1,33 +1,47 @@
-//! `performer item`: adds, lists, shows and retries items.
+//! `performer item`: adds, lists and shows items, and does with them what people do.
+//!
+//! | file | what it contains |
+//! |---|---|
+//! | `list.rs`, `export.rs` | `performer item list` and `export` |
+//! | `act.rs` | acts on items that are named or selected by filters: the preview, the question, the refusals |
+//! | `canary.rs` | retries a few items first, and the rest only if those succeed |
+
+mod act;
+mod canary;
+mod export;
+mod list;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
+use self::act::{Assign, Comment, Delete, Purge, Retry, Review};
+use self::export::Export;
+use self::list::List;
 use super::GlobalArgs;
 use super::import::Import;
 use super::output::{self, CliError, CommandResult};
-use super::up_to;
-use performer_core::model::item::{
-    ItemFilter, NewQueueItem, PAGE_LIMIT, Page, Priority, QueueItem, ReferenceFilter,
-};
+use performer_core::model::item::{NewQueueItem, Priority, QueueItem};
 use performer_core::model::json::Scalar;
 use performer_core::model::key::ItemId;
-use performer_core::model::list::MAX_SKIP;
-use performer_core::model::status::{ReviewStatus, Status};
 use performer_tables::time;
 
-/// Add, import, list, show and retry items
+/// Add, import, export, list and show items; retry, review, comment and delete them
 #[derive(Subcommand)]
 pub(super) enum Item {
     Add(Add),
     Import(Box<Import>),
-    List(List),
+    Export(Box<Export>),
+    List(Box<List>),
     Show(Show),
-    Retry(Retry),
+    Retry(Box<Retry>),
+    Review(Box<Review>),
+    Assign(Box<Assign>),
+    Comment(Box<Comment>),
+    Delete(Box<Delete>),
+    Purge(Box<Purge>),
 }
 
 /// Add an item to a queue
@@ -65,34 +79,6 @@ pub(super) struct Add {
     global: GlobalArgs,
 }
 
-/// List items
-#[derive(Args)]
-pub(super) struct List {
-    /// List only the items of this queue
-    #[arg(long, value_name = "NAME")]
-    queue: Option<String>,
-    /// List only items with this status; can be repeated
-    #[arg(long, value_name = "STATUS")]
-    status: Vec<Status>,
-    /// List only items with this review status; can be repeated
-    #[arg(long, value_name = "STATUS")]
-    review: Vec<ReviewStatus>,
-    /// List only items with this reference, or with this prefix if it ends with *
-    #[arg(long, value_name = "TEXT")]
-    reference: Option<String>,
-    /// The maximum number of items
-    #[arg(long, default_value_t = 50, value_name = "N", value_parser = up_to(1_000_000))]
-    top: usize,
-    /// The number of items to skip
-    #[arg(long, default_value_t = 0, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(0..=MAX_SKIP as u64))]
-    skip: usize,
-    /// List the oldest items first
-    #[arg(long)]
-    oldest: bool,
-    #[command(flatten)]
-    global: GlobalArgs,
-}
-
 /// Show an item and all attempts of its retry chain
 #[derive(Args)]
 pub(super) struct Show {
@@ -102,27 +88,20 @@ pub(super) struct Show {
     global: GlobalArgs,
 }
 
-/// Retry failed or abandoned items; a copy of each is added to its queue
-#[derive(Args)]
-pub(super) struct Retry {
-    /// The ids of the items
-    #[arg(required_unless_present = "all_failed")]
-    ids: Vec<i64>,
-    /// Retry all failed items of a queue that are not reviewed yet
-    #[arg(long, value_name = "QUEUE", conflicts_with = "ids")]
-    all_failed: Option<String>,
-    #[command(flatten)]
-    global: GlobalArgs,
-}
-
 impl Item {
     pub(super) async fn run(self) -> CommandResult {
         match self {
             Self::Add(add) => add.run().await,
             Self::Import(import) => import.run().await,
+            Self::Export(export) => export.run().await,
             Self::List(list) => list.run().await,
             Self::Show(show) => show.run().await,
             Self::Retry(retry) => retry.run().await,
+            Self::Review(review) => review.run().await,
+            Self::Assign(assign) => assign.run().await,
+            Self::Comment(comment) => comment.run().await,
+            Self::Delete(delete) => delete.run().await,
+            Self::Purge(purge) => purge.run().await,
         }
     }
 }
@@ -172,61 +151,6 @@ fn pairs(pairs: &[String]) -> Result<BTreeMap<&str, Scalar>, CliError> {
     Ok(members)
 }
 
-impl List {
-    async fn run(self) -> CommandResult {
-        let orchestrator = self.global.connect().await?;
-        let reference = self.reference.map(|text| match text.strip_suffix('*') {
-            Some(start) => ReferenceFilter::StartsWith(start.to_owned()),
-            None => ReferenceFilter::Equals(text),
-        });
-        let mut filter =
-            ItemFilter::default().status(self.status).review_status(self.review).reference(reference);
-        filter.queue = self.queue;
-        let mut items = Vec::new();
-        let (mut count, mut counted, mut after, mut skip) = (0, String::new(), None, self.skip.min(MAX_SKIP));
-        while items.len() < self.top {
-            let top = (self.top - items.len()).min(PAGE_LIMIT);
-            let page = Page::first(top).after(after).skip(skip).descending(!self.oldest);
-            let page = orchestrator.list_queue_items(filter.clone(), page).await?;
-            (count, counted, after, skip) = (page.count, page.count_text(), page.next(&filter), 0);
-            if after.is_none() {
-                break;
-            }
-            items.extend(page.items);
-        }
-        if self.global.json {
-            output::json(&items)?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        let row = |item: &QueueItem| {
-            let reason = item.processing_exception.as_ref().map(|exception| exception.reason.as_str());
-            let mut note: String = reason.or(item.progress.as_deref()).unwrap_or_default().to_owned();
-            if note.chars().count() > 60 {
-                note = note.chars().take(59).chain(['…']).collect();
-            }
-            vec![
-                item.id.to_string(),
-                item.status.to_string(),
-                item.priority.to_string(),
-                item.reference.clone().unwrap_or_default(),
-                item.creation_time.to_string(),
-                item.retry_number.to_string(),
-                note,
-            ]
-        };
-        let rows: Vec<Vec<String>> = items.iter().map(row).collect();
-        output::table(&["ITEM", "STATUS", "PRIORITY", "REFERENCE", "CREATED", "RETRY", "NOTE"], &rows)?;
-        if count > (self.skip + items.len()) as u64 {
-            output::remark(format!(
-                "{} of {counted} items; list more with --skip {}",
-                items.len(),
-                self.skip + items.len()
-            ));
-        }
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
 impl Show {
     async fn run(self) -> CommandResult {
         let orchestrator = self.global.connect().await?;
@@ -274,43 +198,5 @@ impl Show {
             output::table(&["ITEM", "STATUS", "RETRY", "ENDED"], &chain.iter().map(row).collect::<Vec<_>>())?;
         }
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-impl Retry {
-    async fn run(self) -> CommandResult {
-        let orchestrator = self.global.connect().await?;
-        let mut versions = Vec::new();
-        for id in &self.ids {
-            versions.push(orchestrator.get_queue_item(ItemId(*id)).await?.version());
-        }
-        if let Some(queue) = self.all_failed {
-            let filter = ItemFilter::default()
-                .queue(queue)
-                .status([Status::Failed])
-                .review_status([ReviewStatus::None, ReviewStatus::InReview]);
-            let mut after = None;
-            loop {
-                let page = Page::default().after(after).count_limit(0);
-                let page = orchestrator.list_queue_items(filter.clone(), page).await?;
-                after = page.next(&filter);
-                if after.is_none() {
-                    break;
-                }
-                versions.extend(page.items.iter().map(QueueItem::version));
-            }
-        }
-        let all = versions.len();
-        let failed = orchestrator.set_review_status(ReviewStatus::Retried, versions).await?;
-        for (id, refusal) in failed.iter() {
-            output::remark(format!("item {id} is not retried: {refusal}"));
-        }
-        let retried = all - failed.len();
-        if self.global.json {
-            output::json(&serde_json::json!({ "Retried": retried, "Refused": failed.len() }))?;
-        } else {
-            output::line(format!("{retried} items are retried"))?;
-        }
-        Ok(ExitCode::from(if failed.is_empty() { 0 } else { output::SOME_REFUSED }))
     }
 }

@@ -1,0 +1,134 @@
+//! `performer item list`: lists the items that filters select.
+
+use std::process::ExitCode;
+
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use performer_core::model::item::{Page, QueueItem};
+use performer_core::model::list::MAX_SKIP;
+
+use super::super::GlobalArgs;
+use super::super::filter::{FilterArgs, each_page, item_filter};
+use super::super::output::{self, CliError, CommandResult};
+use super::super::up_to;
+
+/// List the items that filters select, the newest first
+#[derive(Args)]
+#[command(after_help = "\
+Filters have the names of the desk's URLs, and mean the same there:\n\n  \
+performer item list --queue Invoices --status Failed --review None,InReview --ended yesterday\n  \
+performer item list --status Failed --type Business --sort -ended --top 20\n  \
+performer item list --queue Invoices --ref 'INV-2026*' --output jsonl")]
+pub(in super::super) struct List {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// The order: id, created, started, ended, due, priority or ref, with - in front for the greatest first
+    #[arg(long, default_value = "-id", value_name = "FIELD", allow_hyphen_values = true)]
+    sort: String,
+    /// Only what comes behind this position, which a list before it has printed
+    #[arg(long, value_name = "POSITION")]
+    after: Option<String>,
+    /// The maximum number of items
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = up_to(1_000_000))]
+    top: usize,
+    /// The number of items to skip
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(0..=MAX_SKIP as u64))]
+    skip: usize,
+    /// List the oldest items first; short for --sort id
+    #[arg(long, conflicts_with = "sort")]
+    oldest: bool,
+    /// Print a table, an array of JSON, or a JSON object per line
+    #[arg(long, short, value_enum, default_value_t, value_name = "FORMAT")]
+    output: ListFormat,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+/// How a list is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(in super::super) enum ListFormat {
+    /// A table
+    #[default]
+    Table,
+    /// An array of JSON
+    Json,
+    /// A JSON object per line, printed as it arrives
+    Jsonl,
+}
+
+impl List {
+    pub(super) async fn run(self) -> CommandResult {
+        let orchestrator = self.global.connect().await?;
+        let format = if self.global.json { ListFormat::Json } else { self.output };
+        let sort = if self.oldest { "id" } else { &self.sort };
+        let after = match (&self.after, self.skip) {
+            (after, 0) => after.clone(),
+            (after, skip) => {
+                let query =
+                    self.filter.query(&[("sort", sort), ("after", after.as_deref().unwrap_or(""))])?;
+                let filter = item_filter(&*orchestrator, &query, Timestamp::now()).await?;
+                // The last of what is skipped is where the list begins.
+                let page = Page::first(1).skip(skip - 1).after(query.after.clone()).count_limit(0);
+                let page = orchestrator.list_queue_items(filter.clone(), page).await?;
+                let Some(position) = page.next(&filter) else { return finish(format, &[], None) };
+                Some(position.to_string())
+            }
+        };
+        let query = self.filter.query(&[("sort", sort), ("after", after.as_deref().unwrap_or(""))])?;
+        let mut items: Vec<QueueItem> = Vec::new();
+        let listed = each_page(&*orchestrator, &query, self.top, |page| {
+            if format != ListFormat::Jsonl {
+                items.extend(page);
+                return Ok(());
+            }
+            page.iter().try_for_each(output::json_line)
+        })
+        .await?;
+        let more = listed.next.filter(|_| listed.count > (self.skip + items.len()) as u64);
+        let remark = more.map(|position| {
+            format!("{} of {} items; list more with --after {position}", items.len(), listed.counted)
+        });
+        finish(format, &items, remark)
+    }
+}
+
+fn finish(format: ListFormat, items: &[QueueItem], remark: Option<String>) -> CommandResult {
+    match format {
+        ListFormat::Json => output::json(&items)?,
+        ListFormat::Jsonl => {}
+        ListFormat::Table => {
+            table(items)?;
+            if let Some(remark) = remark {
+                output::remark(remark);
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints items for people.
+pub(super) fn table(items: &[QueueItem]) -> Result<(), CliError> {
+    let row = |item: &QueueItem| {
+        let reason = item.processing_exception.as_ref().map(|exception| exception.reason.as_str());
+        let mut note: String = reason.or(item.progress.as_deref()).unwrap_or_default().to_owned();
+        if note.chars().count() > 60 {
+            note = note.chars().take(59).chain(['…']).collect();
+        }
+        vec![
+            item.id.to_string(),
+            item.status.to_string(),
+            item.review_status.to_string(),
+            item.priority.to_string(),
+            item.reference.clone().unwrap_or_default(),
+            item.creation_time.to_string(),
+            item.retry_number.to_string(),
+            note,
+        ]
+    };
+    let rows: Vec<Vec<String>> = items.iter().map(row).collect();
+    output::table(&["ITEM", "STATUS", "REVIEW", "PRIORITY", "REFERENCE", "CREATED", "RETRY", "NOTE"], &rows)
+}
+
+/// How many items the preview of an act shows.
+pub(super) const PREVIEW: usize = 10;

@@ -1,0 +1,89 @@
+//! `performer reason`: groups of failures with the same reason.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use performer_core::model::reason::{REASON_PAGE_LIMIT, Reason, ReasonFilter, ReasonOrder};
+
+use super::GlobalArgs;
+use super::output::{self, CommandResult};
+use super::up_to;
+
+/// List groups of failures with the same reason
+#[derive(Subcommand)]
+pub(super) enum Reasons {
+    List(List),
+}
+
+/// List groups of failures: their reasons without numbers, ids, dates and quoted parts
+#[derive(Args)]
+#[command(after_help = "\
+OPEN counts the items that are Failed and neither verified nor retried. The number of a group selects its items:\n\n  \
+performer reason list --queue Invoices\n  \
+performer item list --reason 9 --status Failed\n  \
+performer item retry --reason 9 --status Failed --review None,InReview --canary 5")]
+pub(super) struct List {
+    /// Only groups of this queue; can be repeated
+    #[arg(long, value_name = "NAME")]
+    queue: Vec<String>,
+    /// Groups without open items too
+    #[arg(long)]
+    all: bool,
+    /// The last seen first [default: those with the most open items first]
+    #[arg(long)]
+    recent: bool,
+    /// The maximum number of groups
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = up_to(REASON_PAGE_LIMIT))]
+    top: usize,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+impl Reasons {
+    pub(super) async fn run(self) -> CommandResult {
+        match self {
+            Self::List(list) => list.run().await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self) -> CommandResult {
+        let orchestrator = self.global.connect().await?;
+        let order = if self.recent { ReasonOrder::LastSeen } else { ReasonOrder::MostOpen };
+        let mut filter = ReasonFilter::default().queues(self.queue);
+        (filter.order, filter.open_only, filter.top) = (order, !self.all, self.top);
+        let reasons = orchestrator.list_reasons(filter).await?;
+        if self.global.json {
+            output::json(&reasons)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let queues = orchestrator.list_queues().await?;
+        let row = |reason: &Reason| {
+            let queue = queues.iter().find(|queue| queue.id == reason.queue);
+            vec![
+                reason.id.to_string(),
+                reason.open.to_string(),
+                reason.total.to_string(),
+                queue.map(|queue| queue.name.clone()).unwrap_or_default(),
+                reason.exception_type.to_string().trim_end_matches("Exception").to_owned(),
+                reason.last_seen.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+                text(reason),
+            ]
+        };
+        let rows: Vec<_> = reasons.iter().map(row).collect();
+        let heads = ["REASON", "OPEN", "TOTAL", "QUEUE", "TYPE", "LAST SEEN", "EXAMPLE"];
+        output::table(&heads, &rows)?;
+        if reasons.is_empty() && !self.all {
+            output::remark("no failure waits for a review; --all lists the others");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn text(reason: &Reason) -> String {
+    let shown =
+        if reason.fingerprint.is_empty() { "(reasons without a common form)" } else { &reason.sample };
+    let line: String = shown.lines().next().unwrap_or_default().chars().take(80).collect();
+    if line.len() < shown.len() { format!("{line}…") } else { line }
+}
