@@ -383,12 +383,13 @@ impl Http {
             }
             Ok((status, headers, body))
         };
-        let answered = tokio::time::timeout_at(until, exchange).await;
-        let (status, headers, body) = answered.unwrap_or_else(|_| {
-            Err(RequestError::OutcomeUnknown(unavailable(format!(
+        let (status, headers, body) = tokio::select! {
+            biased;
+            answered = exchange => answered,
+            () = self.timing.limit_passed(until) => Err(RequestError::OutcomeUnknown(unavailable(format!(
                 "{operation}: {host} did not answer in time"
-            ))))
-        })?;
+            )))),
+        }?;
         if status.is_success() {
             return Ok(Answer { status, body });
         }
