@@ -383,13 +383,12 @@ impl Http {
             }
             Ok((status, headers, body))
         };
-        let (status, headers, body) = tokio::select! {
-            biased;
-            answered = exchange => answered,
-            () = self.timing.limit_passed(until) => Err(RequestError::OutcomeUnknown(unavailable(format!(
+        let answered = tokio::time::timeout_at(until, exchange).await;
+        let (status, headers, body) = answered.unwrap_or_else(|_| {
+            Err(RequestError::OutcomeUnknown(unavailable(format!(
                 "{operation}: {host} did not answer in time"
-            )))),
-        }?;
+            ))))
+        })?;
         if status.is_success() {
             return Ok(Answer { status, body });
         }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use performer_core::backoff::BackoffPolicy;
 
 /// The time limits and delays of a client. Every wait is limited.
@@ -33,9 +31,6 @@ pub(super) struct Timing {
     /// The factor by which tests shorten delays; 1 otherwise.
     pub(super) speedup: u32,
 }
-
-/// The number of sleeps of which a time limit consists in tests.
-const SLEEPS_OF_A_LIMIT_IN_TESTS: u32 = 50;
 
 impl Default for Timing {
     fn default() -> Self {
@@ -70,16 +65,6 @@ impl Timing {
             (self.postpone_margin / times).max(Duration::from_secs(1)).min(self.postpone_margin);
         self.speedup = times;
         self
-    }
-
-    /// Waits until a time limit has passed. In tests it is a row of short sleeps: each needs a turn of the runtime that the
-    /// server of the test has too, so a machine that is slow to give turns makes the limit longer and no answer late.
-    pub(super) async fn limit_passed(&self, until: Instant) {
-        let sleeps = if self.speedup == 1 { 1 } else { SLEEPS_OF_A_LIMIT_IN_TESTS };
-        let each = until.saturating_duration_since(Instant::now()) / sleeps;
-        for _ in 0..sleeps {
-            tokio::time::sleep(each).await;
-        }
     }
 
     /// The delay that a server asked for, limited to the maximum.
