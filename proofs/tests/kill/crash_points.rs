@@ -129,7 +129,7 @@ fn kills_while_groups_are_settled(hits: &[u64], mut world: impl FnMut() -> World
         "report.after_write",
         "report.after_copy",
         "postpone.after_write",
-        "claim.after_update",
+        "claim.after_write",
         "commit.before_commit",
     ];
     let mut kills = 0;
