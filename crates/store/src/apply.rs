@@ -177,6 +177,7 @@ impl<R: Rows> Apply<'_, R> {
                 self.write_assumed(&mut answers)?;
             }
             if operations.is_empty() {
+                self.lock_groups(&claims)?;
                 self.settle_groups()?;
             }
             if operations.is_empty() && !claims.is_empty() {

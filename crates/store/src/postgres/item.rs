@@ -27,7 +27,9 @@ impl Postgres {
             "SELECT ",
             state_columns!(),
             actor_columns!(),
-            " FROM item",
+            // Without a look into another table where it cannot be there.
+            ", CASE WHEN coalesce(item_state.status, 0) = 0 THEN EXISTS (SELECT 1 FROM item_grouped \
+             WHERE item_grouped.item_id = item.id) ELSE false END FROM item",
             state_joins!(),
             " WHERE item.id = $1"
         );
@@ -37,10 +39,13 @@ impl Postgres {
             let Some(row) = self.session.query_opt(SQL, &[&id.0])? else { return Ok(None) };
             let (_, queue, state) = columns::state(&row)?;
             let actors = columns::actors(&row)?;
+            let grouped: bool = get(&row, row.len() - 1)?;
             let still_so = if !self.writes {
                 true
+            } else if grouped && self.lock_groups_of(queue)? {
+                continue; // whoever had the lock may have moved it
             } else if state.status == Status::New {
-                ready_items::lock(&mut self.session, queue, id, &state)?
+                ready_items::lock(&mut self.session, queue, id, &state, grouped)?
             } else {
                 let version = self.session.query_opt(LOCK, &[&id.0])?;
                 version.map(|row| get::<i64>(&row, 0)).transpose()? == Some(signed(state.row_version))

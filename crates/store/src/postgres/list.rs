@@ -6,7 +6,7 @@
 //!
 //! | state | where |
 //! |---|---|
-//! | New | `item_ready` and `item_deferred`; if there are many, the items from the first of them on |
+//! | New | `item_ready`, `item_deferred` and `item_grouped`; if there are many, the items from the first of them on |
 //! | InProgress | the claim rows |
 //! | Successful | `item_state`, by id: nearly all of its rows are successful |
 //! | the others | the index of items for review |
@@ -123,7 +123,8 @@ fn place(
             if waiting <= FEW_WAITING {
                 Place::of_items(format!(
                     "(SELECT item_id FROM item_ready WHERE queue_id = {queue_value} \
-                     UNION ALL SELECT item_id FROM item_deferred WHERE queue_id = {queue_value}) AS waiting \
+                     UNION ALL SELECT item_id FROM item_deferred WHERE queue_id = {queue_value} \
+                     UNION ALL SELECT item_id FROM item_grouped WHERE queue_id = {queue_value} AND place IS NULL) AS waiting \
                      JOIN item ON item.id = waiting.item_id{state}{copies} WHERE {rest}"
                 ))
             } else {
@@ -155,14 +156,16 @@ fn place(
 }
 
 /// An id from which on waiting items are found, if that is known quickly: the first of those without a DueDate, if none
-/// has a DueDate and none is deferred.
+/// has a DueDate, none is deferred, and no groups are kept.
 fn first_waiting(session: &mut Session, queue: QueueId, descending: bool) -> Result<i64> {
     if descending {
         return Ok(0); // the scan ends long before
     }
     // least() ignores the ranks without waiting items.
     const FIRST: &str = "SELECT CASE WHEN EXISTS (SELECT 1 FROM item_deferred WHERE queue_id = $1) \
-         OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank < 3) THEN 0::bigint ELSE least(\
+         OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank < 3) \
+         OR EXISTS (SELECT 1 FROM item_grouped WHERE queue_id = $1 AND place IS NULL) \
+         OR EXISTS (SELECT 1 FROM item_grouped WHERE queue_id = $1 AND place IS NOT NULL) THEN 0::bigint ELSE least(\
          (SELECT min(item_id) FROM item_ready WHERE queue_id = $1 AND rank = 3 AND due_date = 0), \
          (SELECT min(item_id) FROM item_ready WHERE queue_id = $1 AND rank = 4 AND due_date = 0), \
          (SELECT min(item_id) FROM item_ready WHERE queue_id = $1 AND rank = 5 AND due_date = 0)) END";

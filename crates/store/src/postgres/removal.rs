@@ -28,6 +28,10 @@ impl Removal for Postgres {
              SELECT ctid FROM item_ready WHERE queue_id = $1 LIMIT $2))";
         const DEFERRED: &str = "DELETE FROM item_deferred WHERE ctid = ANY (ARRAY(\
              SELECT ctid FROM item_deferred WHERE queue_id = $1 LIMIT $2))";
+        const BEHIND: &str = "DELETE FROM item_grouped WHERE item_id = ANY (ARRAY(\
+             SELECT item_id FROM item_grouped WHERE queue_id = $1 AND place IS NULL LIMIT $2))";
+        const SLOTS: &str = "DELETE FROM item_grouped WHERE item_id = ANY (ARRAY(\
+             SELECT item_id FROM item_grouped WHERE queue_id = $1 AND place IS NOT NULL LIMIT $2))";
         const FIGURES: &str = "DELETE FROM figure WHERE ctid = ANY (ARRAY(\
              SELECT ctid FROM figure WHERE queue_id = $1 LIMIT $2))";
         const LEVELS: &str = "DELETE FROM level WHERE ctid = ANY (ARRAY(\
@@ -51,7 +55,7 @@ impl Removal for Postgres {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let Some(next) = self.session.query_opt(NEXT, &[])? else { return Ok(false) };
         let (queue, after): (i64, i64) = (get(&next, 0)?, get(&next, 1)?);
-        for places in [READY, DEFERRED, FIGURES, LEVELS] {
+        for places in [READY, DEFERRED, BEHIND, SLOTS, FIGURES, LEVELS] {
             if self.session.execute(places, &[&queue, &limit])? > 0 {
                 return Ok(true);
             }
