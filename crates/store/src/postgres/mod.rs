@@ -25,7 +25,8 @@
 //! | `figures.rs` | the statements on figures by minute and hour |
 //! | `reasons.rs` | the statements on groups of failures |
 //! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
-//! | `list.rs`, `conditions.rs` | lists of items; conditions as SQL |
+//! | `list.rs` | finds items by key and by age |
+//! | `dialect.rs` | how this database says the statements of `../sql` |
 //! | `columns.rs` | the columns of an item, to and from the model |
 //! | `error.rs` | what PostgreSQL's errors mean to a caller |
 //!
@@ -68,10 +69,10 @@ mod claim_rows;
 mod columns;
 mod comments;
 mod commit_outcome;
-mod conditions;
 mod connect;
 mod connection;
 mod counters;
+mod dialect;
 mod error;
 mod figures;
 mod groups;
