@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::claim_rows::HELD;
+use super::claim_rows::HELD_STATES;
 use super::columns::get;
 use super::ready_items::{EntryNumbers, number};
 use super::{Postgres, queues};
@@ -68,7 +68,7 @@ impl Postgres {
              CASE WHEN $2 THEN 0 ELSE running.due END FROM (SELECT item.id, coalesce(item.group_name, '') AS name, \
              (item.priority + CASE WHEN item.due_date IS NULL THEN 3 ELSE 0 END)::smallint AS rank, \
              coalesce((extract(epoch FROM item.due_date)::numeric * 1000000)::bigint, 0) AS due, \
-             coalesce(item.root_id, item.id) AS first FROM {HELD} AS held JOIN item ON item.id = held.item_id \
+             coalesce(item.root_id, item.id) AS first FROM {HELD_STATES} JOIN item ON item.id = held.item_id \
              WHERE item.queue_id = $1 AND ($2::boolean OR item.group_name IS NOT NULL)) AS running"
         );
         self.session.execute(&hold, &[&queue.0, &rules.fair])?;

@@ -26,7 +26,8 @@
 //! | `figures.rs` | the statements on figures by minute and hour |
 //! | `reasons.rs` | the statements on groups of failures |
 //! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
-//! | `list.rs`, `conditions.rs` | lists of items; conditions as SQL |
+//! | `list.rs` | finds items by key and by age |
+//! | `dialect.rs` | how this database says the statements of `../sql` |
 //! | `columns.rs` | the columns of an item, to and from the model |
 //! | `error.rs` | what PostgreSQL's errors mean to a caller |
 //!
@@ -69,10 +70,10 @@ mod claim_rows;
 mod columns;
 mod comments;
 mod commit_outcome;
-mod conditions;
 mod connect;
 mod connection;
 mod counters;
+mod dialect;
 mod error;
 mod figures;
 mod group_rules;
@@ -156,6 +157,8 @@ pub(super) struct Postgres {
     /// before it was known how many are allowed.
     counted: Option<(QueueId, QueueStatistics)>,
     wanted: Option<ClaimQuery>,
+    /// The next transaction searches for the items of its claims when no more claims join it, and not when it begins.
+    searches_late: bool,
     /// What was loaded when the open transaction began.
     prefetched: Prefetched,
     /// Time limit of the next query.
@@ -256,6 +259,7 @@ impl Postgres {
             prefetched_items: None,
             counted: None,
             wanted: None,
+            searches_late: false,
             prefetched: Prefetched::default(),
             list_limit: None,
             listener: None,

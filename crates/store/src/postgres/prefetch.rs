@@ -53,7 +53,8 @@ impl PrefetchPlan {
         if store.session.is_callers() || !Self::suits(operations) {
             return plan;
         }
-        if let Some((folder, name, count)) = claims_of_one_queue(operations)
+        if !store.searches_late
+            && let Some((folder, name, count)) = claims_of_one_queue(operations)
             && let Some(queue) = store.names.get(&(folder, name.to_owned())).copied()
         {
             let (claim_plan, walk) = store.claim(ClaimQuery { queue: queue.0, count, groups: None }, now);

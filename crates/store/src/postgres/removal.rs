@@ -39,7 +39,10 @@ impl Removal for Postgres {
         const FIRST: &str = "SELECT id FROM item WHERE id > $1 ORDER BY id LIMIT 1";
         const ITEMS: &str =
             "SELECT id FROM item WHERE id >= $1 AND id < $2 AND queue_id = $3 ORDER BY id LIMIT $4";
-        const REMOVE: &str = "WITH state AS (DELETE FROM item_state WHERE item_id = ANY ($1)), \
+        const REMOVE: &str = "WITH review AS (DELETE FROM item_review USING item_state WHERE item_state.item_id = ANY ($1) \
+             AND item_review.queue_id = item_state.queue_id AND item_review.status = item_state.status \
+             AND item_review.item_id = item_state.item_id), \
+             state AS (DELETE FROM item_state WHERE item_id = ANY ($1)), \
              copy AS (DELETE FROM item_copy WHERE item_id = ANY ($1)), \
              exception AS (DELETE FROM item_exception WHERE item_id = ANY ($1)), \
              event AS (DELETE FROM item_event WHERE item_id = ANY ($1)), \
