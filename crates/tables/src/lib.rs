@@ -25,7 +25,8 @@ mod dialect;
 mod error;
 mod fields;
 mod format;
-#[cfg(any(fuzzing, test))]
+#[cfg(any(feature = "fuzzing", test))]
+#[doc(hidden)]
 pub mod fuzzing;
 mod json;
 mod numbers;
