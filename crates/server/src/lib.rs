@@ -45,7 +45,8 @@ pub mod directory;
 mod directory_store;
 mod fault_injection;
 mod folders;
-#[cfg(any(fuzzing, test))]
+#[cfg(any(feature = "fuzzing", test))]
+#[doc(hidden)]
 pub mod fuzzing;
 mod handler;
 mod idempotency_cache;
