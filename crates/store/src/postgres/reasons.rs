@@ -113,6 +113,10 @@ impl Reasons for Postgres {
             ReasonOrder::LastSeen => "last_seen",
         };
         let mut conditions = if filter.open_only { "open > 0" } else { "true" }.to_owned();
+        if let Some(id) = filter.id {
+            let id = bind(id, "bigint", &mut values);
+            conditions.push_str(&format!(" AND id = {id}"));
+        }
         if let Some(after) = filter.after {
             let last = match filter.order {
                 ReasonOrder::MostOpen => bind(after.key, "bigint", &mut values),

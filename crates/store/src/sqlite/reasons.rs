@@ -70,6 +70,9 @@ impl Reasons for Sqlite {
         if filter.open_only {
             sql.push_str(" AND open > 0");
         }
+        if let Some(id) = filter.id {
+            sql.push_str(&format!(" AND id = {id}"));
+        }
         if let Some(after) = filter.after {
             sql.push_str(&format!(" AND ({key}, id) < ({}, {})", after.key, after.id));
         }
