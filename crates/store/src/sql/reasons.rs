@@ -26,6 +26,9 @@ pub(crate) fn reasons<E: Engine>(
         ReasonOrder::LastSeen => "last_seen",
     };
     let mut conditions = if filter.open_only { "open > 0" } else { "true" }.to_owned();
+    if let Some(id) = filter.id {
+        conditions.push_str(&format!(" AND id = {}", values.bind::<E>(id)));
+    }
     if let Some(after) = filter.after {
         let last = values.bind::<E>(match filter.order {
             ReasonOrder::MostOpen => Bound::Number(after.key),
