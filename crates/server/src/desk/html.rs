@@ -174,7 +174,7 @@ pub(super) fn outcome(outcome: Outcome) -> (&'static str, &'static str) {
         Outcome::BusinessException => ("BusinessException", "business"),
         Outcome::ApplicationException => ("ApplicationException", "application"),
         Outcome::Abandoned => ("Abandoned", "abandoned"),
-        _ => ("Other", "deleted"),
+        Outcome::Unspecified => ("Other", "deleted"),
     }
 }
 

@@ -108,7 +108,7 @@ pub(super) async fn list(call: &DeskCall) -> Result<Reply, ApiError> {
     for folder in call.folders.iter() {
         jobs.extend(call.store(*folder).list_jobs(ROWS).await?);
     }
-    jobs.sort_by(|a, b| (b.start_time, b.key).cmp(&(a.start_time, a.key)));
+    jobs.sort_by_key(|job| std::cmp::Reverse((job.start_time, job.key)));
     jobs.truncate(ROWS);
     let rows = jobs.iter().map(|job| row(call, job)).collect::<Result<_, _>>()?;
     Reply::page(&JobsPage { frame: call.frame("/desk/jobs"), rows, most: ROWS })

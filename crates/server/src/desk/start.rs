@@ -162,7 +162,7 @@ async fn stopped_jobs(call: &DeskCall) -> Result<Vec<StoppedJob>, ApiError> {
                 .filter_map(|job| Some((job.end_time.filter(|at| is_recent(*at))?, job))),
         );
     }
-    ended.sort_by(|a, b| b.0.cmp(&a.0));
+    ended.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     let row = |(at, job): (jiff::Timestamp, performer_core::model::job::Job)| StoppedJob {
         href: format!("/desk/jobs/{}", job.key),
         queue: html::visible(&job.about.queue),
