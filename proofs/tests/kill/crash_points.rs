@@ -139,8 +139,10 @@ fn kills_while_groups_are_settled(hits: &[u64], mut world: impl FnMut() -> World
             let mut world = world();
             let process = world.spawn("groups", 0, Some(&case));
             let status = world.wait_for_end(process);
-            // How often a point is passed depends on how many reports share a commit.
-            assert!(status.signal() == ABORTED || *hit > 1 && status.success(), "{case}: {status}");
+            // How often a point is passed depends on how many reports share a commit; they are written together, and what is
+            // within that is named after the last of them.
+            let may_be_missed = *hit > 1 || point == "postpone.after_write";
+            assert!(status.signal() == ABORTED || may_be_missed && status.success(), "{case}: {status}");
             kills += usize::from(status.signal() == ABORTED);
             let process = world.spawn("groups", 0, None);
             assert!(world.wait_for_end(process).success(), "{case}");
