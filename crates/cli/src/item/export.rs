@@ -73,7 +73,11 @@ impl Export {
         let mut columns = ExportColumns::default();
         if format == ExportFormat::Csv {
             bar.set_message("reading the columns");
-            export.each(&bar, |item| Ok(columns.see(item))).await?;
+            let see = |item: &QueueItem| {
+                columns.see(item);
+                Ok(())
+            };
+            export.each(&bar, see).await?;
             bar.set_position(0);
         }
         let failed = |error: io::Error| CliError::failed(format!("{}: {error}", self.file.display()));

@@ -145,7 +145,7 @@ fn parameters(form: &str, path: &str) -> Option<Vec<String>> {
         match (form.next(), path.next()) {
             (None, None) => return Some(found),
             (Some(form), Some(part)) if form.starts_with('{') && !part.is_empty() => {
-                found.push(part.to_owned())
+                found.push(part.to_owned());
             }
             (Some(form), Some(part)) if form == part => {}
             _ => return None,
