@@ -49,6 +49,7 @@ pub(crate) struct ClaimLoad {
 
 impl ClaimLoad {
     /// How many items were wanted by claims that came after the beginning.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only a back end over a network asks"))]
     pub(crate) fn came_later(&self) -> usize {
         self.wanted.saturating_sub(self.begun_with.unwrap_or_default()) + self.left / 2
     }
