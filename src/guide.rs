@@ -13,6 +13,7 @@
 //! [postgresql]: crate::guide::postgresql
 //! [uipath]: crate::guide::uipath
 //! [server]: crate::guide::server
+//! [desk]: crate::guide::desk
 //! [command line]: crate::guide::command_line
 //! [scaling]: crate::guide::scaling
 //! [tuning]: crate::guide::tuning
@@ -38,6 +39,7 @@ macro_rules! page {
             "[postgresql]: crate::guide::postgresql\n",
             "[uipath]: crate::guide::uipath\n",
             "[server]: crate::guide::server\n",
+            "[desk]: crate::guide::desk\n",
             "[command line]: crate::guide::command_line\n",
             "[scaling]: crate::guide::scaling\n",
             "[tuning]: crate::guide::tuning\n",
@@ -127,6 +129,14 @@ pub mod uipath {}
            [`AccessAdmin`](crate::server::AccessAdmin)."
 )]
 pub mod server {}
+
+#[doc = page!("desk.md", "[`model::item_query`](crate::model::item_query).")]
+#[cfg_attr(
+    feature = "server",
+    doc = "With the feature `server`: [`ServerBuilder::desk`](crate::server::ServerBuilder::desk), \
+           [`DeskMode`](crate::server::DeskMode)."
+)]
+pub mod desk {}
 
 #[doc = page!("command-line.md", "[`Administration`](crate::Administration), whose methods the command calls.")]
 pub mod command_line {}

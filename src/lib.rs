@@ -13,6 +13,7 @@
 //! [postgresql]: crate::guide::postgresql
 //! [uipath]: crate::guide::uipath
 //! [server]: crate::guide::server
+//! [desk]: crate::guide::desk
 //! [command line]: crate::guide::command_line
 //! [scaling]: crate::guide::scaling
 //! [tuning]: crate::guide::tuning

@@ -150,27 +150,31 @@ pub fn limited(bench: &Bench) {
 /// The cost of groups: 100,000 of them, of which half have two items, one in progress at a time and in turn; and the same items
 /// without groups.
 pub fn groups(bench: &Bench) {
-    const GROUPS: usize = 100_000;
-    const COUNT: usize = 150_000;
     let runtime = runtime();
     let round = |grouped| {
         runtime.block_on(async {
             let folder = folder();
-            let store = sqlite(folder.path()).await;
-            let item = |number: usize| {
-                let item = NewQueueItem::new(content());
-                if grouped { item.group(format!("customer-{}", number % GROUPS)) } else { item }
-            };
-            if grouped {
-                let edit = LimitsEdit::default().max_in_progress_per_group(1).fair(true);
-                store.edit_queue_limits(QUEUE, edit).await.expect("a queue");
-            }
-            fill_with(&store, (0..COUNT).map(item).collect()).await;
-            rate(COUNT, drain(store, COUNT, 0).await)
+            drain_in_groups(sqlite(folder.path()).await, grouped).await
         })
     };
     let bar = Bar::AtLeast(0.5);
     bench.figure("sqlite.drain.groups", Unit::PerSecond, bar, 3..=10, || round(false), || round(true));
+}
+
+/// Fills a queue and drains it, with groups or without. Returns the rate.
+pub async fn drain_in_groups(store: Arc<dyn Administration>, grouped: bool) -> f64 {
+    const GROUPS: usize = 100_000;
+    const COUNT: usize = 150_000;
+    let item = |number: usize| {
+        let item = NewQueueItem::new(content());
+        if grouped { item.group(format!("customer-{}", number % GROUPS)) } else { item }
+    };
+    if grouped {
+        let edit = LimitsEdit::default().max_in_progress_per_group(1).fair(true);
+        store.edit_queue_limits(QUEUE, edit).await.expect("a queue");
+    }
+    fill_with(&store, (0..COUNT).map(item).collect()).await;
+    rate(COUNT, drain(store, COUNT, 0).await)
 }
 
 /// Sets both limits so high that they hold nothing back.

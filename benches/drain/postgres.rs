@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 
 use self::plain_sql::Plain;
 use super::figures::{
-    QUEUE, ROUNDS, content, content_text, drain, each, fill, fill_with, latency,
+    QUEUE, ROUNDS, content, content_text, drain, drain_in_groups, each, fill, fill_with, latency,
     latency_from_another_process, limit, runtime,
 };
 use performer_benches::{Bar, Bench, Unit, median, print_line, rate};
@@ -69,6 +69,7 @@ pub fn all(bench: &Bench) {
     drains(bench, &runtime, &server);
     fleets(bench, &runtime, &server);
     limited(bench, &runtime, &server);
+    groups(bench, &runtime, &server);
     single_calls(bench, &runtime, &server);
     adds(bench, &runtime, &server);
     full(bench, &runtime, &server);
@@ -196,6 +197,18 @@ fn limited(bench: &Bench, runtime: &Runtime, server: &str) {
     };
     let bar = Bar::AtLeast(0.8);
     bench.figure("postgres.drain.limited", Unit::PerSecond, bar, ROUNDS, || round(false), || round(true));
+}
+
+/// The cost of groups, as in `sqlite.drain.groups`.
+fn groups(bench: &Bench, runtime: &Runtime, server: &str) {
+    let round = |grouped| {
+        runtime.block_on(async {
+            let schema = Schema::new(server);
+            drain_in_groups(open(&schema).await, grouped).await
+        })
+    };
+    let bar = Bar::AtLeast(0.5);
+    bench.figure("postgres.drain.groups", Unit::PerSecond, bar, 3..=10, || round(false), || round(true));
 }
 
 fn single_calls(bench: &Bench, runtime: &Runtime, server: &str) {

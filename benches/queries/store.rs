@@ -108,6 +108,7 @@ pub(crate) fn sqlite(runtime: &Runtime) -> (Arc<dyn Administration>, tempfile::T
          CREATE TEMP TABLE copied AS SELECT * FROM item;
          CREATE TEMP TABLE states AS SELECT * FROM item_state;
          CREATE TEMP TABLE failures AS SELECT * FROM item_exception;
+         CREATE TEMP TABLE reviewed AS SELECT * FROM item_review;
          CREATE TEMP TABLE waiting AS SELECT * FROM item_ready;
          INSERT INTO item (id, queue_id, priority, creation_time, holds_reference, unique_key, reference, content)
              SELECT id + k * {count}, queue_id, priority, creation_time + k * {width}, holds_reference, unique_key,
@@ -120,6 +121,9 @@ pub(crate) fn sqlite(runtime: &Runtime) -> (Arc<dyn Administration>, tempfile::T
          INSERT INTO item_exception (item_id, exception_type, reason, creation_time, reason_id)
              SELECT item_id + k * {count}, exception_type, reason, creation_time, reason_id
              FROM times CROSS JOIN failures ORDER BY k, item_id;
+         INSERT INTO item_review SELECT queue_id, status, item_id + k * {count}, review_status, outcome, reviewer_user_id,
+             start_processing + k * {width}, end_processing + k * {width}, priority, due_date, creation_time + k * {width},
+             printf('INV-%07d', item_id + k * {count}) FROM times CROSS JOIN reviewed ORDER BY k, item_id;
          INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched)
              SELECT queue_id, rank, due_date, item_id + k * {count}, touched FROM times CROSS JOIN waiting ORDER BY k, item_id;
          UPDATE queue_statistics SET new = new * {TIMES}, successful = successful * {TIMES},
@@ -184,6 +188,7 @@ pub(crate) fn postgres(runtime: &Runtime, server: &str) -> (Arc<dyn Administrati
          CREATE TEMP TABLE copied AS SELECT * FROM item;
          CREATE TEMP TABLE states AS SELECT * FROM item_state;
          CREATE TEMP TABLE failures AS SELECT * FROM item_exception;
+         CREATE TEMP TABLE reviewed AS SELECT * FROM item_review;
          CREATE TEMP TABLE waiting AS SELECT * FROM item_ready;
          INSERT INTO item (id, queue_id, priority, creation_time, holds_reference, unique_key, reference, content)
              SELECT last + (k - 1) * {count} + number, queue_id, priority, creation_time + k * interval '3 seconds', holds_reference,
@@ -197,6 +202,10 @@ pub(crate) fn postgres(runtime: &Runtime, server: &str) -> (Arc<dyn Administrati
          INSERT INTO item_exception (item_id, exception_type, reason, creation_time, reason_id)
              SELECT last + (k - 1) * {count} + number, exception_type, reason, creation_time, reason_id
              FROM times CROSS JOIN failures JOIN numbered ON id = item_id ORDER BY k, item_id;
+         INSERT INTO item_review SELECT queue_id, status, last + (k - 1) * {count} + number, review_status, outcome,
+             reviewer_user_id, start_processing + k * interval '3 seconds', end_processing + k * interval '3 seconds', priority,
+             due_date, creation_time + k * interval '3 seconds', 'INV-' || lpad((k * {count} + number)::text, 7, '0')
+             FROM times CROSS JOIN reviewed JOIN numbered ON id = item_id ORDER BY k, item_id;
          INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched, entered)
              SELECT queue_id, rank, due_date, last + (k - 1) * {count} + number, touched, entered
              FROM times CROSS JOIN waiting JOIN numbered ON id = item_id ORDER BY k, item_id;
@@ -210,8 +219,7 @@ pub(crate) fn postgres(runtime: &Runtime, server: &str) -> (Arc<dyn Administrati
         all = ORIGINALS * TIMES + 100_000,
         figures = figures(OUTCOMES, series),
     );
-    let tables =
-        "item item_state item_exception item_ready queue_statistics reason reason_count figure level";
+    let tables = "item item_state item_exception item_review item_ready queue_statistics reason reason_count figure level";
     let vacuum = |table: &str| format!("VACUUM ANALYZE {}.{table}", schema.name);
     let statements: Vec<String> = std::iter::once(copies).chain(tables.split(' ').map(vacuum)).collect();
     run(server, &statements);

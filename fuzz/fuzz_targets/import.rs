@@ -1,13 +1,12 @@
 //! Reads any bytes as a file of `performer item import`, as CSV, JSON, one JSON object per line or a spreadsheet. Nothing panics, a
 //! second reading finds the same rows, and the columns of a table have one type each.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::{Corpus, fuzz_target};
+use performer_fuzz::IsKept;
 
-fuzz_target!(|input: &[u8]| -> Corpus {
-    match performer_tables::fuzzing::read(input) {
-        Some(_) => Corpus::Keep,
-        None => Corpus::Reject,
-    }
-});
+performer_fuzz::target!(run);
+
+fn run(input: &[u8]) -> IsKept {
+    performer_tables::fuzzing::read(input).is_some()
+}

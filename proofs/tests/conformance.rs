@@ -4,23 +4,7 @@ use performer_conformance::suite;
 
 suite!(memory, performer_proofs::memory);
 suite!(sqlite, performer_proofs::sqlite);
-suite! {
-    postgres,
-    performer_proofs::postgres,
-    skip {
-        the_group_of_an_item_is_stored_and_copied: "this back end has no groups of items",
-        items_of_a_group_are_in_progress_one_at_a_time_in_order: "this back end has no groups of items",
-        the_order_of_a_group_is_that_of_the_queue_whenever_items_come: "this back end has no groups of items",
-        a_retry_stands_where_its_original_stood_in_the_group: "this back end has no groups of items",
-        however_an_attempt_ends_its_group_goes_on: "this back end has no groups of items",
-        groups_take_turns_in_a_fair_queue: "this back end has no groups of items",
-        limited_groups_take_turns_too: "this back end has no groups of items",
-        rules_about_groups_change_on_a_queue_with_items: "this back end has no groups of items",
-        claims_of_chosen_references_keep_to_the_rules_of_groups: "this back end has no groups of items",
-        items_that_wait_behind_others_are_listed_as_new: "this back end has no groups of items",
-        i22_no_group_exceeds_its_limit_and_none_is_stuck: "this back end has no groups of items",
-    }
-}
+suite!(postgres, performer_proofs::postgres);
 #[cfg(feature = "http")]
 suite! {
     http,

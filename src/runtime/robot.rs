@@ -210,6 +210,10 @@ async fn perform(
         () = item.unsent_progress().send_all(&*job.orchestrator, item.claim()) => unreachable!("it never returns"),
     };
     drop_quietly(running);
+    if matches!(ended, RunOutcome::Interrupted) {
+        // What is given back is not for a robot of this job that waits for an item.
+        job.orchestrator.give_up_claims(job.key());
+    }
     crash_point!("process.after_return");
     ended
 }

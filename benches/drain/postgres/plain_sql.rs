@@ -181,7 +181,6 @@ pub fn multiply(server: &str, schema: &str, times: usize) {
         "SET search_path TO {schema};
          CREATE TEMPORARY TABLE one AS SELECT * FROM item;
          CREATE TEMPORARY TABLE state AS SELECT * FROM item_state;
-         ALTER TABLE state DROP COLUMN attention; -- it is made, and the last one
          CREATE TEMPORARY TABLE copied AS SELECT one.id AS original, nextval('item_id') AS id
              FROM generate_series(2, {times}), one;
          INSERT INTO item SELECT (jsonb_populate_record(one, jsonb_build_object('id', copied.id,

@@ -1,9 +1,9 @@
 //! The options that select items, the same for all commands and with the names of the desk's URLs; and what is selected.
 
 use clap::Args;
-use jiff::Timestamp;
 
 use super::output::CliError;
+use performer_core::model::clock::{Clock as _, SystemClock};
 use performer_core::model::item::{ItemFilter, PAGE_LIMIT, QueueItem};
 use performer_core::model::item_query::ItemQuery;
 use performer_core::model::list::{COUNT_LIMIT, Page};
@@ -88,16 +88,15 @@ impl FilterArgs {
     }
 }
 
-/// The filter of a query, with the ids of its queues.
+/// The filter of a query, with the ids of its queues; relative times count from the present.
 pub(super) async fn item_filter(
     orchestrator: &dyn Administration,
     query: &ItemQuery,
-    now: Timestamp,
 ) -> Result<ItemFilter, CliError> {
     let queues = if query.queues.len() > 1 { orchestrator.list_queues().await? } else { Vec::new() };
     let id =
         |name: &str| queues.iter().find(|queue| queue.name.eq_ignore_ascii_case(name)).map(|queue| queue.id);
-    Ok(query.filter(now, id)?)
+    Ok(query.filter(SystemClock::new().now(), id)?)
 }
 
 /// The items of a query page by page, at most `most`: calls `each` with each page.
@@ -107,7 +106,7 @@ pub(super) async fn each_page(
     most: usize,
     mut each: impl FnMut(Vec<QueueItem>) -> Result<(), CliError>,
 ) -> Result<Listed, CliError> {
-    let filter = item_filter(orchestrator, query, Timestamp::now()).await?;
+    let filter = item_filter(orchestrator, query).await?;
     let mut listed = Listed::default();
     let (mut left, mut after, mut count_limit) = (most, query.after.clone(), COUNT_LIMIT);
     while left > 0 {

@@ -18,7 +18,7 @@ use super::signals::Signals;
 use super::store_url::StoreUrl;
 use super::up_to;
 use performer_core::private_file::read_secret;
-use performer_server::{Fault, FirstClient, Origin, Server, ServerBuilder, TrustedProxy};
+use performer_server::{DeskMode, Fault, FirstClient, Origin, Server, ServerBuilder, TrustedProxy};
 use performer_store::Store;
 
 /// Serve queues over HTTP with the API of an Orchestrator
@@ -96,6 +96,10 @@ pub(super) struct Serve {
     /// The time limit for the search of a list, in seconds; a longer one is answered 400
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     list_timeout: u64,
+    /// The desk, pages for the people who look after failed work, under /desk: with all that their permissions allow (on), to look
+    /// only (read-only), or not at all (off)
+    #[arg(long, default_value = "on", value_name = "on|read-only|off")]
+    desk: DeskMode,
     /// The log filter, such as info, debug or performer_server::access=info
     #[arg(long, env = "RUST_LOG", default_value = "warn", value_name = "FILTER")]
     log: String,
@@ -159,6 +163,7 @@ impl Serve {
         let mut builder = builder
             .strict(self.strict)
             .behind_proxy(self.behind_proxy)
+            .desk(self.desk)
             .largest_body(self.max_body * 1024 * 1024)
             .most_requests(self.max_requests)
             .most_connections(self.max_connections)
@@ -222,6 +227,7 @@ impl Serve {
     /// Prints the URL and, on the first start, the credentials. The server continues if stdout is closed.
     fn greet(&self, store: &str, url: &str, first: Option<&FirstClient>, file: Option<&Path>) {
         let mut text = format!("performer serves {} at {url}\n", without_password(store));
+        text.push_str(&self.desk_line(url));
         if let Some(FirstClient { id, secret }) = first {
             // The secret must not be an argument of curl, which every user of the machine can see.
             let (shown, given) = match (secret, file) {
@@ -255,6 +261,18 @@ impl Serve {
         if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             tracing::warn!(%error, "the greeting could not be written");
         }
+    }
+
+    /// The line that says where the desk is, and who can sign in.
+    fn desk_line(&self, url: &str) -> String {
+        let mode = match self.desk {
+            DeskMode::Off => return String::new(),
+            DeskMode::ReadOnly => ", read-only",
+            DeskMode::On => "",
+        };
+        format!(
+            "The desk{mode}: {url}/desk (for users with a password, see performer access add-user; and for applications with all scopes)\n"
+        )
     }
 }
 

@@ -122,8 +122,10 @@ macro_rules! every_check {
                 lists_come_in_pages,
                 pages_begin_behind_an_item,
                 references_are_found_by_their_prefix,
-                counts_stop_at_their_limit,
-                lists_answer_any_condition_as_the_model_does;
+                counts_stop_at_their_limit;
+            filters:
+                lists_answer_any_condition_as_the_model_does,
+                lists_answer_any_filter_as_the_model_does;
             reasons:
                 failures_are_grouped_by_their_reason,
                 the_open_items_of_a_reason_follow_reviews_and_removals,

@@ -218,6 +218,14 @@ impl Access {
         Ok(text)
     }
 
+    /// Revokes one token by its text.
+    pub(super) async fn revoke_token(&self, token: &str) -> Result<(), ApiError> {
+        let digest = secret::digest_of(token);
+        self.revoke(TokensOf::Digest(digest.clone())).await?;
+        self.known().forget(&digest);
+        Ok(())
+    }
+
     /// Revokes tokens. Returns their number.
     pub(super) async fn revoke(&self, of: TokensOf) -> Result<u64, ApiError> {
         let removed = directory_store::revoke(&self.store, of).await?;

@@ -69,7 +69,9 @@ pub(super) async fn authenticate(server: &Inner, headers: &HeaderMap) -> Result<
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let Some((_, token)) = token else { return Err(ApiError::not_authenticated()) };
-    server.access.caller(token.trim()).await?.ok_or_else(ApiError::not_authenticated)
+    let caller = server.access.caller(token.trim()).await?;
+    // The cookie of a session is no key to the API.
+    caller.filter(|caller| !caller.scopes.are_of_desk()).ok_or_else(ApiError::not_authenticated)
 }
 
 /// The folder in the headers (orchestrator-api 2). Several headers must name the same folder.

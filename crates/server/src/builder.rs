@@ -14,6 +14,7 @@ use super::background::Tasks;
 use super::config::{Config, MAX_LISTS_PER_MINUTE};
 use super::connection_monitor::ClientTimeouts;
 use super::cors::Origin;
+use super::desk::{DeskMode, Sessions};
 use super::directory::{ADMINISTRATOR, Change, Directory};
 use super::fault_injection::{Fault, FaultInjector};
 use super::idempotency_cache::IdempotencyCache;
@@ -151,6 +152,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Whether the server has pages for people, under `/desk`, and what they can do there. Default: all that their permissions allow.
+    pub fn desk(mut self, mode: DeskMode) -> Self {
+        self.config.desk = mode;
+        self
+    }
+
     /// A counter of log lines that the program could not write; `/metrics` shows it. Default: none.
     pub fn log_lines_dropped(mut self, counted: Arc<AtomicU64>) -> Self {
         self.log_lines_dropped = Some(counted);
@@ -242,6 +249,7 @@ impl ServerBuilder {
             statistics: StatisticsCache::default(),
             idempotency: IdempotencyCache::new(memory),
             job_owners: JobOwnerCache::default(),
+            desk_sessions: Sessions::default(),
             run_id: secret::new_key().map_err(orchestrator_error)?,
             requests: Semaphore::new(self.config.max_requests),
             logins: Semaphore::new(MAX_CONCURRENT_LOGINS),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::connection_monitor::ClientTimeouts;
 use super::cors::Origin;
+use super::desk::DeskMode;
 use super::proxies::TrustedProxy;
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 
@@ -41,6 +42,7 @@ pub(super) struct Config {
     pub(super) timeouts: ClientTimeouts,
     pub(super) origins: Vec<Origin>,
     pub(super) maintenance: bool,
+    pub(super) desk: DeskMode,
 }
 
 impl Config {
@@ -109,6 +111,7 @@ impl Default for Config {
             timeouts: ClientTimeouts::default(),
             origins: Vec::new(),
             maintenance: true,
+            desk: DeskMode::default(),
         }
     }
 }

@@ -17,6 +17,7 @@ use super::api_error::ApiError;
 use super::authorization::{authenticate, authorize};
 use super::call::{ApiResponse, Call};
 use super::cors::CorsRequest;
+use super::desk;
 use super::fault_injection::CallFaults;
 use super::listener::Peer;
 use super::login::{self, TokenGrant};
@@ -32,7 +33,7 @@ use super::routes::METRICS;
 use performer_wire::responses::token_error;
 
 /// The maximum body of a caller who is not authenticated, in bytes.
-const MAX_LOGIN_BODY: usize = 16 * 1024;
+pub(super) const MAX_LOGIN_BODY: usize = 16 * 1024;
 
 /// The memory of a call besides its body and response, in bytes.
 const CALL_OVERHEAD: usize = 1024;
@@ -69,7 +70,9 @@ pub(super) async fn handle(server: &Arc<Inner>, peer: Peer, request: Request) ->
     let Peer(peer) = peer;
     let client = server.proxies.client_address(peer, &head.headers);
     let from = client.address;
-    let cors = CorsRequest::of(&server.config.origins, &head);
+    let is_desk = desk::owns(server, &path);
+    // Pages of other origins may call the API, but not the desk.
+    let cors = CorsRequest::of(&server.config.origins, &head).filter(|_| !is_desk);
     let is_preflight = cors.as_ref().is_some_and(CorsRequest::is_allowed_preflight);
     let mut log_fields = AccessLogFields { operation: "none", user: None };
     let result = dispatch(server, head, &mut body, client, is_preflight, &mut log_fields);
@@ -80,10 +83,15 @@ pub(super) async fn handle(server: &Arc<Inner>, peer: Peer, request: Request) ->
         Ok(response) => (response, None),
         Err(mut failure) => {
             let cause = failure.cause.take();
-            (error_response(&failure, &trace), cause)
+            let page = if is_desk { desk::error_page } else { error_response };
+            (page(&failure, &trace), cause)
         }
     };
-    trace.add_headers(response.headers_mut(), !server.config.is_strict());
+    if is_desk {
+        desk::add_headers(response.headers_mut(), &trace);
+    } else {
+        trace.add_headers(response.headers_mut(), !server.config.is_strict());
+    }
     if let Some(cors) = cors {
         cors.add_headers(response.headers_mut());
     }
@@ -110,9 +118,9 @@ pub(super) async fn handle(server: &Arc<Inner>, peer: Peer, request: Request) ->
 }
 
 /// The fields of the access log that are found out while a request is handled.
-struct AccessLogFields {
-    operation: &'static str,
-    user: Option<i64>,
+pub(super) struct AccessLogFields {
+    pub(super) operation: &'static str,
+    pub(super) user: Option<i64>,
 }
 
 /// Turns the response to GET into the one to HEAD: the length instead of the body.
@@ -146,6 +154,10 @@ async fn dispatch(
     if login::is_token_endpoint(path) {
         log_fields.operation = "Token";
         return log_in(server, &head, body, client.address).await;
+    }
+    if desk::owns(server, path) {
+        log_fields.operation = "Desk";
+        return desk::handle(server, &head, body, client, log_fields).await;
     }
     if path == "/metrics" {
         log_fields.operation = "Metrics";

@@ -21,6 +21,7 @@
 //! | `folders.rs`, `users.rs`, `status.rs` | folders; users, roles and robots; health, version and `$metadata` |
 //! | `lease_protocol.rs` | jobs, leases, claims and batches for performers over HTTP |
 //! | `strict.rs`, `fault_injection.rs`, `rate_limit.rs` | options for testing clients: strict bodies, injected faults, the cloud's rate limits |
+//! | `desk/` | pages for the people who look after failed work |
 //! | `access_admin.rs` | administration of applications, users, tokens, robots and folders from the command line |
 //! | `config.rs`, `metrics.rs`, `maintenance.rs`, `background.rs` | settings with their defaults and ranges; metrics; background maintenance; supervision of background tasks |
 //! | `fuzzing.rs` | the handler without a connection, for the fuzz targets and a test of their seeds |
@@ -41,11 +42,13 @@ mod connection;
 mod connection_limit;
 mod connection_monitor;
 mod cors;
+mod desk;
 pub mod directory;
 mod directory_store;
 mod fault_injection;
 mod folders;
-#[cfg(any(fuzzing, test))]
+#[cfg(any(feature = "fuzzing", test))]
+#[doc(hidden)]
 pub mod fuzzing;
 mod handler;
 mod idempotency_cache;
@@ -87,6 +90,7 @@ use uuid::Uuid;
 use self::access::Access;
 use self::background::Tasks;
 use self::config::Config;
+use self::desk::Sessions;
 use self::fault_injection::FaultInjector;
 use self::idempotency_cache::IdempotencyCache;
 use self::lease_protocol::JobOwnerCache;
@@ -106,6 +110,7 @@ use performer_store::Store;
 pub use access_admin::{AccessAdmin, Roles};
 pub use builder::ServerBuilder;
 pub use cors::Origin;
+pub use desk::DeskMode;
 pub use fault_injection::Fault;
 pub use proxies::TrustedProxy;
 
@@ -164,6 +169,7 @@ struct Inner {
     statistics: StatisticsCache,
     idempotency: IdempotencyCache,
     job_owners: JobOwnerCache,
+    desk_sessions: Sessions,
     /// Identifies this run of the server: a new value after each start.
     run_id: Uuid,
     tls: Option<Tls>,
@@ -217,6 +223,12 @@ impl Server {
     /// The application that this start created; `None` if the store already had users.
     pub fn first_client(&self) -> Option<&FirstClient> {
         self.first.as_ref()
+    }
+
+    /// All routes of the desk as method, path and permissions, for tests that walk through them.
+    #[doc(hidden)]
+    pub fn desk_routes() -> Vec<(String, String, String)> {
+        desk::all_routes()
     }
 
     /// All routes as name, method, path and required access, for tests that walk through them.

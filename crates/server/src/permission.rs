@@ -120,6 +120,9 @@ const SCOPE_AREAS: [&str; 15] = [
 /// The scope that robots ask for: everything.
 const USER_ACCESS: &str = "OrchestratorApiUserAccess";
 
+/// The scope of a session of the desk.
+const DESK: &str = "Desk";
+
 /// The scopes of a token or an application.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -141,6 +144,16 @@ impl Scopes {
     /// Every scope: the token may do whatever the user may.
     pub fn all() -> Self {
         Self([USER_ACCESS.to_owned()].into())
+    }
+
+    /// The scope of a session of the desk, which allows nothing in the API and cannot be asked for.
+    pub(crate) fn of_desk() -> Self {
+        Self([DESK.to_owned()].into())
+    }
+
+    /// Whether these are the scopes of a session of the desk.
+    pub(crate) fn are_of_desk(&self) -> bool {
+        self.0.contains(DESK)
     }
 
     /// Parses scopes, separated by spaces or commas.

@@ -48,7 +48,7 @@ use super::backend::{Answer, Operation, Request, Scope};
 use super::clock::StoreClock;
 use super::figures::UnwrittenFigures;
 use super::notifier::WakeSet;
-use super::rows::{ItemRow, Rows};
+use super::rows::{ClaimLoad, ItemRow, Rows};
 use super::scoped_queues::QueueSelector;
 use super::unreadable_rows::is_unreadable;
 use performer_core::crash_point;
@@ -140,6 +140,7 @@ impl<R: Rows> Apply<'_, R> {
         let room =
             if R::ONE_CALL_FOR_GOOD { operations.len() } else { operations.len().next_multiple_of(128) };
         let (mut answers, mut claims) = (Vec::with_capacity(room), Vec::with_capacity(room.div_ceil(2)));
+        let mut load = ClaimLoad::default();
         loop {
             for Request { scope, operation } in operations {
                 crash_point!(begins operation.name());
@@ -172,18 +173,23 @@ impl<R: Rows> Apply<'_, R> {
                     self.lookups = LookupCache::default();
                 }
             }
+            load.begun_with.get_or_insert_with(|| wanted(&claims));
             operations = arrivals.more(self.rows.may_join(wanted(&claims)));
             if operations.is_empty() {
                 self.write_assumed(&mut answers)?;
             }
             if operations.is_empty() {
+                self.lock_groups(&claims)?;
                 self.settle_groups()?;
             }
             if operations.is_empty() && !claims.is_empty() {
+                load.wanted += wanted(&claims);
                 self.claim_items(std::mem::take(&mut claims), &mut answers)?;
                 operations = arrivals.more(self.rows.may_join(usize::MAX));
             }
             if operations.is_empty() {
+                load.left = arrivals.waiting();
+                self.rows.note_claim_load(&load);
                 self.wake_where_there_is_room()?;
                 self.serve_parked(arrivals, &mut answers)?;
                 self.write_statistics()?;

@@ -11,6 +11,11 @@ pub(crate) trait Arrivals {
     /// Requests that have arrived, of at most about `most` units of work.
     fn more(&mut self, most: usize) -> Vec<Request>;
 
+    /// How many units of work have arrived and have not joined.
+    fn waiting(&self) -> usize {
+        0
+    }
+
     /// Whether any claim waits for an item of a queue.
     fn has_parked(&self, _queue: QueueId) -> bool {
         false
@@ -100,6 +105,10 @@ impl Arrivals for CountedArrivals<'_> {
         let joining = self.arrivals.more(most);
         self.count += joining.len();
         joining
+    }
+
+    fn waiting(&self) -> usize {
+        self.arrivals.waiting()
     }
 
     fn has_parked(&self, queue: QueueId) -> bool {

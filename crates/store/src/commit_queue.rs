@@ -222,6 +222,11 @@ impl CommitQueue {
         self.state().take_batch(writer, max_work)
     }
 
+    /// Work units of the requests that wait.
+    pub(super) fn queued_work(&self) -> usize {
+        self.state().queued_work
+    }
+
     /// Whether there are compensations.
     pub(super) fn has_compensations(&self) -> bool {
         !self.state().compensations.is_empty()

@@ -359,6 +359,10 @@ impl Arrivals for Joining<'_> {
         joining.operations
     }
 
+    fn waiting(&self) -> usize {
+        self.commit_queue.queued_work()
+    }
+
     fn has_parked(&self, queue: QueueId) -> bool {
         self.served.has_parked(queue)
     }

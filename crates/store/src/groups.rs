@@ -27,8 +27,11 @@ pub(crate) struct GroupChanges {
 
 /// What a back end does about groups, inside the one transaction that is open.
 pub(crate) trait GroupRows {
-    /// Whether the back end has groups at all. Otherwise they are refused.
-    const HAS_GROUPS: bool = true;
+    /// Keeps others from settling groups of these queues, or claiming their items, until the transaction ends. A back end with
+    /// one transaction at a time has no need of it.
+    fn lock_groups(&mut self, _queues: &[QueueId]) -> Result<()> {
+        Ok(())
+    }
 
     /// Gives the slots of the groups of changed items to the first items of each group. Returns whether any became ready.
     fn settle_groups(
@@ -39,8 +42,8 @@ pub(crate) trait GroupRows {
         now: Timestamp,
     ) -> Result<bool>;
 
-    /// Moves items whose DeferDate has come to the ready ones, and returns them.
-    fn due_items(&mut self, queue: QueueId, now: Timestamp) -> Result<BTreeMap<ItemId, ItemState>>;
+    /// Takes items whose DeferDate has come from the deferred ones, and returns what there is to settle.
+    fn due_items(&mut self, queue: QueueId, rules: GroupRules, now: Timestamp) -> Result<GroupChanges>;
 
     /// Applies other rules to all items of a queue.
     fn change_group_rules(&mut self, queue: QueueId, rules: Option<GroupRules>, now: Timestamp)
@@ -68,6 +71,10 @@ pub(crate) trait Group {
 }
 
 impl GroupChanges {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.groups.is_empty()
+    }
+
     /// Whether more slots of a group may be held than there are: an item was started that did not hold one.
     pub(crate) fn may_exceed(&self) -> bool {
         self.items.values().any(|state| state.status == Status::InProgress)

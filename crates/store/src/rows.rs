@@ -36,6 +36,24 @@ use performer_core::model::robot::Held;
 use performer_core::model::statistics::{Ended, QueueStatistics};
 use performer_core::orchestrator::{OrchestratorError, Result};
 
+/// How many items the claims of a transaction wanted, and when they came.
+#[derive(Debug, Default)]
+pub(crate) struct ClaimLoad {
+    /// Of those with which it began.
+    pub(crate) begun_with: Option<usize>,
+    /// Of all.
+    pub(crate) wanted: usize,
+    /// Units of work that came meanwhile and are left for the next transaction; a claim comes with a report in most cases.
+    pub(crate) left: usize,
+}
+
+impl ClaimLoad {
+    /// How many items were wanted by claims that came after the beginning.
+    pub(crate) fn came_later(&self) -> usize {
+        self.wanted.saturating_sub(self.begun_with.unwrap_or_default()) + self.left / 2
+    }
+}
+
 /// Rows, inside the one transaction that is open.
 pub(crate) trait Rows: WriterHooks + FigureRows + Removal + Reasons + Tokens + GroupRows {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
@@ -57,6 +75,9 @@ pub(crate) trait Rows: WriterHooks + FigureRows + Removal + Reasons + Tokens + G
     fn may_join(&self, _wanted: usize) -> usize {
         usize::MAX
     }
+    /// How many claims came to the open transaction, and when: a back end over a network chooses by it when the next one searches
+    /// for items.
+    fn note_claim_load(&mut self, _load: &ClaimLoad) {}
     /// The time of the open transaction: the caller's, unless the back end has a clock of its own.
     fn now(&self, clock: &dyn Clock) -> Timestamp {
         clock.now()

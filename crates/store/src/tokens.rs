@@ -34,6 +34,8 @@ pub enum TokensOf {
     Logins(i64),
     /// The personal access tokens of this name.
     Named(i64, String),
+    /// The one with this digest.
+    Digest(String),
 }
 
 /// How many login tokens an application or a user has at a time; the oldest are removed.

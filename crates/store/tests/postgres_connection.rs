@@ -164,15 +164,15 @@ async fn a_silent_host_leaves_time_for_the_next() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let others = format!("{},{gone}", silent.local_addr().unwrap());
     let (user, server) = schema.url.split_once('@').unwrap();
-    let url = format!("{user}@{others},{server}&connect_timeout=1");
-    let opening = tokio::time::timeout(Duration::from_secs(5), Store::postgres(&url));
+    let url = format!("{user}@{others},{server}&connect_timeout=3");
+    let opening = tokio::time::timeout(Duration::from_secs(30), Store::postgres(&url));
     let store = opening.await.expect("it does not wait for ever").unwrap();
     // The other connections of the store know where to go.
-    let asking = tokio::time::timeout(Duration::from_millis(900), store.list_queues());
+    let asking = tokio::time::timeout(Duration::from_millis(2_900), store.list_queues());
     asking.await.expect("at once").unwrap();
     let url = format!("{user}@{others}/postgres?connect_timeout=1");
-    let opening = tokio::time::timeout(Duration::from_secs(5), Store::postgres(&url));
-    let refused = opening.await.expect("as long as was said").unwrap_err();
+    let opening = tokio::time::timeout(Duration::from_secs(30), Store::postgres(&url));
+    let refused = opening.await.expect("it does not wait for ever").unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused:?}");
     assert!(refused.to_string().contains("cannot be reached: Connection refused"), "{refused}");
 }

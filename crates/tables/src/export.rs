@@ -143,7 +143,8 @@ impl<W: Write> CsvExport<W> {
     /// # Errors
     ///
     /// If it cannot be written.
-    pub fn new(mut writer: W, columns: ExportColumns, options: ExportOptions) -> io::Result<Self> {
+    pub fn new(mut writer: W, mut columns: ExportColumns, options: ExportOptions) -> io::Result<Self> {
+        columns.members.sort_by(|(one, _), (other, _)| one.cmp(other)); // whatever the order in the contents
         let contents: Vec<String> =
             columns.members.iter().map(|(name, _)| format!("{CONTENT_PREFIX}{name}")).collect();
         let names = std::iter::once(TYPES_COLUMN)

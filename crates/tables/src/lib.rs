@@ -28,7 +28,8 @@ mod error;
 mod export;
 mod fields;
 mod format;
-#[cfg(any(fuzzing, test))]
+#[cfg(any(feature = "fuzzing", test))]
+#[doc(hidden)]
 pub mod fuzzing;
 mod json;
 mod numbers;

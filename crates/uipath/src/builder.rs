@@ -172,7 +172,7 @@ impl UipathBuilder {
         self
     }
 
-    /// Divides all time limits and delays by a factor. For tests.
+    /// Divides all delays by a factor, not the time limits. For tests.
     #[doc(hidden)]
     pub fn sped_up(mut self, times: u32) -> Self {
         self.timing = self.timing.sped_up(times);

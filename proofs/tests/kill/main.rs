@@ -38,6 +38,7 @@ const CONCURRENT: [&[Test]; 2] = [
     ],
     &[
         ("on_postgres_a_process_can_be_killed_at_any_time", random_kills::on_postgres),
+        ("on_postgres_no_group_is_stuck_after_a_crash", crash_points::while_groups_are_settled_on_postgres),
         ("the_database_can_stop_at_any_time", database_outage::immediate_stops),
         ("a_rolling_update_finishes_what_runs", rolling_update::what_runs_is_finished),
         (

@@ -196,7 +196,7 @@ impl Process {
     }
 }
 
-/// Each item that is New waits in one place, and no other item does. `others`: places besides the two of all stores.
+/// Each item that is New waits in one place, and no other item does. `others`: places besides those of items that may be claimed.
 fn misplaced(others: &str) -> [String; 2] {
     let waiting =
         format!("SELECT item_id FROM item_ready UNION ALL SELECT item_id FROM item_deferred{others}");
@@ -213,7 +213,10 @@ fn misplaced(others: &str) -> [String; 2] {
     ]
 }
 
-/// What is wrong with the groups of a file, whose limit is 1.
+/// Where items wait that are not ready because of their groups.
+const BEHIND: &str = " UNION ALL SELECT item_id FROM item_grouped WHERE place IS NULL";
+
+/// What is wrong with the groups of a store, whose limit is 1.
 const GROUPS: [&str; 3] = [
     "SELECT 'group ' || group_name || ' holds ' || count(place) || ' slots' FROM item_grouped \
      GROUP BY queue_id, group_name HAVING count(place) > 1",
@@ -234,8 +237,7 @@ fn damage_of_file(file: &Path) -> Vec<String> {
     };
     let mut damage = lines("PRAGMA integrity_check");
     damage.retain(|line| line != "ok");
-    let behind = " UNION ALL SELECT item_id FROM item_grouped WHERE place IS NULL";
-    damage.extend(misplaced(behind).iter().flat_map(|sql| lines(sql)));
+    damage.extend(misplaced(BEHIND).iter().flat_map(|sql| lines(sql)));
     damage.extend(GROUPS.into_iter().flat_map(lines));
     damage.extend(lines(
         "SELECT 'keys do not rise at ' || a.id FROM item a JOIN item b ON b.id = \
@@ -257,7 +259,8 @@ async fn damage_of_database(url: &str) -> Vec<String> {
     let unnamed = "SELECT 'item ' || item_id || ' is held, and no claim of its job names it' FROM item_state \
                    WHERE status = 1 AND NOT EXISTS (SELECT 1 FROM item_claim \
                    WHERE item_claim.job = item_state.holder AND item_state.item_id = ANY (item_claim.items))";
-    for sql in misplaced("").into_iter().chain([unnamed.to_owned()]) {
+    let groups = GROUPS.map(str::to_owned);
+    for sql in misplaced(BEHIND).into_iter().chain(groups).chain([unnamed.to_owned()]) {
         damage.extend(client.query(&sql, &[]).await.unwrap().iter().map(|row| row.get::<_, String>(0)));
     }
     damage

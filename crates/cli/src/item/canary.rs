@@ -1,12 +1,13 @@
 //! A canary: a few items are retried first, and the rest only if those succeed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use performer_core::model::item::QueueItem;
 use performer_core::model::key::ItemId;
 use performer_core::model::status::Status;
 use performer_core::orchestrator::Administration;
+use tokio::time::Instant;
 
 use super::super::output::{self, CliError};
 use super::super::queue::duration;

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
-use jiff::Timestamp;
 use performer_core::model::item::{ItemFilter, PAGE_LIMIT, Page, QueueItem};
 use performer_core::model::list::COUNT_LIMIT;
 use performer_core::model::query::{Comparison, Condition, Field, Value};
@@ -62,7 +61,7 @@ impl Export {
         let format = self.format(is_stdout)?;
         let orchestrator = self.global.connect().await?;
         let query = self.filter.query(&[("sort", "id")])?;
-        let filter = item_filter(&*orchestrator, &query, Timestamp::now()).await?;
+        let filter = item_filter(&*orchestrator, &query).await?;
         let export =
             Exporter { orchestrator: &*orchestrator, filter: up_to_now(&*orchestrator, filter).await? };
         let options = ExportOptions { with_history: self.with_history, guard_formulas: self.spreadsheet };
@@ -71,7 +70,11 @@ impl Export {
         let mut columns = ExportColumns::default();
         if format == ExportFormat::Csv {
             bar.set_message("reading the columns");
-            export.each(&bar, |item| Ok(columns.see(item))).await?;
+            let see = |item: &QueueItem| {
+                columns.see(item);
+                Ok(())
+            };
+            export.each(&bar, see).await?;
             bar.set_position(0);
         }
         let failed = |error: io::Error| CliError::failed(format!("{}: {error}", self.file.display()));

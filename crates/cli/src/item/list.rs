@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use jiff::Timestamp;
 use performer_core::model::item::{Page, QueueItem};
 use performer_core::model::list::MAX_SKIP;
 
@@ -54,7 +53,7 @@ impl List {
             (after, skip) => {
                 let query =
                     self.filter.query(&[("sort", sort), ("after", after.as_deref().unwrap_or(""))])?;
-                let filter = item_filter(&*orchestrator, &query, Timestamp::now()).await?;
+                let filter = item_filter(&*orchestrator, &query).await?;
                 // The last of what is skipped is where the list begins.
                 let page = Page::first(1).skip(skip - 1).after(query.after.clone()).count_limit(0);
                 let page = orchestrator.list_queue_items(filter.clone(), page).await?;

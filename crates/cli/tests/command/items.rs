@@ -205,7 +205,7 @@ async fn what_is_exported_can_be_imported() {
         "{}",
     ];
     for (n, content) in contents.iter().enumerate() {
-        let mut item = NewQueueItem::from_json(*content).reference(format!("R-{n}")).group("one");
+        let mut item = NewQueueItem::from_json(content).reference(format!("R-{n}")).group("one");
         if n == 1 {
             item = item.priority(Priority::High).due_date("2031-01-01T00:00:00.5Z".parse().unwrap());
         }

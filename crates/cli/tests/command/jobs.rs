@@ -37,7 +37,7 @@ async fn busy(
     let begun = Arc::new(AtomicBool::new(false));
     let patient = Patient { begun: begun.clone(), until_stop };
     let performer = Performer::new("Invoices", move || patient.clone());
-    let performer = performer.robots(2).lease(Duration::from_secs(1)).handle_signals(false);
+    let performer = performer.robots(2).lease(Duration::from_secs(3)).handle_signals(false);
     let running = tokio::spawn(performer.run(Arc::new(store.clone())));
     while !begun.load(Ordering::SeqCst) {
         tokio::task::yield_now().await;

@@ -42,7 +42,9 @@ fn the_printed_curl_command_works() {
     }
     let listen = url.strip_prefix("http://").unwrap();
     let again = Server::start(command(folder.path(), &["serve", "--listen", listen, "--log", "warn"]));
-    assert_eq!(again.greeting.lines().count(), 1, "{}", again.greeting);
+    let lines: Vec<&str> = again.greeting.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", again.greeting);
+    assert!(lines[1].starts_with(&format!("The desk: {url}/desk (")), "{}", again.greeting);
     // A port that is taken is found out before anything is made.
     let other = tempfile::tempdir().unwrap();
     let taken = run(other.path(), &["serve", "--listen", listen]);

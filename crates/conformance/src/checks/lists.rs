@@ -2,13 +2,13 @@
 
 use performer::model::{
     ErrorCode, ExceptionType, ItemFilter, ItemId, ItemVersion, NewQueueDefinition, NewQueueItem, PAGE_LIMIT,
-    Page, PageCursor, Priority, QueueItem, ReferenceFilter, ReviewStatus, Status, query, query::Case,
-    query::Comparison, query::Condition, query::Field, query::Order, query::TextMatch, query::Value,
+    Page, PageCursor, Priority, QueueItem, ReferenceFilter, ReviewStatus, Status, query, query::Condition,
+    query::Field, query::Order, query::TextMatch,
 };
 use performer::orchestrator::{CommitType, ErrorKind};
 use serde_json::json;
 
-use crate::{Fixture, QUEUE, application, business, named, ok, postponed, retrying};
+use crate::{Fixture, QUEUE, application, business, named, ok, retrying};
 
 pub(crate) async fn lists_are_filtered(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
@@ -274,109 +274,4 @@ pub(crate) async fn pages_begin_behind_an_item(f: Fixture) {
     let error =
         f.orchestrator.list_queue_items(ItemFilter::default().order(by_date), other).await.unwrap_err();
     assert_eq!((error.kind(), error.code()), (ErrorKind::Invalid, Some(ErrorCode::INVALID_REQUEST)));
-}
-
-/// For any condition and order, a store gives the same list as the condition evaluated item by item.
-pub(crate) async fn lists_answer_any_condition_as_the_model_does(f: Fixture) {
-    let f = f.with_queue(retrying(1)).await;
-    for number in 0..12_u8 {
-        let mut item = NewQueueItem::new(json!({ "n": number }));
-        if number % 3 > 0 {
-            let name = ["INV", "Überw", "ØRSTED", "İßΣς"][usize::from(number % 4)];
-            item = item.reference(format!("{name}-{}", number % 5));
-        }
-        if number % 4 == 0 {
-            item = item.due_date(f.after(60 * u64::from(number)));
-        }
-        f.add(item.priority(Priority::ALL[usize::from(number % 3)])).await;
-        f.advance(7);
-    }
-    let job = f.job().await;
-    for (number, taken) in f.take_many(job, 8).await.into_iter().enumerate() {
-        let result = [ok(), business("no"), application("down"), postponed(f.after(99))][number % 4].clone();
-        if number < 7 {
-            f.report(taken.claim, result).await.unwrap();
-        } else {
-            f.orchestrator.set_transaction_progress(taken.claim, "INV: half-1".to_owned()).await.unwrap();
-        }
-        f.advance(7);
-    }
-    let all = f.list(ItemFilter::default()).await;
-    assert!(all.len() > 12, "there are retries among them");
-    let mut random = fastrand::Rng::with_seed(4);
-    for _ in 0..400 {
-        let condition = any_condition(&mut random, &all, 3);
-        let order: Vec<Order> = (0..random.usize(..3))
-            .map(|_| Order { field: *random.choice(Field::ALL).unwrap(), descending: random.bool() })
-            .collect();
-        let mut expected: Vec<_> = all.iter().filter(|item| condition.holds(item)).cloned().collect();
-        expected.sort_by(|a, b| query::compare(&order, a, b));
-        let filter = ItemFilter::default().condition(condition.clone()).order(order.clone());
-        let page = f.orchestrator.list_queue_items(filter, Page::default()).await.unwrap();
-        let ids = |items: &[QueueItem]| items.iter().map(|item| item.id.0).collect::<Vec<_>>();
-        assert_eq!(ids(&page.items), ids(&expected), "{condition:?} by {order:?}");
-        assert_eq!(page.count, expected.len() as u64);
-    }
-}
-
-/// A condition on values that the items have, or nearly have.
-fn any_condition(random: &mut fastrand::Rng, items: &[QueueItem], depth: u32) -> Condition {
-    let inner = |random: &mut fastrand::Rng| -> Vec<Condition> {
-        (0..random.usize(..4)).map(|_| any_condition(random, items, depth - 1)).collect()
-    };
-    match random.u32(..if depth == 0 { 6 } else { 10 }) {
-        6 => Condition::Not(Box::new(any_condition(random, items, depth - 1))),
-        7 | 8 => Condition::All(inner(random)),
-        9 => Condition::Any(inner(random)),
-        5 => {
-            let texts = [
-                "",
-                "INV",
-                "-1",
-                "Überw-",
-                "Ü",
-                "x'; DROP TABLE item; --",
-                "%",
-                "inv",
-                "ørsted-",
-                "ßσ",
-                "İ",
-                "i",
-                "Σ",
-                "SS",
-            ];
-            let matching = [TextMatch::Contains, TextMatch::StartsWith, TextMatch::EndsWith];
-            let field = if random.bool() { Field::Reference } else { Field::Progress };
-            let text = (*random.choice(&texts).unwrap()).to_owned();
-            let matching = *random.choice(&matching).unwrap();
-            match random.u32(..4) {
-                0 => {
-                    let case = *random.choice(&[Case::Lower, Case::Upper]).unwrap();
-                    Condition::CaseText(field, case, matching, case.of(&text))
-                }
-                1 => {
-                    let case = *random.choice(&[Case::Lower, Case::Upper]).unwrap();
-                    let comparison =
-                        *random.choice(&[Comparison::Equal, Comparison::GreaterOrEqual]).unwrap();
-                    let text = if random.bool() { case.of(&text) } else { text };
-                    Condition::CaseCompare(field, case, comparison, text)
-                }
-                _ => Condition::Text(field, matching, text),
-            }
-        }
-        _ => {
-            let field = *random.choice(Field::ALL).unwrap();
-            let of_some = field.of(random.choice(items).unwrap());
-            let value = if random.u32(..5) == 0 { Value::Null } else { of_some };
-            let comparisons = [
-                Comparison::Equal,
-                Comparison::NotEqual,
-                Comparison::Less,
-                Comparison::LessOrEqual,
-                Comparison::Greater,
-                Comparison::GreaterOrEqual,
-            ];
-            Condition::Compare(field, *random.choice(&comparisons).unwrap(), value)
-        }
-    }
 }

@@ -14,6 +14,7 @@ pub(crate) mod claims;
 pub(crate) mod clocks;
 pub(crate) mod editing;
 pub(crate) mod figures;
+pub(crate) mod filters;
 pub(crate) mod follow_ups;
 pub(crate) mod groups;
 pub(crate) mod history;

@@ -350,7 +350,7 @@ fn reference(text: &str) -> ReferenceFilter {
     while let Some(letter) = letters.next() {
         match letter {
             '\\' if letters.peek().is_some_and(|next| matches!(next, '*' | '\\')) => {
-                plain.extend(letters.next())
+                plain.extend(letters.next());
             }
             '*' if letters.peek().is_none() => is_beginning = true,
             other => plain.push(other),

@@ -113,6 +113,8 @@ impl ReasonCursor {
 pub struct ReasonFilter {
     /// Only of these queues, by name; empty for all.
     pub queues: Vec<String>,
+    /// Only the group with this number.
+    pub id: Option<i64>,
     /// What they are sorted by.
     pub order: ReasonOrder,
     /// Only what comes behind this position.
@@ -126,7 +128,7 @@ pub struct ReasonFilter {
 impl Default for ReasonFilter {
     fn default() -> Self {
         let order = ReasonOrder::default();
-        Self { queues: Vec::new(), order, after: None, open_only: false, top: REASON_PAGE_LIMIT }
+        Self { queues: Vec::new(), id: None, order, after: None, open_only: false, top: REASON_PAGE_LIMIT }
     }
 }
 
@@ -135,6 +137,13 @@ impl ReasonFilter {
     #[must_use]
     pub fn queues<T: Into<String>>(mut self, queues: impl IntoIterator<Item = T>) -> Self {
         self.queues = queues.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Only the group with this number. Default: all.
+    #[must_use]
+    pub fn id(mut self, id: impl Into<Option<i64>>) -> Self {
+        self.id = id.into();
         self
     }
 

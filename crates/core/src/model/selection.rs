@@ -14,6 +14,7 @@ use super::code::ErrorCode;
 use super::item::Priority;
 use super::key::ItemId;
 use super::lifecycle::ItemState;
+use super::query::{Comparison, Condition, Field, Value};
 use super::refusal::Refusal;
 use super::status::Status;
 
@@ -31,6 +32,15 @@ pub fn validate_count(count: usize) -> Result<(), Refusal> {
     }
     let message = format!("the count of a take is {count}; it should be at most {MAX_TAKE}");
     Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message))
+}
+
+/// The condition that an item that is New is not postponed beyond a time: it can be claimed, unless the queue says otherwise.
+pub fn is_due_by(now: Timestamp) -> Condition {
+    let compare = |comparison, value| Condition::Compare(Field::DeferDate, comparison, value);
+    Condition::Any(vec![
+        compare(Comparison::Equal, Value::Null),
+        compare(Comparison::LessOrEqual, Value::Time(now)),
+    ])
 }
 
 /// Sorts the waiting items of a queue: the smallest is next.

@@ -25,11 +25,19 @@ async fn strict_mode_behaves_like_the_cloud() {
         .add_token("robot", "t", "OrchestratorApiUserAccess", Duration::from_secs(60))
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_millis(600)).await; // the server refreshes twice a second
     let take = json!({"transactionData": {"Name": "Invoices", "RobotIdentifier": key.to_string()}});
-    let taken = api
-        .call_as(&token, Some("Shared"), "POST", "/odata/Queues/UiPathODataSvc.StartTransaction", &take)
-        .await;
+    let path = "/odata/Queues/UiPathODataSvc.StartTransaction";
+    let taken = async {
+        // The server refreshes twice a second, and does not know the robot before.
+        loop {
+            let taken = api.call_as(&token, Some("Shared"), "POST", path, &take).await;
+            if taken.body["Reference"] == "a" {
+                return taken;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let taken = tokio::time::timeout(Duration::from_secs(30), taken).await.expect("the robot gets the item");
     assert_eq!((taken.status, &taken.body["Reference"]), (200, &json!("a")));
     let robots = api.get("/odata/Robots").await.body;
     assert_eq!(taken.body["RobotId"], robots["value"][0]["Id"]);

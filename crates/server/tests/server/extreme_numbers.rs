@@ -221,7 +221,7 @@ impl Walk {
             if got.status >= 500 || (got.status >= 400 && !is_right(&got)) {
                 self.odd.push(format!("{what}: {} {:.200}", got.status, got.text));
             }
-            if took < Duration::from_secs(1) {
+            if took < Duration::from_secs(5) {
                 return;
             }
             if attempt == 1 {

@@ -164,7 +164,7 @@ async fn ambiguous_requests_are_refused() {
 /// F61: silent connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_connections_do_not_block_others() {
-    let api = Api::start_as(|server| server.request_limit(Duration::from_secs(2))).await;
+    let api = Api::start().await;
     let address = api.served.url.strip_prefix("http://").unwrap();
     let mut idle = Vec::new();
     for n in 0..500 {
@@ -174,10 +174,14 @@ async fn silent_connections_do_not_block_others() {
         }
         idle.push(stream);
     }
-    let began = tokio::time::Instant::now();
-    assert_eq!(api.send(api.request("GET", "/api/Status/Get")).await.status, 200);
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
-    // A body that does not arrive ends with the time limit of the request.
+    let answered = tokio::time::timeout(TIMEOUT, api.send(api.request("GET", "/api/Status/Get"))).await;
+    assert_eq!(answered.expect("nobody waits for silent connections").status, 200);
+}
+
+/// A body that does not arrive ends with the time limit of the request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_does_not_arrive_is_answered_408() {
+    let api = Api::start_as(|server| server.request_limit(Duration::from_secs(1))).await;
     let slow = format!(
         "POST /odata/QueueDefinitions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nX-UIPATH-FolderPath: Shared\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{\"Name\":",
         api.token
@@ -189,7 +193,7 @@ async fn silent_connections_do_not_block_others() {
 /// F67: a shutdown during a request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shutdown_finishes_active_requests() {
-    let api = Arc::new(Api::start_as(|server| server.fault("AddQueueItem=300ms".parse().unwrap())).await);
+    let api = Arc::new(Api::start_as(|server| server.fault("AddQueueItem=2s".parse().unwrap())).await);
     api.queue(&json!({"Name": "Invoices"})).await;
     let item = json!({"itemData": {"Name": "Invoices", "SpecificContent": {}}});
     let request = api.request("POST", "/odata/Queues/UiPathODataSvc.AddQueueItem").bearer_auth(&api.token);
@@ -198,7 +202,7 @@ async fn a_shutdown_finishes_active_requests() {
         .header("content-type", "application/json")
         .body(item.to_string());
     let under_way = tokio::spawn(request.send());
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await; // a quarter of the time that the request takes
     let api = Arc::into_inner(api).unwrap();
     let (url, store) = (api.served.url.clone(), api.served.store.clone());
     api.served.stop().await;
@@ -216,14 +220,13 @@ async fn a_shutdown_finishes_active_requests() {
 async fn a_shutdown_does_not_wait_for_busy_or_waiting_clients() {
     let api = Arc::new(Api::start().await);
     api.queue(&json!({"Name": "Invoices"})).await;
+    let (answered, mut told) = tokio::sync::watch::channel(0);
     let busy = tokio::spawn({
         let request = api.request("GET", "/api/Status/Get");
         async move {
-            let mut answered = 0;
             while request.try_clone().unwrap().send().await.is_ok() {
-                answered += 1;
+                answered.send_modify(|answered| *answered += 1);
             }
-            answered
         }
     });
     let waiting = tokio::spawn({
@@ -231,18 +234,23 @@ async fn a_shutdown_does_not_wait_for_busy_or_waiting_clients() {
         let body = json!({"queue": "Invoices", "seen": 0, "atMost": 15_000});
         async move { api.post("/api/Performer/Wait", &body).await.status }
     });
+    told.wait_for(|answered| *answered > 10).await.unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     let began = tokio::time::Instant::now();
     api.served.end().await;
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    assert!(busy.await.unwrap() > 10);
+    assert!(
+        began.elapsed() < Duration::from_secs(12),
+        "the wait takes 15 s, this took {:?}",
+        began.elapsed()
+    );
+    busy.await.unwrap();
     assert_eq!(waiting.await.unwrap(), 200);
 }
 
 #[tokio::test]
 async fn requests_over_the_limit_are_answered_503() {
     let api = Arc::new(
-        Api::start_as(|server| server.most_requests(2).fault("GetQueueItems=300ms".parse().unwrap())).await,
+        Api::start_as(|server| server.most_requests(2).fault("GetQueueItems=2s".parse().unwrap())).await,
     );
     let tasks: Vec<_> = (0..6)
         .map(|_| {
@@ -351,7 +359,7 @@ async fn http2_streams_whose_responses_are_not_read_are_bounded() {
                 let asked = tokio::time::Instant::now();
                 let (status, _) = api.secure(&other, "GET", "/odata/QueueItems?$top=1", &Value::Null).await;
                 assert_eq!(status, 200, "{name}: another caller");
-                assert!(asked.elapsed() < Duration::from_secs(2), "{name}: {:?}", asked.elapsed());
+                assert!(asked.elapsed() < Duration::from_secs(10), "{name}: {:?}", asked.elapsed());
                 most = most.max(api.memory(&figures).await);
                 // A ping now and then shows whether the connection is still open.
                 if flood.further > 0 || turn % 50 == 0 {

@@ -157,7 +157,6 @@ impl<R: Rows> Apply<'_, R> {
         item: &'i NewQueueItem,
     ) -> Applied<&'i SpecificContent> {
         let content = item.validate(queue)?;
-        Self::check_group(item)?;
         if let Some(reference) = item.reference.as_deref().filter(|_| queue.policy.enforce_unique_reference)
             && self.rows.holds_reference(queue.id, reference)?
         {

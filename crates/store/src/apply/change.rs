@@ -78,7 +78,9 @@ impl<R: Rows> Apply<'_, R> {
             self.note_changed(queue, copied, copy)?;
             crash_point!(within "after_copy");
         }
-        self.note_changed(queue, id, &change.after)?;
+        if before.state.status != Status::InProgress || change.after.status != Status::InProgress {
+            self.note_changed(queue, id, &change.after)?; // progress changes nothing about its slot
+        }
         if change.copy.is_some() || change.after.status == Status::New {
             self.wakes.add(queue);
         }

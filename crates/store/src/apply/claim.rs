@@ -105,8 +105,8 @@ impl<R: Rows> Apply<'_, R> {
         let queue = self.queue_in(folder, queue)?;
         let groups = queue.limits.group_rules();
         let ask = NextItems { queue: queue.id, reference, count, now: self.now, groups };
-        if groups.is_some() {
-            self.settle_due(queue.id)?;
+        if let Some(rules) = groups {
+            self.settle_due(queue.id, rules)?;
         }
         if !queue.limits.are_over_all() {
             let items = self.rows.next_items(&ask)?;

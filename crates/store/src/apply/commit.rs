@@ -100,6 +100,10 @@ impl Arrivals for Arrived<'_> {
         joining
     }
 
+    fn waiting(&self) -> usize {
+        self.arrivals.waiting()
+    }
+
     fn has_parked(&self, queue: QueueId) -> bool {
         self.serves && self.arrivals.has_parked(queue)
     }

@@ -1,9 +1,10 @@
 //! Groups of items: what happened to them, and when it is settled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::groups::GroupChanges;
 use super::super::rows::Rows;
+use super::claim::WaitingClaim;
 use super::{Applied, Apply, ApplyError};
 use performer_core::crash_point;
 use performer_core::model::groups::GroupRules;
@@ -12,24 +13,16 @@ use performer_core::model::key::{ItemId, QueueId};
 use performer_core::model::lifecycle::ItemState;
 use performer_core::model::queue::QueueDefinition;
 use performer_core::model::status::Status;
-use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
+use performer_core::orchestrator::Result;
 
 impl<R: Rows> Apply<'_, R> {
     /// The rules of a queue about groups. None of a deleted queue.
     fn group_rules(&mut self, queue: QueueId) -> Result<Option<GroupRules>> {
-        if !R::HAS_GROUPS {
-            return Ok(None);
-        }
         match self.queue_by_id(queue) {
             Ok(queue) => Ok(queue.and_then(|queue| queue.limits.group_rules())),
             Err(ApplyError::Refused(_)) => Ok(None),
             Err(ApplyError::Failed(error)) => Err(error),
         }
-    }
-
-    /// Whether the back end has what an item asks for.
-    pub(super) fn check_group(item: &NewQueueItem) -> Applied<()> {
-        if R::HAS_GROUPS || item.group.is_none() { Ok(()) } else { Err(ApplyError::Refused(no_groups())) }
     }
 
     /// Notes an item that was added.
@@ -58,6 +51,26 @@ impl<R: Rows> Apply<'_, R> {
         self.note_changed(queue, id, &ItemState { status: Status::Deleted, ..*state })
     }
 
+    /// Locks the queues of which groups are settled next, or items claimed. Together and in one order, so that two transactions
+    /// about the same queues do not wait for each other.
+    pub(super) fn lock_groups(&mut self, claims: &[WaitingClaim]) -> Result<()> {
+        if !R::CAN_CONFLICT {
+            return Ok(());
+        }
+        let mut queues: BTreeSet<QueueId> = BTreeSet::new();
+        for queue in self.group_changes.keys().copied().collect::<Vec<_>>() {
+            queues.extend(self.group_rules(queue)?.map(|_| queue));
+        }
+        for (_, scope, claim) in claims {
+            match self.queue_in(scope.folder, &claim.queue) {
+                Ok(queue) => queues.extend(queue.limits.group_rules().map(|_| queue.id)),
+                Err(ApplyError::Refused(_)) => {} // and so will be the claim
+                Err(ApplyError::Failed(error)) => return Err(error),
+            }
+        }
+        if queues.is_empty() { Ok(()) } else { self.rows.lock_groups(&Vec::from_iter(queues)) }
+    }
+
     /// Settles the groups of all items that were changed.
     pub(super) fn settle_groups(&mut self) -> Result<()> {
         for (queue, changes) in std::mem::take(&mut self.group_changes) {
@@ -72,10 +85,12 @@ impl<R: Rows> Apply<'_, R> {
     }
 
     /// Settles the groups of items whose DeferDate has come, before a claim.
-    pub(super) fn settle_due(&mut self, queue: QueueId) -> Result<()> {
-        let items = self.rows.due_items(queue, self.now)?;
-        if !items.is_empty() {
-            self.group_changes.entry(queue).or_default().items.extend(items);
+    pub(super) fn settle_due(&mut self, queue: QueueId, rules: GroupRules) -> Result<()> {
+        let due = self.rows.due_items(queue, rules, self.now)?;
+        if !due.is_empty() {
+            let changes = self.group_changes.entry(queue).or_default();
+            changes.items.extend(due.items);
+            changes.groups.extend(due.groups);
             self.settle_groups()?;
         }
         Ok(())
@@ -90,9 +105,6 @@ impl<R: Rows> Apply<'_, R> {
         let rules = after.limits.group_rules();
         if rules == before.limits.group_rules() {
             return Ok(());
-        }
-        if !R::HAS_GROUPS {
-            return Err(ApplyError::Refused(no_groups()));
         }
         self.settle_groups()?; // by the rules so far
         self.rows.change_group_rules(after.id, rules, self.now)?;
@@ -111,8 +123,3 @@ impl<R: Rows> Apply<'_, R> {
 
 /// What happened in queues with rules about groups and is not settled yet.
 pub(super) type PendingGroups = BTreeMap<QueueId, GroupChanges>;
-
-fn no_groups() -> OrchestratorError {
-    let message = "this store has no groups of items: they are kept in memory and in SQLite";
-    OrchestratorError::new(ErrorKind::Unsupported, message)
-}

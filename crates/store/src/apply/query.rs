@@ -294,6 +294,9 @@ fn list<R: Rows>(
     }
     queues.sort_unstable();
     queues.dedup();
+    // One that is named twice would be found and counted twice.
+    filter.status.sort_unstable();
+    filter.status.dedup();
     if queues.is_empty() {
         return Ok((Vec::new(), count.then(|| Counted::exactly(0))));
     }

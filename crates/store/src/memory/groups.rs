@@ -245,11 +245,12 @@ impl GroupRows for Memory {
         Ok(entered)
     }
 
-    fn due_items(&mut self, queue: QueueId, now: Timestamp) -> Result<BTreeMap<ItemId, ItemState>> {
+    fn due_items(&mut self, queue: QueueId, _rules: GroupRules, now: Timestamp) -> Result<GroupChanges> {
         let due = self.queues.get(&queue).into_iter().flat_map(|queue| &queue.deferred);
         let due: Vec<_> = due.take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
         self.promote(queue, now);
-        Ok(due.into_iter().filter_map(|id| Some((id, self.items.get(&id)?.state))).collect())
+        let items = due.into_iter().filter_map(|id| Some((id, self.items.get(&id)?.state))).collect();
+        Ok(GroupChanges { items, ..GroupChanges::default() })
     }
 
     fn change_group_rules(

@@ -37,10 +37,11 @@ impl Tokens for Memory {
 
     fn remove_tokens(&mut self, of: &TokensOf) -> Result<u64> {
         let before = self.tokens.len();
-        self.tokens.retain(|_, token| match of {
+        self.tokens.retain(|digest, token| match of {
             TokensOf::User(user) => token.user != *user,
             TokensOf::Logins(user) => token.user != *user || token.name.is_some(),
             TokensOf::Named(user, name) => token.user != *user || token.name.as_ref() != Some(name),
+            TokensOf::Digest(wanted) => digest != wanted,
         });
         Ok((before - self.tokens.len()) as u64)
     }

@@ -187,8 +187,12 @@ pub(super) fn held_since_before(session: &mut Session, before: Timestamp) -> Res
     ids(&session.query(SQL, &[&before])?)
 }
 
-/// The ids of all held items, as a table.
-pub(super) const HELD: &str = concat!("(SELECT DISTINCT item_state.item_id ", held!(), ")");
+/// The states of all held items, as a table.
+pub(super) const HELD_STATES: &str = concat!(
+    "(SELECT DISTINCT item_state.item_id ",
+    held!(),
+    ") AS held JOIN item_state ON item_state.item_id = held.item_id"
+);
 
 fn ids(rows: &[Row]) -> Result<Vec<ItemId>> {
     rows.iter().map(|row| get(row, 0).map(ItemId)).collect()

@@ -64,7 +64,7 @@ macro_rules! new_item_columns {
         concat!(
             $crate::postgres::columns::ruled_columns!(),
             ", item.unique_key, item.reference, item.risk_sla_date, item.content, item.creator_job, \
-             item.parent_operation_id"
+             item.parent_operation_id, item.group_name"
         )
     };
 }
@@ -95,7 +95,7 @@ pub(super) use state_joins;
 
 /// How many columns each of these has.
 const RULED: usize = 7;
-const OF_NEW_ITEM: usize = 13;
+const OF_NEW_ITEM: usize = 14;
 const HAPPENED: usize = 13;
 
 pub(super) fn get<'r, T: FromSql<'r>>(row: &'r Row, at: usize) -> Result<T> {
@@ -261,5 +261,6 @@ fn view(row: &Row, state: &ItemState) -> Result<Box<QueueItem>> {
     item.risk_sla_date = get(row, at(2))?;
     item.creator_job = get::<Option<Uuid>>(row, at(4))?.map(bytes).map(JobKey::from_bytes);
     item.parent_operation_id = get(row, at(5))?;
+    item.group = get(row, at(6))?;
     Ok(Box::new(item))
 }

@@ -20,18 +20,20 @@
 //! | `claim_rows.rs` | the table of held items, by job |
 //! | `claim_cache.rs` | rows of items that this process claimed |
 //! | `queue_limits.rs` | queues with limits |
+//! | `groups.rs`, `group_rules.rs` | queues with rules about groups: how groups are settled, and a change of the rules |
 //! | `counters.rs` | how many items of a queue are in which state |
 //! | `queues.rs`, `comments.rs`, `jobs.rs`, `tokens.rs` | the statements on queues, comments, jobs and access tokens |
 //! | `figures.rs` | the statements on figures by minute and hour |
 //! | `reasons.rs` | the statements on groups of failures |
 //! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
-//! | `list.rs`, `conditions.rs` | lists of items; conditions as SQL |
+//! | `list.rs` | finds items by key and by age |
+//! | `dialect.rs` | how this database says the statements of `../sql` |
 //! | `columns.rs` | the columns of an item, to and from the model |
 //! | `error.rs` | what PostgreSQL's errors mean to a caller |
 //!
 //! Other transactions write at the same time, so a transaction locks each row that it reads in order to change it: for
-//! an item that is New its row in `item_ready` or `item_deferred`, for any other its row in `item_state`. Claims skip
-//! locked rows. Changes of whole queues are excluded by an advisory lock, which every transaction shares that looks a
+//! an item that is New its row in `item_ready` or `item_deferred`, for any other its row in `item_state`. (In a queue with
+//! rules about groups, the queue: see `groups.rs`.) Claims skip locked rows. Changes of whole queues are excluded by an advisory lock, which every transaction shares that looks a
 //! queue up.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -68,12 +70,13 @@ mod claim_rows;
 mod columns;
 mod comments;
 mod commit_outcome;
-mod conditions;
 mod connect;
 mod connection;
 mod counters;
+mod dialect;
 mod error;
 mod figures;
+mod group_rules;
 mod groups;
 mod item;
 mod jobs;
@@ -117,6 +120,8 @@ pub(super) struct Postgres {
     references: Vec<QueueId>,
     /// The open transaction, or the last one, does work that only one can do at a time.
     serialized: bool,
+    /// Queues with rules about groups that the open transaction has locked. `true`: no item of it is due.
+    locked_groups: HashMap<QueueId, bool>,
     /// References that the open transaction has added.
     added_references: HashSet<(QueueId, String)>,
     /// New items that are not inserted yet.
@@ -152,6 +157,8 @@ pub(super) struct Postgres {
     /// before it was known how many are allowed.
     counted: Option<(QueueId, QueueStatistics)>,
     wanted: Option<ClaimQuery>,
+    /// The next transaction searches for the items of its claims when no more claims join it, and not when it begins.
+    searches_late: bool,
     /// What was loaded when the open transaction began.
     prefetched: Prefetched,
     /// Time limit of the next query.
@@ -231,6 +238,7 @@ impl Postgres {
             queues: QueuesLock::None,
             references: Vec::new(),
             serialized: false,
+            locked_groups: HashMap::new(),
             added_references: HashSet::new(),
             bulk_insert: BulkInsert::default(),
             ids: VecDeque::new(),
@@ -251,6 +259,7 @@ impl Postgres {
             prefetched_items: None,
             counted: None,
             wanted: None,
+            searches_late: false,
             prefetched: Prefetched::default(),
             list_limit: None,
             listener: None,
@@ -269,6 +278,7 @@ impl Postgres {
         (self.began, self.writes, self.queues) = (None, false, QueuesLock::None);
         self.claimable_queues = WakeSet::default();
         self.references.clear();
+        self.locked_groups.clear();
         self.added_references.clear();
         self.bulk_insert = BulkInsert::default();
         self.ids.clear();

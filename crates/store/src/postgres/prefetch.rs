@@ -53,11 +53,13 @@ impl PrefetchPlan {
         if store.session.is_callers() || !Self::suits(operations) {
             return plan;
         }
-        if let Some((folder, name, count)) = claims_of_one_queue(operations)
+        if !store.searches_late
+            && let Some((folder, name, count)) = claims_of_one_queue(operations)
             && let Some(queue) = store.names.get(&(folder, name.to_owned())).copied()
         {
-            let (claim_plan, walk) = store.claim(ClaimQuery { queue: queue.0, count }, now);
+            let (claim_plan, walk) = store.claim(ClaimQuery { queue: queue.0, count, groups: None }, now);
             (plan.claim_plan, plan.walk) = (Some(claim_plan), walk);
+            plan.queue(folder, name); // before others, of which only some are looked up
         }
         plan.look_up(operations);
         // If there must be no gaps, each id is drawn when it is needed.
@@ -148,8 +150,9 @@ fn claims_of_one_queue(operations: &[Request]) -> Option<(FolderId, &str, i64)> 
 }
 
 impl Postgres {
-    /// Uses the results of the queries. What was not found is looked up again, and refused, when it is needed.
-    pub(super) fn use_answers(&mut self, plan: PrefetchPlan, answers: Vec<Vec<Row>>) -> Result<()> {
+    /// Uses the results of the queries. What was not found is looked up again, and refused, when it is needed. False: items were
+    /// searched as in a queue without limits, and it was another one; the transaction has to be undone.
+    pub(super) fn use_answers(&mut self, plan: PrefetchPlan, answers: Vec<Vec<Row>>) -> Result<bool> {
         let mut answers = answers.into_iter();
         if !plan.queues.is_empty() {
             self.queues = QueuesLock::Shared;
@@ -160,9 +163,12 @@ impl Postgres {
             if let Some(row) = row.as_ref().filter(|_| is_joined) {
                 self.prefetched.jobs.extend(jobs::job_behind_queue(row)?);
             }
-            if let Some(queue) = queues::one_queue(row)? {
-                self.name(folder, &name, &queue);
-                self.prefetched.queues.push((folder, name, queue));
+            match queues::one_queue(row)? {
+                Some(queue) => {
+                    self.name(folder, &name, &queue);
+                    self.prefetched.queues.push((folder, name, queue));
+                }
+                None => drop(self.names.remove(&(folder, name))),
             }
         }
         for _ in plan.jobs.iter().filter(|_| !is_joined) {
@@ -172,18 +178,20 @@ impl Postgres {
         }
         if let Some(claim_plan) = plan.claim_plan {
             let asked = answers.by_ref().take(claim_plan.queries).collect();
-            // The queue may have another name by now, or another queue this name.
-            let queue = self.prefetched.queues.first().filter(|(.., queue)| queue.limits.is_none());
-            if queue.is_some_and(|(.., queue)| queue.id.0 == claim_plan.ask.queue) {
-                let items = self.claimed(&claim_plan, asked)?;
-                self.prefetched_items = Some(PrefetchedItems { ask: claim_plan.ask, limited: false, items });
+            // The queue may have another name by now, or another queue this name, or there are limits.
+            let is_so =
+                |queue: &QueueDefinition| queue.id.0 == claim_plan.ask.queue && queue.limits.is_none();
+            if !self.prefetched.queues.iter().any(|(.., queue)| is_so(queue)) {
+                return Ok(false); // the search may have made items ready, and has locked some
             }
+            let items = self.claimed(&claim_plan, asked)?;
+            self.prefetched_items = Some(PrefetchedItems { ask: claim_plan.ask, limited: false, items });
         }
         self.marked = plan.ids > 0;
         for row in answers.nth(1).iter().flatten() {
             self.ids.push_back(get(row, 0)?);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Remembers the id of a queue without limits, so that its items can be searched before it is looked up again.

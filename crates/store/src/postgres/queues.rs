@@ -107,11 +107,24 @@ pub(super) fn queue_named(
     name: &str,
 ) -> Result<Option<Arc<QueueDefinition>>> {
     let query = queue_named_query(folder, name);
-    one_queue(session.query_opt(&query.sql, &query.bound())?)
+    let sql = format!("{}{}", query.sql, kept_in_caller_transaction(session));
+    one_queue(session.query_opt(&sql, &query.bound())?)
 }
 
 pub(super) fn queue(session: &mut Session, id: QueueId) -> Result<Option<Arc<QueueDefinition>>> {
-    one_queue(session.query_opt(&format!("{QUEUE} AND id = $1"), &[&id.0])?)
+    let sql = format!("{QUEUE} AND id = $1{}", kept_in_caller_transaction(session));
+    one_queue(session.query_opt(&sql, &[&id.0])?)
+}
+
+/// The caller's transaction does not share the lock of all queues. It locks the row of the queue, in a way that only a change of
+/// its rules about groups does not go with: that is refused until the transaction ends.
+fn kept_in_caller_transaction(session: &Session) -> &'static str {
+    if session.is_callers() { " FOR KEY SHARE OF queue" } else { "" }
+}
+
+/// Locks the row of a queue whose rules about groups are changed. Fails if a caller's transaction has it.
+pub(super) fn lock_rules(session: &mut Session, id: QueueId) -> Result<()> {
+    session.execute("SELECT 1 FROM queue WHERE id = $1 FOR UPDATE NOWAIT", &[&id.0]).map(drop)
 }
 
 pub(super) fn queues(session: &mut Session) -> Result<Vec<QueueDefinition>> {

@@ -9,6 +9,7 @@ use super::super::rows::NextItems;
 use super::super::unreadable_rows::is_unreadable;
 use super::columns::{self, RowLocation, get, item_columns, new_item_columns, state_joins};
 use super::session::{Session, Values};
+use performer_core::model::groups::GroupRules;
 use performer_core::model::item::{Priority, QueueItem, ReferenceFilter};
 use performer_core::model::key::{ItemId, QueueId};
 use performer_core::model::lifecycle::ItemState;
@@ -67,6 +68,7 @@ macro_rules! number {
         concat!("CASE WHEN ", $is_drawn, " THEN nextval('item_id') ELSE (SELECT last_value FROM item_id) END")
     };
 }
+pub(super) use number;
 
 impl EntryNumbers {
     fn are_drawn(self) -> bool {
@@ -129,11 +131,18 @@ pub(super) fn remove_waiting(
     }
     const READY: &str =
         "DELETE FROM item_ready WHERE queue_id = $1 AND rank = $2 AND due_date = $3 AND item_id = $4";
-    let found = session.execute(READY, &[&queue.0, &rank_of(state), &due_date(state), &id.0])?;
+    let mut found = session.execute(READY, &[&queue.0, &rank_of(state), &due_date(state), &id.0])?;
     if let Some(defer_date) = state.defer_date.filter(|_| found == 0) {
         const DEFERRED: &str =
             "DELETE FROM item_deferred WHERE queue_id = $1 AND defer_date = $2 AND item_id = $3";
-        session.execute(DEFERRED, &[&queue.0, &defer_date, &id.0])?;
+        found = session.execute(DEFERRED, &[&queue.0, &defer_date, &id.0])?;
+    }
+    if found == 0 {
+        // It stands where the turn of its group is, or waits behind others. Its row there follows when the group is settled.
+        const IN_TURN: &str = "DELETE FROM item_ready USING item_grouped AS grouped WHERE grouped.item_id = $1 \
+             AND item_ready.queue_id = grouped.queue_id AND item_ready.rank = grouped.rank \
+             AND item_ready.due_date = grouped.place AND item_ready.item_id = grouped.item_id";
+        session.enqueue(IN_TURN, &[&id.0])?;
     }
     Ok(())
 }
@@ -155,6 +164,17 @@ pub(super) type Items = (Vec<(ItemState, Box<QueueItem>)>, Vec<LockedRow>);
 pub(super) struct ClaimQuery {
     pub(super) queue: i64,
     pub(super) count: i64,
+    /// The rules of the queue about groups: the transaction has the lock of the queue.
+    pub(super) groups: Option<GroupRules>,
+}
+
+/// The order in which a search has found items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ItemOrder {
+    /// Nearly always that of their keys, in which they are returned.
+    Keys,
+    /// That of the turns of their groups, which stays.
+    Turns,
 }
 
 /// Items that were found before they are asked for. Valid until one of them ends to wait, or one before them begins to.
@@ -167,7 +187,16 @@ pub(super) struct PrefetchedItems {
 
 impl ClaimQuery {
     pub(super) fn of(ask: &NextItems<'_>) -> Self {
-        Self { queue: ask.queue.0, count: i64::try_from(ask.count).unwrap_or(i64::MAX) }
+        Self { queue: ask.queue.0, count: i64::try_from(ask.count).unwrap_or(i64::MAX), groups: ask.groups }
+    }
+
+    /// Whether the groups of the queue take turns.
+    pub(super) fn take_turns(&self) -> bool {
+        self.groups.is_some_and(|rules| rules.fair)
+    }
+
+    fn order(&self) -> ItemOrder {
+        if self.take_turns() { ItemOrder::Turns } else { ItemOrder::Keys }
     }
 }
 
@@ -204,8 +233,14 @@ impl PrefetchedItems {
 }
 
 /// Locks the row of a waiting item. False: it does not wait there any more, which is known only after the present
-/// holder of the lock is done.
-pub(super) fn lock(session: &mut Session, queue: QueueId, id: ItemId, state: &ItemState) -> Result<bool> {
+/// holder of the lock is done. `grouped`: it has a row in `item_grouped`, and the transaction the lock of its queue.
+pub(super) fn lock(
+    session: &mut Session,
+    queue: QueueId,
+    id: ItemId,
+    state: &ItemState,
+    grouped: bool,
+) -> Result<bool> {
     const READY: &str = "SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank = $2 AND due_date = $3 \
                          AND item_id = $4 FOR UPDATE";
     const DEFERRED: &str = "SELECT 1 FROM item_deferred WHERE queue_id = $1 AND defer_date = $2 AND item_id = $3 \
@@ -213,10 +248,19 @@ pub(super) fn lock(session: &mut Session, queue: QueueId, id: ItemId, state: &It
     if session.query_opt(READY, &[&queue.0, &rank_of(state), &due_date(state), &id.0])?.is_some() {
         return Ok(true);
     }
-    match state.defer_date {
-        Some(defer_date) => Ok(session.query_opt(DEFERRED, &[&queue.0, &defer_date, &id.0])?.is_some()),
-        None => Ok(false),
+    if let Some(defer_date) = state.defer_date
+        && session.query_opt(DEFERRED, &[&queue.0, &defer_date, &id.0])?.is_some()
+    {
+        return Ok(true);
     }
+    if !grouped {
+        return Ok(false);
+    }
+    // Nobody else moves it, nor claims it.
+    const GROUPED: &str = "SELECT place IS NULL OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = grouped.queue_id \
+                           AND rank = grouped.rank AND due_date = grouped.place AND item_id = grouped.item_id) \
+                           FROM item_grouped AS grouped WHERE item_id = $1";
+    session.query_opt(GROUPED, &[&id.0])?.map_or(Ok(false), |row| get(&row, 0))
 }
 
 /// Moves items whose DeferDate has come to the ready ones, except locked ones. Searches from a DeferDate on, and among
@@ -279,7 +323,8 @@ pub(super) fn next_with_references(
     ask: &NextItems<'_>,
     filter: &ReferenceFilter,
 ) -> Result<Items> {
-    let ClaimQuery { queue, count } = ClaimQuery::of(ask);
+    let query = ClaimQuery::of(ask);
+    let ClaimQuery { queue, count, .. } = query;
     let (ReferenceFilter::StartsWith(text) | ReferenceFilter::Equals(text)) = filter;
     if text.contains('\0') {
         return Ok((Vec::new(), Vec::new())); // no reference contains it, and PostgreSQL does not accept it
@@ -287,14 +332,14 @@ pub(super) fn next_with_references(
     match filter {
         ReferenceFilter::StartsWith(text) => {
             let rows = session.query(STARTS_WITH, &[&queue, &count, text])?;
-            prefetched_items(session, &rows)
+            prefetched_items(session, &rows, query.order())
         }
         ReferenceFilter::Equals(text) => with_reference(session, ask, text),
     }
 }
 
 /// Reads the result of a search.
-pub(super) fn prefetched_items(session: &mut Session, rows: &[Row]) -> Result<Items> {
+pub(super) fn prefetched_items(session: &mut Session, rows: &[Row], order: ItemOrder) -> Result<Items> {
     const WHOLE: &str =
         concat!("SELECT ", item_columns!(), " FROM item", state_joins!(), " WHERE item.id = ANY ($1)");
     let (mut items, mut places) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
@@ -311,7 +356,7 @@ pub(super) fn prefetched_items(session: &mut Session, rows: &[Row]) -> Result<It
             Err(error) => return Err(error),
         }
     }
-    if !places.is_sorted_by_key(|(key, ..)| *key) {
+    if order == ItemOrder::Keys && !places.is_sorted_by_key(|(key, ..)| *key) {
         places.sort_by_key(|(key, ..)| *key);
         items.sort_by_key(key);
     }
@@ -360,6 +405,12 @@ fn with_reference(session: &mut Session, ask: &NextItems<'_>, reference: &str) -
     const CANDIDATES: &str = "SELECT item.id, item.priority, item.due_date FROM item LEFT JOIN item_state \
          ON item_state.item_id = item.id WHERE item.queue_id = $1 AND item.reference = $2 \
          AND (item_state.item_id IS NULL OR item_state.status = 0)";
+    // Those that wait behind others of their group are not ready; the others may stand where the turn of their group is.
+    const IN_GROUPS: &str = "SELECT item.id, item.priority, item.due_date, grouped.place FROM item \
+         LEFT JOIN item_state ON item_state.item_id = item.id \
+         LEFT JOIN item_grouped AS grouped ON grouped.item_id = item.id WHERE item.queue_id = $1 AND item.reference = $2 \
+         AND (item_state.item_id IS NULL OR item_state.status = 0) \
+         AND (grouped.item_id IS NULL OR grouped.place IS NOT NULL)";
     const PLACE: &str = "SELECT ctid, touched FROM item_ready WHERE queue_id = $1 AND rank = $2 AND due_date = $3 \
                          AND item_id = $4 FOR UPDATE SKIP LOCKED";
     const LOCKED: &str = concat!(
@@ -370,29 +421,30 @@ fn with_reference(session: &mut Session, ask: &NextItems<'_>, reference: &str) -
         " WHERE item.id = $1 AND (item_state.item_id IS NULL OR item_state.status = 0)"
     );
     let mut candidates = Vec::new();
-    for row in session.query(CANDIDATES, &[&ask.queue.0, &reference])? {
+    let sql = if ask.groups.is_some() { IN_GROUPS } else { CANDIDATES };
+    for row in session.query(sql, &[&ask.queue.0, &reference])? {
         let Ok(priority) = columns::numbered!(&row, 1, Priority) else { continue };
-        let due = get(&row, 2)?;
-        candidates.push((SelectionKey::new(priority, due, ItemId(get(&row, 0)?)), priority, due));
+        let state = ItemState { due_date: get(&row, 2)?, ..ItemState::untouched(priority, ask.now) };
+        let place: Option<i64> = if ask.groups.is_some() { get(&row, 3)? } else { None };
+        candidates.push((rank_of(&state), place.unwrap_or_else(|| due_date(&state)), ItemId(get(&row, 0)?)));
     }
-    candidates.sort_by_key(|(key, ..)| *key);
+    candidates.sort_unstable();
     let (mut found, mut places) = (Vec::new(), Vec::new());
-    for (key, priority, due) in candidates {
+    for (rank, due_date, id) in candidates {
         if found.len() == ask.count {
             break;
         }
-        let state = ItemState { due_date: due, ..ItemState::untouched(priority, ask.now) };
-        let values: Values<'_> = &[&ask.queue.0, &rank_of(&state), &due_date(&state), &key.id().0];
+        let values: Values<'_> = &[&ask.queue.0, &rank, &due_date, &id.0];
         // Read after it is locked: before, it could have been changed.
         if let Some(place) = session.query_opt(PLACE, values)?
-            && let Some(row) = session.query_opt(LOCKED, &[&key.id().0])?
+            && let Some(row) = session.query_opt(LOCKED, &[&id.0])?
         {
             match columns::item(&row) {
                 Ok(item) => {
-                    places.push(LockedRow { id: key.id(), row: get(&place, 0)?, touched: get(&place, 1)? });
+                    places.push(LockedRow { id, row: get(&place, 0)?, touched: get(&place, 1)? });
                     found.push(item);
                 }
-                Err(error) if is_unreadable(&error) => session.skipped_items.report(key.id(), &error),
+                Err(error) if is_unreadable(&error) => session.skipped_items.report(id, &error),
                 Err(error) => return Err(error),
             }
         }

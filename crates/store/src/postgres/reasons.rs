@@ -2,18 +2,13 @@
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
-use tokio_postgres::Row;
-
 use super::super::reasons::{Failure, Reasons};
+use super::super::sql;
 use super::Postgres;
-use super::columns::{get, numbered, text};
-use super::conditions::{FilterValue, bind};
-use super::list::in_queues;
+use super::columns::{get, text};
 use super::session::Session;
-use performer_core::model::exception::ExceptionType;
 use performer_core::model::key::{ItemId, QueueId};
-use performer_core::model::reason::{MAX_REASONS, Reason, ReasonFilter, ReasonOrder};
+use performer_core::model::reason::{MAX_REASONS, Reason, ReasonFilter};
 use performer_core::orchestrator::{OrchestratorError, Result};
 
 /// How many rows a group may have for its counts, of each kind of transaction.
@@ -103,46 +98,7 @@ impl Reasons for Postgres {
         self.session.enqueue(COUNT, &[&item.0, &number, &by])
     }
 
-    /// All groups of the queues are added up and sorted: there are at most some thousands, and an index in the order of a count
-    /// would change with each failure.
     fn reasons(&mut self, queues: &[QueueId], filter: &ReasonFilter) -> Result<Vec<Reason>> {
-        let mut values: Vec<FilterValue> = Vec::new();
-        let queues = in_queues("reason.queue_id", queues, &mut values);
-        let key = match filter.order {
-            ReasonOrder::MostOpen => "open",
-            ReasonOrder::LastSeen => "last_seen",
-        };
-        let mut conditions = if filter.open_only { "open > 0" } else { "true" }.to_owned();
-        if let Some(after) = filter.after {
-            let last = match filter.order {
-                ReasonOrder::MostOpen => bind(after.key, "bigint", &mut values),
-                ReasonOrder::LastSeen => {
-                    let at = Timestamp::from_microsecond(after.key).unwrap_or(Timestamp::MIN);
-                    bind(super::columns::date(at), "timestamptz", &mut values)
-                }
-            };
-            let id = bind(after.id, "bigint", &mut values);
-            conditions.push_str(&format!(" AND ({key}, id) < ({last}, {id})"));
-        }
-        let sql = format!(
-            "SELECT * FROM (SELECT reason.id, queue_id, exception_type, fingerprint, first_seen, sample, \
-             coalesce(max(last_seen), first_seen) AS last_seen, coalesce(sum(total), 0)::bigint AS total, \
-             coalesce(sum(open), 0)::bigint AS open FROM reason LEFT JOIN reason_count ON reason_id = reason.id \
-             WHERE {queues} GROUP BY reason.id) AS added_up WHERE {conditions} \
-             ORDER BY {key} DESC, id DESC LIMIT {}",
-            filter.top
-        );
-        let values: Vec<_> = values.iter().map(|value| &**value).collect();
-        let read = |row: &Row| -> Result<Reason> {
-            let kind = numbered!(row, 2, ExceptionType)?;
-            let mut reason =
-                Reason::new(get(row, 0)?, QueueId(get(row, 1)?), kind, get(row, 3)?, get(row, 4)?);
-            reason.sample = get(row, 5)?;
-            reason.last_seen = get(row, 6)?;
-            reason.total = get(row, 7)?;
-            reason.open = get(row, 8)?;
-            Ok(reason)
-        };
-        self.session.query_once(&sql, &values)?.iter().map(read).collect()
+        sql::reasons::reasons(self, queues, filter)
     }
 }

@@ -28,6 +28,10 @@ impl Removal for Postgres {
              SELECT ctid FROM item_ready WHERE queue_id = $1 LIMIT $2))";
         const DEFERRED: &str = "DELETE FROM item_deferred WHERE ctid = ANY (ARRAY(\
              SELECT ctid FROM item_deferred WHERE queue_id = $1 LIMIT $2))";
+        const BEHIND: &str = "DELETE FROM item_grouped WHERE item_id = ANY (ARRAY(\
+             SELECT item_id FROM item_grouped WHERE queue_id = $1 AND place IS NULL LIMIT $2))";
+        const SLOTS: &str = "DELETE FROM item_grouped WHERE item_id = ANY (ARRAY(\
+             SELECT item_id FROM item_grouped WHERE queue_id = $1 AND place IS NOT NULL LIMIT $2))";
         const FIGURES: &str = "DELETE FROM figure WHERE ctid = ANY (ARRAY(\
              SELECT ctid FROM figure WHERE queue_id = $1 LIMIT $2))";
         const LEVELS: &str = "DELETE FROM level WHERE ctid = ANY (ARRAY(\
@@ -35,7 +39,10 @@ impl Removal for Postgres {
         const FIRST: &str = "SELECT id FROM item WHERE id > $1 ORDER BY id LIMIT 1";
         const ITEMS: &str =
             "SELECT id FROM item WHERE id >= $1 AND id < $2 AND queue_id = $3 ORDER BY id LIMIT $4";
-        const REMOVE: &str = "WITH state AS (DELETE FROM item_state WHERE item_id = ANY ($1)), \
+        const REMOVE: &str = "WITH review AS (DELETE FROM item_review USING item_state WHERE item_state.item_id = ANY ($1) \
+             AND item_review.queue_id = item_state.queue_id AND item_review.status = item_state.status \
+             AND item_review.item_id = item_state.item_id), \
+             state AS (DELETE FROM item_state WHERE item_id = ANY ($1)), \
              copy AS (DELETE FROM item_copy WHERE item_id = ANY ($1)), \
              exception AS (DELETE FROM item_exception WHERE item_id = ANY ($1)), \
              event AS (DELETE FROM item_event WHERE item_id = ANY ($1)), \
@@ -51,7 +58,7 @@ impl Removal for Postgres {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let Some(next) = self.session.query_opt(NEXT, &[])? else { return Ok(false) };
         let (queue, after): (i64, i64) = (get(&next, 0)?, get(&next, 1)?);
-        for places in [READY, DEFERRED, FIGURES, LEVELS] {
+        for places in [READY, DEFERRED, BEHIND, SLOTS, FIGURES, LEVELS] {
             if self.session.execute(places, &[&queue, &limit])? > 0 {
                 return Ok(true);
             }

@@ -63,6 +63,9 @@ impl Tokens for Postgres {
                 let sql = "DELETE FROM token WHERE user_id = $1 AND name = $2";
                 self.session.execute(sql, &[user, &text(name)])
             }
+            TokensOf::Digest(digest) => {
+                self.session.execute("DELETE FROM token WHERE digest = $1", &[&text(digest)])
+            }
         }
     }
 

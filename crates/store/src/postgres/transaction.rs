@@ -43,10 +43,17 @@ impl Postgres {
         }
         (self.began, self.writes) = (Some(began), true);
         let seen = answers.and_then(|answers| self.use_answers(plan, answers));
-        if seen.is_err() {
-            self.undo();
+        match seen {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                self.undo();
+                self.begin_for(operations, clock) // the queue is known better now
+            }
+            Err(error) => {
+                self.undo();
+                Err(error)
+            }
         }
-        seen
     }
 
     fn begin_anew(

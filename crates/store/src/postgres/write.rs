@@ -22,9 +22,9 @@ use performer_core::orchestrator::Result;
 pub(super) fn insert_copy(session: &mut Session, id: ItemId, copy: &RetryCopy<'_>) -> Result<()> {
     const ITEM: &str = "INSERT INTO item (id, queue_id, root_id, priority, due_date, defer_date, risk_sla_date, \
          creation_time, holds_reference, unique_key, reference, content, creator_job, parent_operation_id, source, \
-         created_by) \
+         created_by, group_name) \
          SELECT $2, queue_id, coalesce(root_id, id), $3, $4, $5, risk_sla_date, $6, $7, $8, reference, content, \
-         creator_job, parent_operation_id, source, $9 FROM item WHERE id = $1";
+         creator_job, parent_operation_id, source, $9, group_name FROM item WHERE id = $1";
     const COPY: &str = "INSERT INTO item_copy (item_id, chain_key, ancestor_id, manual_ancestor_id, retry_number, \
          manual_retry_number, seconds_in_previous_attempts) \
          SELECT $2, coalesce(chain_key, unique_key), CASE WHEN $3 THEN NULL ELSE id END, \

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::conditions;
+use super::dialect;
 use super::error::{explain, explain_running, file_error};
 use performer_core::crash_point;
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
@@ -35,6 +35,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_retry_delay.sql"),
     include_str!("migrations/0009_queries.sql"),
     include_str!("migrations/0010_groups.sql"),
+    include_str!("migrations/0011_review.sql"),
 ];
 
 /// Opens a file for use. Creates or migrates it first.
@@ -87,7 +88,7 @@ fn apply_settings(mut connection: Connection) -> rusqlite::Result<Connection> {
     // Keeps plans stable: without this SQLite compiles some statements again for each new value of a parameter.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(64);
-    conditions::define_functions(&connection)?;
+    dialect::define_functions(&connection)?;
     Ok(connection)
 }
 

@@ -298,7 +298,7 @@ impl GroupRows for Sqlite {
         })
     }
 
-    fn due_items(&mut self, queue: QueueId, now: Timestamp) -> Result<BTreeMap<ItemId, ItemState>> {
+    fn due_items(&mut self, queue: QueueId, _rules: GroupRules, now: Timestamp) -> Result<GroupChanges> {
         let due = self.run(|c| {
             let due = ready_items::due(c, queue, now)?;
             if !due.is_empty() {
@@ -306,15 +306,15 @@ impl GroupRows for Sqlite {
             }
             Ok(due)
         })?;
-        let mut items = BTreeMap::new();
+        let mut changes = GroupChanges::default();
         for id in due {
             match self.row(id) {
-                Ok(row) => items.extend(row.map(|row| (id, row.state))),
+                Ok(row) => changes.items.extend(row.map(|row| (id, row.state))),
                 Err(error) if is_unreadable(&error) => self.skipped_items.report(id, &error),
                 Err(error) => return Err(error),
             }
         }
-        Ok(items)
+        Ok(changes)
     }
 
     fn change_group_rules(

@@ -10,7 +10,8 @@
 //! | `figures.rs` | the statements on figures by minute and hour |
 //! | `reasons.rs` | the statements on groups of failures |
 //! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
-//! | `list.rs`, `conditions.rs` | lists of items; conditions as SQL |
+//! | `list.rs` | finds items by key and by age |
+//! | `dialect.rs` | how this database says the statements of `../sql` |
 //! | `columns.rs` | the columns of an item, to and from the model |
 //! | `job_locks.rs` | lock files, which show whose process has ended |
 //! | `error.rs` | what SQLite's errors mean to a caller |
@@ -33,7 +34,7 @@ use performer_core::orchestrator::Result;
 
 mod columns;
 mod comments;
-mod conditions;
+mod dialect;
 mod error;
 mod figures;
 mod file;

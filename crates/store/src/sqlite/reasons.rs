@@ -1,15 +1,13 @@
 //! The statements on groups of failures.
 
-use rusqlite::types::Type;
-use rusqlite::{OptionalExtension, Row as SqlRow, params, params_from_iter};
+use rusqlite::{OptionalExtension, params};
 
 use super::super::reasons::{Failure, Reasons};
-use super::columns::{micros, numbered, time};
-use super::list::in_queues;
-use super::{Sqlite, prepared, row_count};
-use performer_core::model::exception::ExceptionType;
+use super::super::sql;
+use super::columns::micros;
+use super::{Sqlite, prepared};
 use performer_core::model::key::{ItemId, QueueId};
-use performer_core::model::reason::{MAX_REASONS, Reason, ReasonFilter, ReasonOrder};
+use performer_core::model::reason::{MAX_REASONS, Reason, ReasonFilter};
 use performer_core::orchestrator::Result;
 
 impl Reasons for Sqlite {
@@ -51,38 +49,7 @@ impl Reasons for Sqlite {
         self.run(|c| prepared(c, SQL)?.execute([item.0, by]).map(drop))
     }
 
-    /// All groups of the queues are sorted: there are at most some thousands, and an index in the order of a count would change
-    /// with each failure.
     fn reasons(&mut self, queues: &[QueueId], filter: &ReasonFilter) -> Result<Vec<Reason>> {
-        if queues.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut values = Vec::new();
-        let queues = in_queues("reason.queue_id", queues, &mut values);
-        let key = match filter.order {
-            ReasonOrder::MostOpen => "open",
-            ReasonOrder::LastSeen => "last_seen",
-        };
-        let mut sql = format!(
-            "SELECT id, queue_id, exception_type, fingerprint, first_seen, sample, last_seen, total, open FROM reason \
-             WHERE {queues}"
-        );
-        if filter.open_only {
-            sql.push_str(" AND open > 0");
-        }
-        if let Some(after) = filter.after {
-            sql.push_str(&format!(" AND ({key}, id) < ({}, {})", after.key, after.id));
-        }
-        sql.push_str(&format!(" ORDER BY {key} DESC, id DESC LIMIT {}", row_count(filter.top)));
-        let read = |row: &SqlRow<'_>| {
-            let kind = numbered!(row, 2, ExceptionType)?;
-            let mut reason = Reason::new(row.get(0)?, QueueId(row.get(1)?), kind, row.get(3)?, time(row, 4)?);
-            reason.sample = row.get(5)?;
-            reason.last_seen = time(row, 6)?;
-            reason.total = row.get(7)?;
-            reason.open = row.get(8)?;
-            Ok(reason)
-        };
-        self.run(|c| prepared(c, &sql)?.query_map(params_from_iter(&values), read)?.collect())
+        sql::reasons::reasons(self, queues, filter)
     }
 }

@@ -33,6 +33,8 @@ impl Removal for Sqlite {
              (SELECT item_id FROM item_grouped WHERE queue_id = ?1 AND place IS NULL LIMIT ?2)";
         const SLOTS: &str = "DELETE FROM item_grouped WHERE item_id IN \
              (SELECT item_id FROM item_grouped WHERE queue_id = ?1 AND place IS NOT NULL LIMIT ?2)";
+        const OF_REVIEW: &str = "DELETE FROM item_review WHERE item_id = ?1 AND (queue_id, status) = \
+             (SELECT queue_id, status FROM item_state WHERE item_state.item_id = ?1)";
         const ITEMS: &str =
             "SELECT id FROM item WHERE id >= ?1 AND id < ?2 AND queue_id = ?3 ORDER BY id LIMIT ?4";
         self.insert_pending_ready()?;
@@ -66,6 +68,7 @@ impl Removal for Sqlite {
                 .query_map([first, end, queue, limit], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
             for id in &found {
+                prepared(c, OF_REVIEW)?.execute([id])?;
                 write::remove_item(c, ItemId(*id))?;
             }
             let last = found.last().copied().filter(|_| row_count(found.len()) == limit);

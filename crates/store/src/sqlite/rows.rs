@@ -10,6 +10,7 @@ use super::super::readers::QueryDeadline;
 use super::super::rows::{
     ClaimedRow, ItemRow, ListComments, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate,
 };
+use super::super::sql::{self, review};
 use super::super::unreadable_rows::{SkippedItems, is_unreadable};
 use super::columns::{self, actor_columns, micros, numbered, state_columns, state_joins, time};
 use super::write::{in_row, insert_copy, insert_item, remove_item, write, write_large_content};
@@ -263,7 +264,11 @@ impl Rows for Sqlite {
         if written.state.status == Status::InProgress {
             self.cache_row(id, before.after(written));
         }
-        self.run(|c| write(c, id, before.queue, &before.state, written))
+        let done = self.run(|c| write(c, id, before.queue, &before.state, written))?;
+        if done {
+            review::follow(self, (id, before.queue), before.state.status, written.state.status)?;
+        }
+        Ok(done)
     }
 
     fn write_claimed(&mut self, queue: QueueId, claimed: &[ClaimedRow], _now: Timestamp) -> Result<()> {
@@ -293,7 +298,11 @@ impl Rows for Sqlite {
         if let Some((id, _, _, written)) = ended.last() {
             self.last_written = Some((*id, *written.state));
         }
-        self.run(|c| write_ended(c, ended))
+        let done = self.run(|c| write_ended(c, ended))?;
+        for ((id, queue, before, written), _) in ended.iter().zip(&done).filter(|(_, done)| **done) {
+            review::follow(self, (*id, *queue), before.status, written.state.status)?;
+        }
+        Ok(done)
     }
 
     fn set_content(&mut self, id: ItemId, content: &SpecificContent) -> Result<()> {
@@ -372,7 +381,7 @@ impl Rows for Sqlite {
     }
 
     fn list(&mut self, ask: &ListRequest<'_>) -> Result<(Vec<QueueItem>, Option<u64>)> {
-        let (ids, count) = self.run(|c| list::list(c, ask))?;
+        let (ids, count) = sql::list::list(self, ask)?;
         let mut items = Vec::with_capacity(ids.len());
         for id in ids {
             match self.item(id) {
@@ -414,6 +423,7 @@ impl Rows for Sqlite {
         if let Some(row) = self.row(id)? {
             self.run(|c| ready_items::remove_waiting(c, row.queue, id, &row.state))?;
         }
+        review::leave(self, id)?;
         self.run(|c| remove_item(c, id))
     }
 

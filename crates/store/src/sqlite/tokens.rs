@@ -70,6 +70,7 @@ impl Tokens for Sqlite {
             }
             TokensOf::Named(user, name) => prepared(c, "DELETE FROM token WHERE user_id = ?1 AND name = ?2")?
                 .execute(params![user, name]),
+            TokensOf::Digest(digest) => prepared(c, "DELETE FROM token WHERE digest = ?1")?.execute([digest]),
         })?;
         Ok(removed as u64)
     }

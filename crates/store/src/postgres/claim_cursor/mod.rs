@@ -19,7 +19,20 @@
 //! * What was read in a transaction that was undone is forgotten; and everything, after a restart of the server, on
 //!   another server or another connection: numbers that were drawn and not on disk may be drawn again after a crash.
 
+/// The columns of items that a search has locked. They are nearly always in the right order, and sorted here if not:
+/// the database would sort them each time. Most waiting items were never touched, and have no other rows; the others
+/// are read afterwards.
+macro_rules! of_next {
+    () => {
+        concat!(
+            new_item_columns!(),
+            ", next.place, next.touched, item.root_id IS NOT NULL FROM next JOIN item ON item.id = next.item_id"
+        )
+    };
+}
+
 mod backlog;
+mod turns;
 mod watermarks;
 
 use std::time::Duration;
@@ -28,10 +41,11 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
+use self::turns::TurnCursor;
 use self::watermarks::Watermarks;
 use super::super::rows::NextItems;
 use super::columns::get;
-use super::ready_items::{self, ClaimQuery, EntryNumbers, Items};
+use super::ready_items::{self, ClaimQuery, EntryNumbers, ItemOrder, Items};
 use super::session::{BoundQuery, OwnedValue, Session};
 use super::{Postgres, QUEUES};
 use performer_core::model::item::QueueItem;
@@ -74,6 +88,8 @@ const OTHERS_MEMORY: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct ClaimCursor {
     watermarks: Watermarks,
+    /// Of a queue whose groups take turns.
+    pub(super) turns: TurnCursor,
     /// Only items without a DueDate were seen: only those are searched.
     is_plain: bool,
     /// The file of `item_ready` at the last update.
@@ -102,10 +118,17 @@ pub(super) struct ClaimPlan {
 impl Postgres {
     /// `now`: only if the database's clock does not decide.
     pub(super) fn claim(&mut self, ask: ClaimQuery, now: Option<Timestamp>) -> (ClaimPlan, Vec<BoundQuery>) {
+        if ask.take_turns() {
+            let cursor = &mut self.cursors.entry(ask.queue).or_default().turns;
+            let update = cursor.needs_update().then(|| cursor.update_query(ask.queue));
+            let queries: Vec<_> = update.into_iter().chain([cursor.walk(ask)]).collect();
+            let updates = queries.len() - 1;
+            return (ClaimPlan { ask, now, queries: queries.len(), updates, is_plain: false }, queries);
+        }
         let updates = self.cursors.entry(ask.queue).or_default().needs_update();
         let locks = updates.then(|| self.locks_query());
         let is_plain = self.cursors.entry(ask.queue).or_default().is_plain;
-        let promote = (!is_plain).then(|| self.promoting(ask, now));
+        let promote = (!is_plain && ask.groups.is_none()).then(|| self.promoting(ask, now));
         let cursor = self.cursors.entry(ask.queue).or_default();
         let look = locks.map_or_else(Vec::new, |locks| cursor.update_queries(ask.queue, locks, now));
         let updates = look.len();
@@ -119,6 +142,12 @@ impl Postgres {
         let ClaimPlan { ask, now, updates, is_plain, .. } = *plan;
         let cursor = self.cursors.entry(ask.queue).or_default();
         let mut rows = answers.pop().unwrap_or_default();
+        if ask.take_turns() {
+            if let Some(firsts) = answers.last() {
+                cursor.turns.update(firsts)?;
+            }
+            return ready_items::prefetched_items(&mut self.session, &rows, ItemOrder::Turns);
+        }
         if updates > 0 {
             let look = &answers[answers.len().saturating_sub(updates)..];
             if cursor.update(look, ask.queue, &mut self.session)? {
@@ -131,9 +160,9 @@ impl Postgres {
         let asked = usize::try_from(ask.count).unwrap_or(usize::MAX);
         let mut extended = rows.is_empty() && is_plain;
         if extended {
-            let promoting = self.promoting(ask, now);
+            let promote = ask.groups.is_none().then(|| self.promoting(ask, now));
             let cursor = self.cursors.entry(ask.queue).or_default();
-            let everywhere = [promoting, cursor.thorough_walk(ask)];
+            let everywhere: Vec<_> = promote.into_iter().chain([cursor.thorough_walk(ask)]).collect();
             rows = self.session.ask(&everywhere)?.pop().unwrap_or_default();
             extended = !rows.is_empty();
         }
@@ -145,11 +174,14 @@ impl Postgres {
         // A search that found too few passed everything after the watermarks: they may be higher by now.
         extended |= !is_plain && rows.len() < asked;
         cursor.walked(rows.len(), extended);
-        ready_items::prefetched_items(&mut self.session, &rows)
+        ready_items::prefetched_items(&mut self.session, &rows, ItemOrder::Keys)
     }
 
     /// The first items that may be claimed. Items that came due while the clock was ahead are deferred again.
     pub(super) fn next_to_take(&mut self, next: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>> {
+        if next.groups.is_some() {
+            return self.next_of_groups(next);
+        }
         loop {
             let (items, places) = self.first_that_wait(next)?;
             let is_early = |(state, _): &(ItemState, Box<QueueItem>)| is_deferred(state, next.now);
@@ -172,6 +204,24 @@ impl Postgres {
         }
     }
 
+    /// As [`next_to_take`](Self::next_to_take), of a queue with rules about groups: an item that came due while the clock was ahead
+    /// keeps its slot, and is passed over.
+    fn next_of_groups(&mut self, next: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>> {
+        let mut count = next.count;
+        loop {
+            let (mut items, places) = self.first_that_wait(&NextItems { count, ..*next })?;
+            let found = items.len();
+            let found_fewer = std::mem::take(&mut self.session.found_fewer);
+            items.retain(|(state, _)| !is_deferred(state, next.now));
+            if items.len() >= next.count || found < count && !found_fewer {
+                items.truncate(next.count);
+                self.places = places;
+                return Ok(items);
+            }
+            count = next.count.saturating_add(found - items.len());
+        }
+    }
+
     fn first_that_wait(&mut self, next: &NextItems<'_>) -> Result<Items> {
         self.record_allowed(next);
         let prefetched_items =
@@ -179,7 +229,9 @@ impl Postgres {
         match (prefetched_items, next.reference) {
             (Some(prefetched_items), _) => Ok(prefetched_items.up_to(next.count)),
             (None, Some(filter)) => {
-                self.promote(ClaimQuery::of(next), next.now)?;
+                if next.groups.is_none() {
+                    self.promote(ClaimQuery::of(next), next.now)?;
+                }
                 ready_items::next_with_references(&mut self.session, next, filter)
             }
             (None, None) => {
@@ -203,7 +255,7 @@ impl Postgres {
     }
 
     fn promoting(&mut self, ask: ClaimQuery, now: Option<Timestamp>) -> BoundQuery {
-        let (marked, numbers) = (self.lock_name(MARK_NAME), self.numbers());
+        let (marked, numbers) = (self.mark_name(), self.numbers());
         self.cursors.entry(ask.queue).or_default().watermarks.promote(ask.queue, now, marked, numbers)
     }
 
@@ -215,7 +267,7 @@ impl Postgres {
     fn locks_query(&self) -> BoundQuery {
         let own = self.listener.as_ref().map(|(listener, _)| listener.processes()).unwrap_or_default();
         let values: Vec<OwnedValue> =
-            vec![Box::new(self.lock_name(MARK_NAME)), Box::new(self.lock_name(QUEUES)), Box::new(own)];
+            vec![Box::new(self.mark_name()), Box::new(self.lock_name(QUEUES)), Box::new(own)];
         BoundQuery { sql: MARKS.into(), values }
     }
 
@@ -234,7 +286,12 @@ impl Postgres {
     }
 
     pub(super) fn marking(&self) -> BoundQuery {
-        BoundQuery { sql: MARK.into(), values: vec![Box::new(self.lock_name(MARK_NAME))] }
+        BoundQuery { sql: MARK.into(), values: vec![Box::new(self.mark_name())] }
+    }
+
+    /// The name of the marks.
+    pub(super) fn mark_name(&self) -> String {
+        self.lock_name(MARK_NAME)
     }
 }
 

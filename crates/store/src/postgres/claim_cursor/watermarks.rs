@@ -64,18 +64,6 @@ const FIRSTS: &str = concat!(
      ORDER BY rank, due_date, item_id LIMIT 1) AS due ON true"
 );
 
-/// The columns of items that a search has locked. They are nearly always in the right order, and sorted here if not:
-/// the database would sort them each time. Most waiting items were never touched, and have no other rows; the others
-/// are read afterwards.
-macro_rules! of_next {
-    () => {
-        concat!(
-            new_item_columns!(),
-            ", next.place, next.touched, item.root_id IS NOT NULL FROM next JOIN item ON item.id = next.item_id"
-        )
-    };
-}
-
 /// The columns of `item_ready` that a search needs.
 macro_rules! waiting {
     () => {
@@ -247,7 +235,7 @@ impl Default for Watermarks {
 }
 
 /// The search that finds items wherever they are.
-pub(super) fn full_walk(ClaimQuery { queue, count }: ClaimQuery) -> BoundQuery {
+pub(super) fn full_walk(ClaimQuery { queue, count, .. }: ClaimQuery) -> BoundQuery {
     BoundQuery { sql: FULL_WALK.into(), values: vec![Box::new(queue), Box::new(count)] }
 }
 
@@ -255,7 +243,7 @@ impl Watermarks {
     /// The search among items without a DueDate. Finds nothing if any item may come before them.
     pub(super) fn plain_walk(
         &self,
-        ClaimQuery { queue, count }: ClaimQuery,
+        ClaimQuery { queue, count, .. }: ClaimQuery,
         now: Option<Timestamp>,
     ) -> BoundQuery {
         let [high, normal, low] = self.plain;
@@ -277,7 +265,7 @@ impl Watermarks {
     }
 
     /// The search that skips no item.
-    pub(super) fn ordered_walk(&mut self, ClaimQuery { queue, count }: ClaimQuery) -> BoundQuery {
+    pub(super) fn ordered_walk(&mut self, ClaimQuery { queue, count, .. }: ClaimQuery) -> BoundQuery {
         let [high, normal, low] = self.plain;
         let (backlog, (last_rank, last_due_date, last)) = self.backlog.known_items(count);
         let mut values: Vec<OwnedValue> = vec![

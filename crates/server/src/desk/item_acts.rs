@@ -1,0 +1,300 @@
+//! What people do with items: review, assign, comment, edit, delete, and remove their content.
+//!
+//! A form names each item with the row version that its reader has seen. What has changed since is refused with code 1020, and the
+//! page says which items were refused, and why. The transitions T16 to T24 are those of `docs/reference/lifecycle.md`.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+use super::call::DeskCall;
+use super::frame::{Frame, note_cookie};
+use super::html;
+use super::item::may_review;
+use super::items::version_text;
+use super::reply::Reply;
+use crate::api_error::ApiError;
+use performer_core::model::code::ErrorCode;
+use performer_core::model::content::SpecificContent;
+use performer_core::model::item::{ItemEdit, Priority, QueueItem};
+use performer_core::model::key::{FolderId, ItemId};
+use performer_core::model::review::{FailedItems, ItemVersion, validate_comment};
+use performer_core::model::status::ReviewStatus;
+use performer_core::model::{FieldEdit, Refusal};
+use performer_core::orchestrator::{ItemAdministration as _, ReviewAdministration as _};
+
+/// The most items of one form.
+const MOST: usize = 100;
+
+#[derive(Template)]
+#[template(path = "refused.html")]
+struct RefusedPage {
+    frame: Frame,
+    done: usize,
+    refused: Vec<RefusedRow>,
+    back: String,
+}
+
+/// An item for which an act was refused.
+struct RefusedRow {
+    id: i64,
+    code: u16,
+    reason: String,
+    has_changed: bool,
+}
+
+/// The items of the form, by the folder in which the caller may do this.
+async fn chosen(call: &DeskCall) -> Result<(BTreeMap<FolderId, Vec<ItemVersion>>, FailedItems), ApiError> {
+    let versions: Vec<ItemVersion> = call.fields("item").map(version).collect::<Result<_, _>>()?;
+    if versions.is_empty() {
+        return Err(ApiError::invalid("No item is selected: select some, and repeat it."));
+    }
+    if versions.len() > MOST {
+        return Err(ApiError::invalid(format!(
+            "{} items are selected, the limit is {MOST}.",
+            versions.len()
+        )));
+    }
+    let (mut by_folder, mut refused) = (BTreeMap::<_, Vec<_>>::new(), Vec::new());
+    for version in versions {
+        match call.item_with_id(version.id).await {
+            Ok(found) => by_folder.entry(found.folder).or_default().push(version),
+            Err(failure) if failure.status.is_server_error() => return Err(failure),
+            Err(failure) => {
+                let message = failure.message.trim_end_matches('.').to_owned();
+                refused.push((version.id, Refusal::new(ErrorCode::new(failure.code), message)));
+            }
+        }
+    }
+    Ok((by_folder, FailedItems(refused)))
+}
+
+/// An item with its row version, as `42:7`.
+fn version(text: &str) -> Result<ItemVersion, ApiError> {
+    let parts = text.split_once(':').and_then(|(id, version)| {
+        Some(ItemVersion { id: ItemId(id.parse().ok()?), row_version: version.parse().ok()? })
+    });
+    parts.ok_or_else(|| ApiError::invalid(format!("item: {text:?} is no item with its row version.")))
+}
+
+/// The page behind an act: the one it came from, or the list of what was refused.
+fn answer(call: &DeskCall, all: usize, refused: &FailedItems, note: &str) -> Result<Reply, ApiError> {
+    let done = all - refused.len().min(all);
+    if refused.is_empty() {
+        return Ok(Reply::see_other(&call.back()).cookie(&note_cookie(note, done)));
+    }
+    let row = |(id, refusal): &(ItemId, Refusal)| RefusedRow {
+        id: id.0,
+        code: refusal.code().number(),
+        reason: html::visible(&refusal.to_string()),
+        has_changed: refusal.code() == ErrorCode::OPTIMISTIC_CONCURRENCY,
+    };
+    let page = RefusedPage {
+        frame: call.frame("/desk/items"),
+        done,
+        refused: refused.iter().map(row).collect(),
+        back: call.back(),
+    };
+    Ok(Reply::page(&page)?.with_status(StatusCode::CONFLICT))
+}
+
+/// Adds the comment of the form, if there is one, to the items that were not refused.
+async fn add_comments(
+    call: &DeskCall,
+    folder: FolderId,
+    items: &[ItemVersion],
+    refused: &FailedItems,
+) -> Result<(), ApiError> {
+    let text = call.field("comment").trim();
+    for item in items.iter().filter(|item| !text.is_empty() && !refused.iter().any(|(id, _)| *id == item.id))
+    {
+        call.store(folder).add_comment(item.id, call.person()?, text.to_owned()).await?;
+    }
+    Ok(())
+}
+
+/// Checks a comment before anything is done that it is to be added to.
+fn check_comment(call: &DeskCall) -> Result<(), ApiError> {
+    let text = call.field("comment").trim();
+    if !text.is_empty() {
+        validate_comment(text)?;
+    }
+    Ok(())
+}
+
+/// T18 to T21: sets the review status; a retry adds a copy of each item.
+pub(super) async fn review(call: &DeskCall) -> Result<Reply, ApiError> {
+    let (to, note) = match call.field("to") {
+        "verified" => (ReviewStatus::Verified, "verified"),
+        "retried" => (ReviewStatus::Retried, "retried"),
+        "in-review" => (ReviewStatus::InReview, "in-review"),
+        "unreviewed" => (ReviewStatus::None, "unreviewed"),
+        other => return Err(ApiError::invalid(format!("to: {other:?} is no review status."))),
+    };
+    check_comment(call)?;
+    let (by_folder, mut refused) = chosen(call).await?;
+    let mut all = refused.len();
+    for (folder, items) in by_folder {
+        let failed = call.store(folder).set_review_status(to, items.clone()).await?;
+        add_comments(call, folder, &items, &failed).await?;
+        all += items.len();
+        refused.0.extend(failed.0);
+    }
+    answer(call, all, &refused, note)
+}
+
+/// T22: sets the reviewer, or clears it if the form names nobody.
+pub(super) async fn assign(call: &DeskCall) -> Result<Reply, ApiError> {
+    let reviewer = match call.field("reviewer") {
+        "" | "none" => None,
+        text => Some(
+            text.parse::<i64>().map_err(|_| ApiError::invalid(format!("reviewer: {text:?} is no user.")))?,
+        ),
+    };
+    let ((by_folder, mut refused), directory) = (chosen(call).await?, call.directory()?);
+    let mut all = refused.len();
+    for (folder, items) in by_folder {
+        all += items.len();
+        if reviewer.is_some_and(|user| !may_review(directory, user, folder)) {
+            let refusal = Refusal::new(
+                ErrorCode::REVIEWER_NOT_AVAILABLE,
+                "this user may not review the items of the folder",
+            );
+            refused.0.extend(items.iter().map(|item| (item.id, refusal.clone())));
+            continue;
+        }
+        refused.0.extend(call.store(folder).set_reviewer(reviewer, items).await?.0);
+    }
+    answer(call, all, &refused, if reviewer.is_some() { "assigned" } else { "unassigned" })
+}
+
+/// T17: deletes items.
+pub(super) async fn delete(call: &DeskCall) -> Result<Reply, ApiError> {
+    let (by_folder, mut refused) = chosen(call).await?;
+    let mut all = refused.len();
+    for (folder, items) in by_folder {
+        all += items.len();
+        refused.0.extend(call.store(folder).delete_queue_items(items).await?.0);
+    }
+    answer(call, all, &refused, "deleted")
+}
+
+/// Refuses a form whose reader has not seen the item as it is now.
+fn check_version(call: &DeskCall, item: &QueueItem) -> Result<(), ApiError> {
+    if call.field("item") == version_text(item) {
+        return Ok(());
+    }
+    let message = format!("item {} has changed since the page was opened; nothing was done", item.id);
+    Err(Refusal::new(ErrorCode::OPTIMISTIC_CONCURRENCY, message).into())
+}
+
+/// T24: removes the content of an item that has ended.
+pub(super) async fn purge(call: &DeskCall) -> Result<Reply, ApiError> {
+    let found = call.item().await?;
+    check_version(call, &found.item)?;
+    call.store(found.folder).purge_content(found.item.id).await?;
+    Ok(Reply::see_other(&item_address(&found.item)).cookie(&note_cookie("purged", 1)))
+}
+
+fn item_address(item: &QueueItem) -> String {
+    format!("/desk/items/{}", item.id)
+}
+
+#[derive(Template)]
+#[template(path = "edit.html")]
+struct EditPage {
+    frame: Frame,
+    id: i64,
+    version: String,
+    priorities: Vec<(&'static str, bool)>,
+    due_date: String,
+    defer_date: String,
+    content: String,
+    schema: Option<String>,
+    is_editable: bool,
+}
+
+pub(super) async fn edit_page(call: &DeskCall) -> Result<Reply, ApiError> {
+    let found = call.item().await?;
+    let item = &found.item;
+    let queue = call.queue_with_id(item.queue_id).await?.queue;
+    let time =
+        |at: Option<Timestamp>| at.map(|at| at.strftime("%Y-%m-%dT%H:%M:%S").to_string()).unwrap_or_default();
+    Reply::page(&EditPage {
+        frame: call.frame("/desk/items"),
+        id: item.id.0,
+        version: version_text(item),
+        priorities: Priority::ALL.iter().map(|known| (known.name(), *known == item.priority)).collect(),
+        due_date: time(item.due_date),
+        defer_date: time(item.defer_date),
+        content: item.specific_content.as_json().to_owned(),
+        schema: queue.schemas.specific_data.as_deref().map(html::visible),
+        is_editable: item.status.is_editable(),
+    })
+}
+
+/// T16: changes an item that is New. What the form has not changed stays as it is, so that a due date keeps its microseconds.
+pub(super) async fn edit(call: &DeskCall) -> Result<Reply, ApiError> {
+    let found = call.item().await?;
+    let item = &found.item;
+    check_version(call, item)?;
+    let priority: Priority = call
+        .field("priority")
+        .parse()
+        .map_err(|_| ApiError::invalid(format!("priority: {:?} is no priority.", call.field("priority"))))?;
+    let content = SpecificContent::from_json(call.field("content"))?;
+    let edit = ItemEdit::default()
+        .priority(Some(priority).filter(|priority| *priority != item.priority))
+        .due_date(changed_time(call, "due", item.due_date)?)
+        .defer_date(changed_time(call, "defer", item.defer_date)?)
+        .specific_content(Some(content).filter(|content| *content != item.specific_content));
+    call.store(found.folder).edit_queue_item(item.id, edit).await?;
+    Ok(Reply::see_other(&item_address(item)).cookie(&note_cookie("edited", 1)))
+}
+
+/// A time of the form, in UTC; what is the same to the second as before is kept.
+fn changed_time(
+    call: &DeskCall,
+    name: &str,
+    before: Option<Timestamp>,
+) -> Result<FieldEdit<Timestamp>, ApiError> {
+    let text = call.field(name).trim();
+    if text.is_empty() {
+        return Ok(if before.is_none() { FieldEdit::Keep } else { FieldEdit::Clear });
+    }
+    let wrong = || ApiError::invalid(format!("{name}: {text:?} is not a time such as 2026-11-30T08:00."));
+    let civil: DateTime = text.parse().map_err(|_| wrong())?;
+    let at = TimeZone::UTC.to_timestamp(civil).map_err(|_| wrong())?;
+    let is_same = before.is_some_and(|before| before.as_second() == at.as_second());
+    Ok(if is_same { FieldEdit::Keep } else { FieldEdit::Set(at) })
+}
+
+pub(super) async fn comment(call: &DeskCall) -> Result<Reply, ApiError> {
+    let found = call.item().await?;
+    let text = call.field("comment").trim().to_owned();
+    call.store(found.folder).add_comment(found.item.id, call.person()?, text).await?;
+    let back = Some(call.field("back")).filter(|back| !back.is_empty());
+    let back = back.map_or_else(|| item_address(&found.item), |_| call.back());
+    Ok(Reply::see_other(&back).cookie(&note_cookie("commented", 1)))
+}
+
+/// Changes a comment, or deletes it if the form says so. Only its author may.
+pub(super) async fn edit_comment(call: &DeskCall) -> Result<Reply, ApiError> {
+    let (found, id) = (call.item().await?, call.number(1)?);
+    let store = call.store(found.folder);
+    let is_of_item = store.comments(found.item.id).await?.iter().any(|comment| comment.id == id);
+    if !is_of_item {
+        return Err(ApiError::not_found(format!("Item {} has no comment {id}.", found.item.id)));
+    }
+    let (text, note) = match call.field("act") {
+        "delete" => (None, "comment-deleted"),
+        "edit" => (Some(call.field("comment").trim().to_owned()), "comment-edited"),
+        other => return Err(ApiError::invalid(format!("act: {other:?} is not edit or delete."))),
+    };
+    store.edit_comment(id, call.person()?, text).await?;
+    Ok(Reply::see_other(&item_address(&found.item)).cookie(&note_cookie(note, 1)))
+}

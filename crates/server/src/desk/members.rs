@@ -1,0 +1,102 @@
+//! The members of JSON objects as rows: content, output and analytics, and what differs between two of them.
+
+use performer_core::model::json::{Members, Scalar};
+
+use super::html::visible;
+
+/// One member of an object.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    pub(super) name: String,
+    /// As it was written: a number has all its digits.
+    pub(super) value: String,
+    /// `text`, `number`, `other`: how it is shown.
+    pub(super) kind: &'static str,
+}
+
+/// The members of an object, by name. What is no object is one member without a name.
+pub(super) fn members(json: &str) -> Vec<Member> {
+    let Ok(members) = Members::read(json) else {
+        return vec![Member { name: String::new(), value: visible(json), kind: "other" }];
+    };
+    let member = |(name, value): (&str, &serde_json::value::RawValue)| {
+        let (value, kind) = match Scalar::read(value.get()) {
+            Ok(Scalar::Text(text)) => (visible(&text), "text"),
+            Ok(Scalar::Number(number)) => (number.get().to_owned(), "number"),
+            _ => (visible(value.get()), "other"),
+        };
+        Member { name: visible(name), value, kind }
+    };
+    members.iter().map(member).collect()
+}
+
+/// A member in two objects.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Difference {
+    pub(super) name: String,
+    /// `None`: the first object does not have it.
+    pub(super) before: Option<String>,
+    /// `None`: the second object does not have it.
+    pub(super) after: Option<String>,
+}
+
+/// The members that differ between two objects, by name.
+pub(super) fn differences(before: &str, after: &str) -> Vec<Difference> {
+    let (before, after) = (members(before), members(after));
+    let mut names: Vec<&String> = before.iter().chain(&after).map(|member| &member.name).collect();
+    names.sort();
+    names.dedup();
+    let find = |list: &[Member], name: &String| list.iter().find(|member| member.name == *name).map(shown);
+    let difference = |name: &String| Difference {
+        name: name.clone(),
+        before: find(&before, name),
+        after: find(&after, name),
+    };
+    names.into_iter().map(difference).filter(|pair| pair.before != pair.after).collect()
+}
+
+/// A text has quotation marks where it stands beside a number.
+fn shown(member: &Member) -> String {
+    if member.kind == "text" { format!("\"{}\"", member.value) } else { member.value.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_keep_their_digits_and_show_what_is_hidden() {
+        let found = members(r#"{"n":9007199254740993,"x":1.10,"t":"a\u0000<b>","z":null,"b":true}"#);
+        let texts: Vec<_> = found.iter().map(|member| (&*member.name, &*member.value, member.kind)).collect();
+        assert_eq!(
+            texts,
+            [
+                ("b", "true", "other"),
+                ("n", "9007199254740993", "number"),
+                ("t", "a␀<b>", "text"),
+                ("x", "1.10", "number"),
+                ("z", "null", "other"),
+            ]
+        );
+        assert_eq!(members("[1]"), [Member { name: String::new(), value: "[1]".to_owned(), kind: "other" }]);
+    }
+
+    #[test]
+    fn a_difference_is_a_member_that_is_not_the_same() {
+        let pair = |name: &str, before: Option<&str>, after: Option<&str>| Difference {
+            name: name.to_owned(),
+            before: before.map(str::to_owned),
+            after: after.map(str::to_owned),
+        };
+        assert_eq!(
+            differences(r#"{"a":1,"b":"1","c":"x","d":2}"#, r#"{"a":1,"b":1,"c":"y","e":3}"#),
+            [
+                pair("b", Some("\"1\""), Some("1")),
+                pair("c", Some("\"x\""), Some("\"y\"")),
+                pair("d", Some("2"), None),
+                pair("e", None, Some("3")),
+            ]
+        );
+        assert_eq!(differences("{}", "{}"), []);
+    }
+}

@@ -1,0 +1,208 @@
+//! The desk: pages for the people who look after failed work, beside the API and over the same store.
+//!
+//! A page is a template in `templates/`, filled by a file of this folder. It reads and acts as the handlers of the API do, in the scope
+//! of the folders in which the user has the permissions, and decides nothing about items itself. Every page is whole without
+//! JavaScript, and nothing in it is inline, so that the content security policy can forbid whatever an item may bring.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `mod.rs`, `routes.rs` | handles one request; the table of all routes with the permissions that each needs |
+//! | `call.rs`, `reply.rs` | one request with its user, folders and form; its answer, with the headers of every answer |
+//! | `session.rs`, `same_origin.rs`, `login.rs` | sessions in cookies; where a form may come from; sign in, sign out |
+//! | `assets.rs`, `frame.rs` | style sheet, script and icon; what all pages have around them |
+//! | `html.rs`, `chart.rs`, `members.rs` | texts, times and numbers as they are shown; charts; the members of JSON objects and their differences |
+//! | `start.rs`, `queues.rs`, `queue.rs`, `idle.rs` | the first page; queues; why nothing is handed out |
+//! | `items.rs`, `export.rs`, `item.rs`, `timeline.rs` | the list of items, and as a file; one item, and what happened to it |
+//! | `reasons.rs`, `jobs.rs`, `health.rs`, `review.rs` | groups of failures; jobs; the server; items to be reviewed, one after the other |
+//! | `acts.rs`, `item_acts.rs` | what people do with queues and jobs, and with items |
+
+mod acts;
+mod assets;
+mod call;
+mod chart;
+mod export;
+mod frame;
+mod health;
+mod html;
+mod idle;
+mod item;
+mod item_acts;
+mod items;
+mod jobs;
+mod login;
+mod members;
+mod queue;
+mod queues;
+mod reasons;
+mod reply;
+mod review;
+mod routes;
+mod same_origin;
+mod session;
+mod start;
+mod timeline;
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, Response, StatusCode};
+
+use self::call::DeskCall;
+pub(super) use self::reply::{add_headers, error_page};
+use self::routes::DeskRoute;
+pub(super) use self::session::Sessions;
+use super::api_error::ApiError;
+use super::handler::{AccessLogFields, MAX_LOGIN_BODY};
+use super::memory_budget::BudgetOwner;
+use super::proxies::ClientAddress;
+use super::request_body::RequestBody;
+use super::{Inner, request_head};
+use performer_core::model::key::FolderId;
+
+/// Whether a server has pages for people, and what they can do there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeskMode {
+    /// No pages.
+    Off,
+    /// Pages that change nothing.
+    ReadOnly,
+    /// All pages, with what the permissions of the user allow.
+    #[default]
+    On,
+}
+
+impl FromStr for DeskMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            "read-only" => Ok(Self::ReadOnly),
+            "on" => Ok(Self::On),
+            _ => Err(format!("{text:?} is not on, read-only or off")),
+        }
+    }
+}
+
+/// The path of the first page; all others are below it.
+const ROOT: &str = "/desk";
+
+/// Whether a request belongs to the desk.
+pub(super) fn owns(server: &Inner, path: &str) -> bool {
+    let is_below = path.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    is_below && server.config.desk != DeskMode::Off
+}
+
+/// All routes as method, path and permissions, for tests that walk through them.
+pub(super) fn all_routes() -> Vec<(String, String, String)> {
+    let all = routes::ROUTES.iter();
+    all.map(|route| (route.method.to_string(), route.path.to_owned(), route.needs.to_string())).collect()
+}
+
+/// Handles a request.
+///
+/// # Errors
+///
+/// What the page of an error says: 404, 403 with the permission that is missing, 503.
+pub(super) async fn handle(
+    server: &Arc<Inner>,
+    head: &Parts,
+    body: &mut RequestBody,
+    client: ClientAddress,
+    log: &mut AccessLogFields,
+) -> Result<Response<Bytes>, ApiError> {
+    let path = head.uri.path();
+    if let Some(reply) = assets::find(path) {
+        log.operation = "DeskAsset";
+        return Ok(reply.into_response(&head.headers));
+    }
+    let (route, parameters) = routes::find(&head.method, path)?;
+    log.operation = route.name;
+    check_mode(server, route)?;
+    let base = request_head::base(server, client, &head.headers, &head.uri, "");
+    if route.method == Method::POST {
+        same_origin::check(&head.headers, &base)?;
+    }
+    let is_secure = base.starts_with("https:");
+    let caller = server.desk_sessions.caller(server, &head.headers, is_secure).await?;
+    log.user = caller.as_ref().map(|caller| caller.user.id);
+    let folder = named_folder(&request_head::query(&head.uri)?)?;
+    let mut call = DeskCall {
+        server: server.clone(),
+        route,
+        parameters,
+        caller,
+        folder,
+        folders: Arc::default(),
+        query: request_head::query(&head.uri)?,
+        form: Vec::new(),
+        headers: head.headers.clone(),
+        address: head.uri.path_and_query().map_or(ROOT, |address| address.as_str()).to_owned(),
+        from: client.address,
+        is_secure,
+    };
+    if let Some(refused) = call.authorize()? {
+        return Ok(refused.into_response(&head.headers));
+    }
+    let limit = server.config.request_limit;
+    let owner = log.user.map_or_else(|| BudgetOwner::of_network(client.address), BudgetOwner::User);
+    let mut reservation = server.memory.reservation(owner);
+    if !reservation.grow(PAGE_MEMORY) {
+        return Err(ApiError::unavailable());
+    }
+    let largest = if call.caller.is_some() { server.config.max_body } else { MAX_LOGIN_BODY };
+    let body = body.read(largest, limit, &mut reservation).await?;
+    call.form = form(&head.headers, &body)?;
+    let _permit = match call.caller {
+        Some(_) => Some(server.requests.try_acquire().map_err(|_| ApiError::unavailable())?),
+        None => None,
+    };
+    let result = tokio::time::timeout(limit, (route.handler)(&call)).await;
+    let too_long =
+        |_| if route.method == Method::POST { ApiError::outcome_unknown() } else { ApiError::unavailable() };
+    Ok(result.map_err(too_long)??.into_response(&head.headers))
+}
+
+/// The memory that a page is expected to need, in bytes; with its rows, and compressed.
+const PAGE_MEMORY: usize = 512 * 1024;
+
+/// Refuses what changes something in a desk that only shows.
+fn check_mode(server: &Inner, route: &DeskRoute) -> Result<(), ApiError> {
+    if server.config.desk == DeskMode::ReadOnly && route.changes_work() {
+        let message = "This desk is read-only: the server was started with --desk read-only.";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, 0, message));
+    }
+    Ok(())
+}
+
+/// The folder that the address names.
+fn named_folder(query: &[(String, String)]) -> Result<Option<FolderId>, ApiError> {
+    let named = query.iter().find(|(name, value)| name == "folder" && !value.is_empty());
+    let read = |text: &str| {
+        let wrong = || ApiError::invalid(format!("folder: {text:?} is not the number of a folder."));
+        text.parse().map(FolderId).map_err(|_| wrong())
+    };
+    named.map(|(_, value)| read(value)).transpose()
+}
+
+/// The fields of a form.
+fn form(headers: &HeaderMap, body: &Bytes) -> Result<Vec<(String, String)>, ApiError> {
+    /// A page of items has fewer rows, and each row is one field.
+    const MAX_FIELDS: usize = 1_000;
+    if body.is_empty() {
+        return Ok(Vec::new());
+    }
+    let kind = headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !kind.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
+        let message = "The body must be a form: application/x-www-form-urlencoded.";
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, 0, message));
+    }
+    let fields: Vec<(String, String)> =
+        form_urlencoded::parse(body).into_owned().take(MAX_FIELDS + 1).collect();
+    if fields.len() > MAX_FIELDS {
+        return Err(ApiError::invalid("The form has too many fields."));
+    }
+    Ok(fields)
+}

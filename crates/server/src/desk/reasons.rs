@@ -1,0 +1,173 @@
+//! Groups of failures by their reason.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use askama::Template;
+
+use super::call::{DeskCall, FolderQueue};
+use super::frame::Frame;
+use super::html::{self, Html};
+use super::items::{self, ItemRow};
+use super::reply::Reply;
+use crate::api_error::ApiError;
+use performer_core::model::item::{ItemFilter, Page};
+use performer_core::model::item_query::ItemQuery;
+use performer_core::model::key::FolderId;
+use performer_core::model::reason::{Reason, ReasonCursor, ReasonFilter, ReasonOrder};
+use performer_core::model::status::{ReviewStatus, Status};
+use performer_core::orchestrator::ReviewAdministration as _;
+
+/// How many groups a page has.
+const ROWS: usize = 50;
+/// How long a group is called new.
+const NEW: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A group.
+pub(super) struct ReasonRow {
+    pub(super) href: String,
+    pub(super) queue: String,
+    pub(super) queue_href: String,
+    pub(super) kind: Html,
+    pub(super) fingerprint: String,
+    pub(super) sample: String,
+    pub(super) first: Html,
+    pub(super) last: Html,
+    pub(super) is_new: bool,
+    pub(super) total: String,
+    pub(super) open: String,
+    pub(super) has_open: bool,
+    /// The items that have to be reviewed.
+    pub(super) open_href: String,
+    /// All attempts that failed so.
+    pub(super) all_href: String,
+}
+
+#[derive(Template)]
+#[template(path = "reasons.html")]
+struct ReasonsPage {
+    frame: Frame,
+    rows: Vec<ReasonRow>,
+    by_last_seen: bool,
+    open_only: bool,
+    folder: Option<FolderId>,
+    next: Option<String>,
+    is_continued: bool,
+}
+
+#[derive(Template)]
+#[template(path = "reason.html")]
+struct ReasonPage {
+    frame: Frame,
+    row: ReasonRow,
+    items: Vec<ItemRow>,
+}
+
+/// Groups of these queues, in the order of the filter.
+pub(super) async fn find(
+    call: &DeskCall,
+    queues: &[FolderQueue],
+    filter: &ReasonFilter,
+) -> Result<Vec<Reason>, ApiError> {
+    let mut by_folder: BTreeMap<FolderId, Vec<&str>> = BTreeMap::new();
+    for queue in queues {
+        by_folder.entry(queue.folder).or_default().push(&queue.queue.name);
+    }
+    let mut all = Vec::new();
+    for (folder, names) in by_folder {
+        all.extend(call.store(folder).list_reasons(filter.clone().queues(names)).await?);
+    }
+    all.sort_by_key(|reason| {
+        let place = ReasonCursor::behind(reason, filter.order);
+        Reverse((place.key, place.id))
+    });
+    all.truncate(filter.top);
+    Ok(all)
+}
+
+/// A group as a row.
+pub(super) fn row(call: &DeskCall, reason: &Reason, queues: &[FolderQueue]) -> ReasonRow {
+    let queue = queues.iter().find(|queue| queue.queue.id == reason.queue);
+    let mut query = ItemQuery::default();
+    query.reason = Some(reason.id);
+    let all_href = items::list_address(call, &query);
+    query.status = vec![Status::Failed];
+    query.review = vec![ReviewStatus::None, ReviewStatus::InReview];
+    ReasonRow {
+        href: format!("/desk/reasons/{}", reason.id),
+        queue: queue.map(|queue| html::visible(&queue.queue.name)).unwrap_or_default(),
+        queue_href: format!("/desk/queues/{}", reason.queue),
+        kind: html::exception(reason.exception_type),
+        fingerprint: if reason.fingerprint.is_empty() {
+            "Failures beyond the groups that are kept of a queue".to_owned()
+        } else {
+            html::line(&reason.fingerprint, 200)
+        },
+        sample: html::visible(&reason.sample),
+        first: html::time(reason.first_seen),
+        last: html::time(reason.last_seen),
+        is_new: html::since(reason.first_seen, call.now()) < NEW,
+        total: html::number(reason.total),
+        open: html::number(reason.open),
+        has_open: reason.open > 0,
+        open_href: items::list_address(call, &query),
+        all_href,
+    }
+}
+
+pub(super) async fn list(call: &DeskCall) -> Result<Reply, ApiError> {
+    let by_last_seen = match call.asked("order") {
+        "" | "open" => false,
+        "last" => true,
+        other => return Err(ApiError::invalid(format!("order: {other:?} is not open or last."))),
+    };
+    let order = if by_last_seen { ReasonOrder::LastSeen } else { ReasonOrder::MostOpen };
+    let open_only = call.asked("open") == "1";
+    let after = cursor(call.asked("after"))?;
+    let queues = call.queues().await?;
+    let filter = ReasonFilter::default().order(order).open_only(open_only).top(ROWS).after(after);
+    let found = find(call, &queues, &filter).await?;
+    let last = found.last().filter(|_| found.len() == ROWS).map(|last| ReasonCursor::behind(last, order));
+    let next = last.map(|last| {
+        let (folder, after) = (call.folder.map(|id| id.to_string()), format!("{},{}", last.key, last.id));
+        let mut pairs = vec![("order", if by_last_seen { "last" } else { "open" }), ("after", &*after)];
+        pairs.extend(open_only.then_some(("open", "1")));
+        pairs.extend(folder.as_deref().map(|folder| ("folder", folder)));
+        html::address("/desk/reasons", &pairs)
+    });
+    Reply::page(&ReasonsPage {
+        frame: call.frame("/desk/reasons"),
+        rows: found.iter().map(|reason| row(call, reason, &queues)).collect(),
+        by_last_seen,
+        open_only,
+        folder: call.folder,
+        next,
+        is_continued: after.is_some(),
+    })
+}
+
+/// The position behind a group, as `open,id` or `microsecond,id`.
+fn cursor(text: &str) -> Result<Option<ReasonCursor>, ApiError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parts = text.split_once(',').and_then(|(key, id)| Some((key.parse().ok()?, id.parse().ok()?)));
+    let (key, id) =
+        parts.ok_or_else(|| ApiError::invalid(format!("after: {text:?} is no place in the list.")))?;
+    Ok(Some(ReasonCursor { key, id }))
+}
+
+pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
+    let (id, queues) = (call.number(0)?, call.queues().await?);
+    let found = find(call, &queues, &ReasonFilter::default().id(id).top(1)).await?;
+    let missing = || ApiError::not_found(format!("There is no reason with the number {id}."));
+    let reason = found.first().ok_or_else(missing)?;
+    let newest = Page::first(20).descending(true).count_limit(0);
+    let (items, _) = items::read(call, ItemFilter::default().reason(reason.id), newest).await?;
+    Reply::page(&ReasonPage {
+        frame: call.frame("/desk/reasons"),
+        row: row(call, reason, &queues),
+        items: items::rows(call, &items, &queues)?,
+    })
+}

@@ -1,0 +1,215 @@
+//! The table of all routes of the desk, with the permissions that each needs: those of the API's routes that do the same.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use axum::http::{Method, StatusCode};
+
+use super::call::DeskCall;
+use super::reply::Reply;
+use super::{
+    acts, export, health, item, item_acts, items, jobs, login, queue, queues, reasons, review, start,
+};
+use crate::api_error::ApiError;
+use crate::permission::{Action, Area, Permission};
+
+/// The handler of a route.
+type Handler = for<'a> fn(&'a DeskCall) -> Pin<Box<dyn Future<Output = Result<Reply, ApiError>> + Send + 'a>>;
+
+/// What a route needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Needs {
+    /// Nothing: also without a session.
+    Public,
+    /// A session.
+    Session,
+    /// Permissions in a folder.
+    InFolder(&'static [Permission]),
+    /// A permission in the tenant.
+    InTenant(Permission),
+}
+
+impl fmt::Display for Needs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Public => f.write_str("public"),
+            Self::Session => f.write_str("session"),
+            Self::InTenant(permission) => write!(f, "{permission}"),
+            Self::InFolder(permissions) => {
+                let names: Vec<String> = permissions.iter().map(ToString::to_string).collect();
+                f.write_str(&names.join(","))
+            }
+        }
+    }
+}
+
+/// A route.
+pub(super) struct DeskRoute {
+    pub(super) method: Method,
+    /// Parts in braces are parameters.
+    pub(super) path: &'static str,
+    /// The operation's name, for logs and metrics.
+    pub(super) name: &'static str,
+    pub(super) needs: Needs,
+    pub(super) handler: Handler,
+}
+
+impl DeskRoute {
+    /// Whether it changes more than the session of its caller.
+    pub(super) fn changes_work(&self) -> bool {
+        self.method == Method::POST && !matches!(self.needs, Public | Session)
+    }
+}
+
+macro_rules! routes {
+    ($($method:ident $path:literal $name:literal: $needs:expr => $handler:path;)+) => {
+        &[$(DeskRoute {
+            method: Method::$method,
+            path: $path,
+            name: $name,
+            needs: $needs,
+            handler: |call| Box::pin($handler(call)),
+        }),+]
+    };
+}
+
+use Needs::{InFolder, InTenant, Public, Session};
+
+const QUEUES_VIEW: Permission = Permission(Area::Queues, Action::View);
+const QUEUES_EDIT: Permission = Permission(Area::Queues, Action::Edit);
+const VIEW: Permission = Permission(Area::Transactions, Action::View);
+const EDIT: Permission = Permission(Area::Transactions, Action::Edit);
+const DELETE: Permission = Permission(Area::Transactions, Action::Delete);
+pub(super) const JOBS_VIEW: Permission = Permission(Area::Jobs, Action::View);
+pub(super) const JOBS_EDIT: Permission = Permission(Area::Jobs, Action::Edit);
+const SETTINGS_VIEW: Permission = Permission(Area::Settings, Action::View);
+
+/// To see items and their queues.
+pub(super) const READ: &[Permission] = &[QUEUES_VIEW, VIEW];
+/// To review items and write comments.
+pub(super) const REVIEW: &[Permission] = &[QUEUES_VIEW, EDIT];
+/// To delete items.
+pub(super) const REMOVE: &[Permission] = &[QUEUES_VIEW, DELETE];
+/// To change items that are New, and to remove the content of others.
+pub(super) const CHANGE: &[Permission] = &[QUEUES_EDIT, EDIT];
+/// To see queues.
+const SEE_QUEUES: &[Permission] = &[QUEUES_VIEW];
+/// To pause queues and to change their limits.
+pub(super) const CHANGE_QUEUES: &[Permission] = &[QUEUES_VIEW, QUEUES_EDIT];
+
+#[rustfmt::skip]
+pub(super) static ROUTES: &[DeskRoute] = routes! {
+    GET "/desk" "DeskStart": InFolder(READ) => start::page;
+    GET "/desk/login" "DeskLoginPage": Public => login::page;
+    POST "/desk/login" "DeskLogin": Public => login::sign_in;
+    POST "/desk/logout" "DeskLogout": Session => login::sign_out;
+    POST "/desk/theme" "DeskTheme": Public => login::theme;
+
+    GET "/desk/queues" "DeskQueues": InFolder(SEE_QUEUES) => queues::page;
+    GET "/desk/queues/{id}" "DeskQueue": InFolder(READ) => queue::page;
+    POST "/desk/queues/{id}/pause" "DeskPause": InFolder(CHANGE_QUEUES) => acts::pause;
+    POST "/desk/queues/{id}/resume" "DeskResume": InFolder(CHANGE_QUEUES) => acts::resume;
+    POST "/desk/queues/{id}/limits" "DeskLimits": InFolder(CHANGE_QUEUES) => acts::limits;
+
+    GET "/desk/items" "DeskItems": InFolder(READ) => items::page;
+    GET "/desk/items.csv" "DeskItemsCsv": InFolder(READ) => export::csv;
+    GET "/desk/items.json" "DeskItemsJson": InFolder(READ) => export::json;
+    POST "/desk/items/review" "DeskReviewItems": InFolder(REVIEW) => item_acts::review;
+    POST "/desk/items/assign" "DeskAssignItems": InFolder(REVIEW) => item_acts::assign;
+    POST "/desk/items/delete" "DeskDeleteItems": InFolder(REMOVE) => item_acts::delete;
+    GET "/desk/items/{id}" "DeskItem": InFolder(READ) => item::page;
+    GET "/desk/items/{id}/json" "DeskItemJson": InFolder(READ) => item::json;
+    GET "/desk/items/{id}/edit" "DeskEditPage": InFolder(CHANGE) => item_acts::edit_page;
+    POST "/desk/items/{id}/edit" "DeskEdit": InFolder(CHANGE) => item_acts::edit;
+    POST "/desk/items/{id}/purge" "DeskPurge": InFolder(CHANGE) => item_acts::purge;
+    POST "/desk/items/{id}/comments" "DeskComment": InFolder(REVIEW) => item_acts::comment;
+    POST "/desk/items/{id}/comments/{comment}" "DeskEditComment": InFolder(REVIEW) => item_acts::edit_comment;
+
+    GET "/desk/reasons" "DeskReasons": InFolder(READ) => reasons::list;
+    GET "/desk/reasons/{id}" "DeskReason": InFolder(READ) => reasons::page;
+    GET "/desk/review" "DeskReview": InFolder(READ) => review::page;
+
+    GET "/desk/jobs" "DeskJobs": InFolder(&[JOBS_VIEW]) => jobs::list;
+    GET "/desk/jobs/{key}" "DeskJob": InFolder(&[JOBS_VIEW]) => jobs::page;
+    POST "/desk/jobs/{key}/stop" "DeskStopJob": InFolder(&[JOBS_EDIT]) => acts::stop_job;
+    POST "/desk/jobs/{key}/kill" "DeskKillJob": InFolder(&[JOBS_EDIT]) => acts::kill_job;
+
+    GET "/desk/health" "DeskHealth": InTenant(SETTINGS_VIEW) => health::page;
+};
+
+/// The parameters of a path, if it has the form of a route.
+fn parameters(form: &str, path: &str) -> Option<Vec<String>> {
+    let (mut form, mut path, mut found) = (form.split('/'), path.split('/'), Vec::new());
+    loop {
+        match (form.next(), path.next()) {
+            (None, None) => return Some(found),
+            (Some(form), Some(part)) if form.starts_with('{') && !part.is_empty() => {
+                found.push(part.to_owned());
+            }
+            (Some(form), Some(part)) if form == part => {}
+            _ => return None,
+        }
+    }
+}
+
+/// The route of a request, and its parameters.
+///
+/// # Errors
+///
+/// 404 for an unknown path, 405 for an unsupported method.
+pub(super) fn find(method: &Method, path: &str) -> Result<(&'static DeskRoute, Vec<String>), ApiError> {
+    // Paths without parameters stand before those with: `/desk/items/review` is no item.
+    let of_path: Vec<_> =
+        ROUTES.iter().filter_map(|route| Some((route, parameters(route.path, path)?))).collect();
+    let Some((first, _)) = of_path.first() else { return Err(ApiError::no_route()) };
+    let form = first.path;
+    // HEAD is supported wherever GET is (RFC 9110, section 9.3.2).
+    let wanted = if *method == Method::HEAD { &Method::GET } else { method };
+    let methods: Vec<&str> = of_path
+        .iter()
+        .filter(|(route, _)| route.path == form)
+        .map(|(route, _)| route.method.as_str())
+        .collect();
+    let allow = methods.join(", ").replace("GET", "GET, HEAD");
+    let found = of_path.into_iter().find(|(route, _)| route.path == form && route.method == *wanted);
+    found.ok_or_else(|| {
+        let message = format!("The method {method} is not supported here.");
+        let mut failure = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, 0, message);
+        failure.allow = Some(allow);
+        failure
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_leads_to_its_route() {
+        for (method, path, name, parameters) in [
+            (Method::GET, "/desk", "DeskStart", &[][..]),
+            (Method::HEAD, "/desk/items", "DeskItems", &[]),
+            (Method::GET, "/desk/items/42", "DeskItem", &["42"]),
+            (Method::POST, "/desk/items/review", "DeskReviewItems", &[]),
+            (Method::POST, "/desk/items/42/comments/7", "DeskEditComment", &["42", "7"]),
+        ] {
+            let (route, found) = find(&method, path).unwrap();
+            assert_eq!(
+                (route.name, found.iter().map(String::as_str).collect::<Vec<_>>()),
+                (name, parameters.to_vec())
+            );
+        }
+        for (method, path, status, allow) in [
+            (Method::GET, "/desk/", 404, None),
+            (Method::GET, "/desk/items//json", 404, None),
+            (Method::GET, "/desk/nowhere", 404, None),
+            (Method::GET, "/desk/items/review", 405, Some("POST")),
+            (Method::DELETE, "/desk/items/42", 405, Some("GET, HEAD")),
+            (Method::PUT, "/desk/login", 405, Some("GET, HEAD, POST")),
+        ] {
+            let failure = find(&method, path).err().unwrap();
+            assert_eq!((failure.status.as_u16(), failure.allow.as_deref()), (status, allow), "{path}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Sessions: a signed-in user, recognised by a cookie.
+//!
+//! A session is a token of its own scope in the store, which keeps its digest: it survives a restart, ends with its user, a change of the
+//! password and after twelve hours, and the API refuses it. How long nobody has used a session is known only to this process: after a
+//! restart that time begins anew, and each of several servers over one store has its own.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::http::{HeaderMap, header};
+
+use crate::Inner;
+use crate::access::Caller;
+use crate::api_error::ApiError;
+use crate::permission::Scopes;
+use crate::secret;
+
+/// How long a session lasts in all.
+const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
+/// How long a session lasts if nobody uses it.
+const IDLE: Duration = Duration::from_secs(30 * 60);
+/// How many sessions are remembered before those are forgotten that nobody uses.
+const MANY: usize = 10_000;
+
+/// When each session was last used, by the digest of its token.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions(Mutex<HashMap<String, Duration>>);
+
+impl Sessions {
+    fn used(&self) -> MutexGuard<'_, HashMap<String, Duration>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The signed-in user of a request.
+    ///
+    /// # Errors
+    ///
+    /// 503 if the store is unavailable.
+    pub(super) async fn caller(
+        &self,
+        server: &Inner,
+        headers: &HeaderMap,
+        is_secure: bool,
+    ) -> Result<Option<Caller>, ApiError> {
+        let Some(token) = cookie(headers, cookie_name(is_secure)) else { return Ok(None) };
+        let (digest, now) = (secret::digest_of(token), server.elapsed());
+        let last = self.used().get(&digest).copied();
+        if last.is_some_and(|last| now.saturating_sub(last) > IDLE) {
+            self.end(server, token).await?;
+            return Ok(None);
+        }
+        let caller = server.access.caller(token).await?.filter(|caller| caller.scopes.are_of_desk());
+        if caller.is_some() {
+            let mut used = self.used();
+            if used.len() >= MANY {
+                used.retain(|_, last| now.saturating_sub(*last) <= IDLE);
+            }
+            used.insert(digest, now);
+        }
+        Ok(caller)
+    }
+
+    /// Begins a session. Returns its cookie.
+    ///
+    /// # Errors
+    ///
+    /// 503 if the store is unavailable.
+    pub(super) async fn begin(&self, server: &Inner, user: i64, is_secure: bool) -> Result<String, ApiError> {
+        let token = server.access.issue(user, None, None, Scopes::of_desk(), LIFETIME).await?;
+        let rest = if is_secure { "Path=/; Secure" } else { "Path=/desk" };
+        let (name, life) = (cookie_name(is_secure), LIFETIME.as_secs());
+        Ok(format!("{name}={token}; {rest}; HttpOnly; SameSite=Lax; Max-Age={life}"))
+    }
+
+    /// Ends the session of a request. Returns the cookie that replaces its own.
+    ///
+    /// # Errors
+    ///
+    /// 503 if the store is unavailable.
+    pub(super) async fn end_of(
+        &self,
+        server: &Inner,
+        headers: &HeaderMap,
+        is_secure: bool,
+    ) -> Result<String, ApiError> {
+        let name = cookie_name(is_secure);
+        if let Some(token) = cookie(headers, name) {
+            self.end(server, token).await?;
+        }
+        let rest = if is_secure { "Path=/; Secure" } else { "Path=/desk" };
+        Ok(format!("{name}=; {rest}; HttpOnly; SameSite=Lax; Max-Age=0"))
+    }
+
+    async fn end(&self, server: &Inner, token: &str) -> Result<(), ApiError> {
+        if secret::is_well_formed(token) {
+            server.access.revoke_token(token).await?;
+        }
+        self.used().remove(&secret::digest_of(token));
+        Ok(())
+    }
+}
+
+/// With TLS no other host can set a cookie of this name, and none is sent without TLS. A browser accepts such a name only with `Secure`,
+/// which it does not accept over plain HTTP: there, where the server listens on a loopback address only, the name is a plain one.
+fn cookie_name(is_secure: bool) -> &'static str {
+    if is_secure { "__Host-desk" } else { "desk" }
+}
+
+/// The value of a cookie of the request.
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs
+        .into_iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, value)| value)
+        .filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_found_by_its_whole_name() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, "a=1; xdesk=no; desk=yes; desk-note=x".parse().unwrap());
+        headers.append(header::COOKIE, "later=2".parse().unwrap());
+        let found = ["desk", "xdesk", "later", "esk", "none"].map(|name| cookie(&headers, name));
+        assert_eq!(found, [Some("yes"), Some("no"), Some("2"), None, None]);
+    }
+}

@@ -1,0 +1,188 @@
+//! The first page: what needs attention, and how much ended within a day.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use askama::Template;
+
+use super::call::{DeskCall, FolderQueue};
+use super::frame::Frame;
+use super::html::{self, Html};
+use super::items;
+use super::queue::{self, DAY};
+use super::queues;
+use super::reasons::{self, ReasonRow};
+use super::reply::Reply;
+use super::routes::JOBS_VIEW;
+use crate::api_error::ApiError;
+use performer_core::model::figures::Figures;
+use performer_core::model::item::Page;
+use performer_core::model::item_query::ItemQuery;
+use performer_core::model::job::JobState;
+use performer_core::model::key::FolderId;
+use performer_core::model::reason::ReasonFilter;
+use performer_core::model::statistics::QueueStatistics;
+use performer_core::model::status::{ReviewStatus, Status};
+use performer_core::orchestrator::{FleetAdministration as _, QueueAdministration as _};
+
+/// How many failures of a queue are counted.
+const COUNTED: u64 = 10_000;
+/// How long a job that ended badly needs attention.
+const RECENT: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many jobs are looked at.
+const JOBS: usize = 200;
+/// How many rows each list has.
+const ROWS: usize = 10;
+
+#[derive(Template)]
+#[template(path = "start.html")]
+struct StartPage {
+    frame: Frame,
+    has_queues: bool,
+    failures: Vec<Failures>,
+    paused: Vec<QueueLink>,
+    new_reasons: Vec<ReasonRow>,
+    jobs: Vec<StoppedJob>,
+    old: Option<Failures>,
+    waiting: String,
+    in_progress: String,
+    throughput: Html,
+    review: String,
+}
+
+/// A queue with failures that nobody has settled.
+struct Failures {
+    name: String,
+    count: String,
+    href: String,
+}
+
+struct QueueLink {
+    name: String,
+    href: String,
+}
+
+struct StoppedJob {
+    href: String,
+    queue: String,
+    machine: String,
+    ended: Html,
+    info: String,
+}
+
+pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
+    let queues = call.queues().await?;
+    let statistics = queues::with_statistics(call, &queues).await?;
+    let mut sum = QueueStatistics::default();
+    statistics.iter().for_each(|(_, statistics)| sum.add(statistics));
+    let paused = queues.iter().filter(|queue| queue.queue.limits.paused).map(|queue| QueueLink {
+        name: html::visible(&queue.queue.name),
+        href: format!("/desk/queues/{}", queue.queue.id),
+    });
+    let open = reasons::find(call, &queues, &ReasonFilter::default().open_only(true)).await?;
+    let rows = open.iter().map(|reason| reasons::row(call, reason, &queues));
+    Reply::page(&StartPage {
+        frame: call.frame(super::ROOT),
+        has_queues: !queues.is_empty(),
+        failures: failures(call, &queues, &statistics).await?,
+        paused: paused.collect(),
+        new_reasons: rows.filter(|row| row.is_new).take(ROWS).collect(),
+        jobs: stopped_jobs(call).await?,
+        old: old_failures(call, &queues).await?,
+        waiting: html::number(sum.new),
+        in_progress: html::number(sum.in_progress),
+        throughput: queue::throughput(&figures(call, &queues).await?, DAY, call.now()),
+        review: call.in_folder("/desk/review"),
+    })
+}
+
+/// The failures that nobody has settled.
+fn unsettled() -> ItemQuery {
+    let mut query = ItemQuery::default();
+    query.status = vec![Status::Failed, Status::Abandoned];
+    query.review = vec![ReviewStatus::None, ReviewStatus::InReview];
+    query
+}
+
+/// The queues with failures that nobody has settled, most first.
+async fn failures(
+    call: &DeskCall,
+    queues: &[FolderQueue],
+    statistics: &[(FolderQueue, QueueStatistics)],
+) -> Result<Vec<Failures>, ApiError> {
+    let mut counted = Vec::new();
+    for (queue, statistics) in statistics {
+        if statistics.with_status(Status::Failed) + statistics.abandoned == 0 {
+            continue;
+        }
+        let mut query = unsettled();
+        query.queues = vec![queue.queue.name.clone()];
+        let count = count(call, &query, queues).await?;
+        if count > 0 {
+            counted.push((count, html::visible(&queue.queue.name), query));
+        }
+    }
+    counted.sort_by(|a, b| (b.0, &a.1).cmp(&(a.0, &b.1)));
+    let row = |(count, name, query): (u64, String, ItemQuery)| Failures {
+        name,
+        count: counted_text(count),
+        href: items::list_address(call, &query),
+    };
+    Ok(counted.into_iter().map(row).collect())
+}
+
+/// The failures that have waited for more than a day.
+async fn old_failures(call: &DeskCall, queues: &[FolderQueue]) -> Result<Option<Failures>, ApiError> {
+    let mut query = unsettled();
+    query.ended = "..24h".parse().ok();
+    let count = count(call, &query, queues).await?;
+    let href = items::list_address(call, &query);
+    Ok((count > 0).then(|| Failures { name: String::new(), count: counted_text(count), href }))
+}
+
+async fn count(call: &DeskCall, query: &ItemQuery, queues: &[FolderQueue]) -> Result<u64, ApiError> {
+    let filter = items::filter(call, query, queues)?;
+    let (_, count) = items::read(call, filter, Page::first(1).count_limit(COUNTED)).await?;
+    Ok(count.unwrap_or_default())
+}
+
+fn counted_text(count: u64) -> String {
+    let more = if count >= COUNTED { "+" } else { "" };
+    html::number(i64::try_from(count).unwrap_or(i64::MAX)) + more
+}
+
+/// Jobs that ended badly within the last day, newest first.
+async fn stopped_jobs(call: &DeskCall) -> Result<Vec<StoppedJob>, ApiError> {
+    let mut ended = Vec::new();
+    for folder in call.folders_with(&[JOBS_VIEW])?.iter() {
+        let jobs = call.store(*folder).list_jobs(JOBS).await?.into_iter();
+        let is_recent = |at| html::since(at, call.now()) < RECENT;
+        ended.extend(
+            jobs.filter(|job| job.state == JobState::Faulted)
+                .filter_map(|job| Some((job.end_time.filter(|at| is_recent(*at))?, job))),
+        );
+    }
+    ended.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    let row = |(at, job): (jiff::Timestamp, performer_core::model::job::Job)| StoppedJob {
+        href: format!("/desk/jobs/{}", job.key),
+        queue: html::visible(&job.about.queue),
+        machine: html::visible(&job.about.machine),
+        ended: html::time(at),
+        info: html::line(job.info.as_deref().unwrap_or_default(), 200),
+    };
+    Ok(ended.into_iter().take(ROWS).map(row).collect())
+}
+
+/// The figures of a day, of all queues.
+async fn figures(call: &DeskCall, queues: &[FolderQueue]) -> Result<Vec<Figures>, ApiError> {
+    let mut by_folder: BTreeMap<FolderId, Vec<&str>> = BTreeMap::new();
+    for queue in queues {
+        by_folder.entry(queue.folder).or_default().push(&queue.queue.name);
+    }
+    let mut all = Vec::new();
+    for (folder, names) in by_folder {
+        let filter = DAY.filter(call.now()).queues(names);
+        all.push(call.store(folder).queue_figures(filter).await?);
+    }
+    Ok(all)
+}

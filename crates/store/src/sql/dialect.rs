@@ -1,0 +1,113 @@
+//! What differs between the statements of SQLite and PostgreSQL, so that a statement that nobody waits for is written once.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+
+use super::super::rows::Rows;
+use performer_core::model::key::QueueId;
+use performer_core::model::query::{Case, TextMatch};
+use performer_core::orchestrator::Result;
+
+/// A value to bind.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Bound {
+    Number(i64),
+    Text(String),
+    Time(Timestamp),
+    Key([u8; 16]),
+}
+
+impl From<i64> for Bound {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
+}
+
+/// The values of a statement, in the order of their numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Values(Vec<Bound>);
+
+impl Values {
+    /// Adds a value. Returns its placeholder.
+    pub(crate) fn bind<D: Dialect>(&mut self, value: impl Into<Bound>) -> String {
+        self.0.push(value.into());
+        D::placeholder(self.0.len(), &self.0[self.0.len() - 1])
+    }
+
+    /// Adds a text, as the database can store it.
+    pub(crate) fn bind_text<D: Dialect>(&mut self, text: &str) -> String {
+        self.bind::<D>(Bound::Text(D::storable(text).into_owned()))
+    }
+
+    pub(crate) fn all(&self) -> &[Bound] {
+        &self.0
+    }
+}
+
+/// How a database says what both have.
+pub(crate) trait Dialect {
+    /// Behind a column: its texts are compared by their bytes.
+    const BY_BYTES: &'static str;
+    /// Greater or equal, and less, by bytes, as the index of references is sorted.
+    const AT_LEAST: &'static str;
+    const LESS: &'static str;
+    /// A join whose left side is read first.
+    const THEN_JOIN: &'static str;
+    /// Joins `item_copy` to `item`. Only copies are looked up.
+    const COPIES: &'static str;
+    /// The column of [`Field::EndProcessing`](performer_core::model::query::Field::EndProcessing).
+    const END_PROCESSING: &'static str;
+
+    /// The placeholder of a value, with its type if the database cannot infer it.
+    fn placeholder(number: usize, value: &Bound) -> String;
+
+    /// The groups of failures of some queues with what was counted of them, as a table.
+    fn counted_reasons(queues: &str) -> String;
+
+    /// A text as the database can store it.
+    fn storable(text: &str) -> Cow<'_, str>;
+
+    /// A text field in one case, as [`Case::of`] maps its letters.
+    fn in_case(case: Case, column: &str, values: &mut Values) -> String;
+
+    /// Whether a text matches; null if the column is null.
+    fn matches(column: &str, matching: TextMatch, value: &str) -> String;
+}
+
+/// A row, from its first column on.
+pub(crate) trait Row {
+    fn number(&self, at: usize) -> Result<i64>;
+    fn text(&self, at: usize) -> Result<String>;
+    fn time(&self, at: usize) -> Result<Timestamp>;
+}
+
+/// A database that statements of one text are sent to.
+pub(crate) trait Engine: Dialect + Rows {
+    /// Runs a query. It is planned with its values, which may be unlike those of the last time.
+    fn read<T>(&mut self, sql: &str, values: &Values, read: impl Fn(&dyn Row) -> Result<T>)
+    -> Result<Vec<T>>;
+
+    /// Runs a statement whose result nobody needs.
+    fn execute(&mut self, sql: &str, values: &Values) -> Result<()>;
+
+    /// The number in the first row.
+    fn read_number(&mut self, sql: &str, values: &Values) -> Result<Option<i64>> {
+        Ok(self.read(sql, values, |row| row.number(0))?.first().copied())
+    }
+}
+
+/// The condition that a column has the number of one of these queues.
+pub(crate) fn in_queues<D: Dialect>(column: &str, queues: &[QueueId], values: &mut Values) -> String {
+    let bound: Vec<String> = queues.iter().map(|queue| values.bind::<D>(queue.0)).collect();
+    match &bound[..] {
+        [one] => format!("{column} = {one}"),
+        many => format!("{column} IN ({})", many.join(", ")),
+    }
+}
+
+/// A condition on an enumeration, if there is one; its numbers are ours, not the caller's.
+pub(crate) fn one_of(column: &str, numbers: impl Iterator<Item = u8>) -> String {
+    let numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
+    if numbers.is_empty() { "true".to_owned() } else { format!("{column} IN ({})", numbers.join(", ")) }
+}
