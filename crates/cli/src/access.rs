@@ -5,8 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::json;
 
-use super::output::{self, CliError, CommandResult};
+use super::output::{self, CliError, Column, CommandResult, ListFormat, ListOutput};
 use super::store_url::StoreUrl;
 use performer_core::model::user::UserType;
 use performer_server::directory::{AUTOMATION, User};
@@ -53,7 +56,13 @@ impl RoleArgs {
 
 /// List the folders, applications, users, robots and tokens
 #[derive(Args)]
+#[command(after_help = "\
+JSON and CSV have an entry for each, whose kind is Folder, Application, User, Robot or Token:\n\n  \
+performer access list --store sqlite:orchestrator.db\n  \
+performer access list --store sqlite:orchestrator.db -o jsonl")]
 pub(super) struct List {
+    #[command(flatten)]
+    output: ListOutput,
     #[command(flatten)]
     store: StoreUrl,
 }
@@ -165,7 +174,12 @@ impl Access {
                 let access_admin = open_access(&add.store).await?;
                 let (id, secret) =
                     access_admin.add_client(&add.name, &add.scopes, &add.roles.to_roles()).await?;
-                output::list(&[("client id", id), ("client secret", format!("{secret}   (shown once)"))])?;
+                if output::is_json() {
+                    output::json(&json!({ "ClientId": id, "ClientSecret": secret }))?;
+                } else {
+                    let secret = format!("{secret}   (shown once)");
+                    output::list(&[("client id", id), ("client secret", secret)])?;
+                }
             }
             Self::RemoveClient(remove) => {
                 open_access(&remove.store).await?.remove_client(&remove.id).await?;
@@ -175,30 +189,42 @@ impl Access {
                 let access_admin = open_access(&add.store).await?;
                 let id =
                     access_admin.add_user(&add.name, add.user_type, password, &add.roles.to_roles()).await?;
-                output::line(format!("user {:?} has the id {id}", add.name))?;
+                answer(
+                    &json!({ "Id": id, "Name": add.name }),
+                    format!("user {:?} has the id {id}", add.name),
+                )?;
             }
             Self::RemoveUser(remove) => open_access(&remove.store).await?.remove_user(&remove.name).await?,
             Self::AddToken(add) => {
                 let life = Duration::from_secs(add.days * 86_400);
                 let access_admin = open_access(&add.store).await?;
-                output::line(access_admin.add_token(&add.user, &add.name, &add.scopes, life).await?)?;
+                let token = access_admin.add_token(&add.user, &add.name, &add.scopes, life).await?;
+                answer(&json!({ "Token": token }), token)?;
             }
             Self::RevokeTokens(revoke) => {
                 let access_admin = open_access(&revoke.store).await?;
                 let count = access_admin.revoke_tokens(&revoke.user, revoke.name.as_deref()).await?;
-                output::line(format!("{count} tokens were revoked"))?;
+                answer(&json!({ "Revoked": count }), format!("{count} tokens were revoked"))?;
             }
             Self::AddRobot(add) => {
                 let key = open_access(&add.store).await?.add_robot(&add.name, &add.user).await?;
-                output::line(key.to_string())?;
+                answer(&json!({ "Key": key }), key.to_string())?;
             }
             Self::AddFolder(add) => {
                 let id = open_access(&add.store).await?.add_folder(&add.name).await?;
-                output::line(format!("folder {:?} has the id {id}", add.name))?;
+                answer(
+                    &json!({ "Id": id, "Name": add.name }),
+                    format!("folder {:?} has the id {id}", add.name),
+                )?;
             }
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Prints what was done: as JSON, or as a line.
+fn answer(value: &serde_json::Value, text: String) -> Result<(), CliError> {
+    if output::is_json() { output::json(value) } else { output::line(text) }
 }
 
 /// Reads the password from the first line of stdin.
@@ -212,59 +238,133 @@ fn password() -> Result<String, CliError> {
     Ok(password.to_owned())
 }
 
+/// What a list has for each of the columns of [`AccessEntry::COLUMNS`], under the names of the API.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct AccessEntry {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    id: String,
+    name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    key: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    r#type: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    user: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    scopes: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    roles: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<Timestamp>,
+}
+
+impl AccessEntry {
+    const COLUMNS: [Column; 9] = [
+        Column::plain("KIND"),
+        Column::plain("ID"),
+        Column::text("NAME"),
+        Column::plain("KEY"),
+        Column::plain("TYPE"),
+        Column::text("USER"),
+        Column::text("SCOPES"),
+        Column::text("ROLES"),
+        Column::plain("EXPIRES"),
+    ];
+
+    fn row(&self) -> Vec<String> {
+        let Self { id, name, key, r#type, user, scopes, roles, .. } = self;
+        let texts = [id, name, key, r#type, user, scopes, roles].map(Clone::clone);
+        let ends = [output::time_or_empty(self.expires)];
+        std::iter::once(self.kind.to_owned()).chain(texts).chain(ends).collect()
+    }
+}
+
+/// The headings of a table for people, with the kind of entries below each, and the columns that those have.
+const TABLES: [(&str, &str, &[&str]); 5] = [
+    ("Folders", "Folder", &["ID", "NAME", "KEY"]),
+    ("Applications", "Application", &["ID", "NAME", "SCOPES", "ROLES"]),
+    ("Users", "User", &["ID", "NAME", "TYPE", "ROLES"]),
+    ("Robots", "Robot", &["ID", "NAME", "KEY"]),
+    ("Personal access tokens", "Token", &["USER", "NAME", "SCOPES", "EXPIRES"]),
+];
+
 impl List {
     async fn run(self) -> Result<(), CliError> {
-        let access_admin = open_access(&self.store).await?;
-        let directory = access_admin.directory();
-        let roles = |user: &User| {
-            let name = |id: &i64| directory.role(*id).map(|role| role.name.clone()).unwrap_or_default();
-            let mut words: Vec<String> = user.tenant_roles.iter().map(name).collect();
-            for (folder, roles) in &user.folder_roles {
-                let folder = directory.full_name(performer_core::model::key::FolderId(*folder));
-                words.extend(roles.iter().map(|role| format!("{} in {folder}", name(role))));
-            }
-            words.join(", ")
-        };
-        output::line("Folders")?;
-        let rows: Vec<Vec<String>> = directory
-            .folders()
-            .map(|folder| vec![folder.id.to_string(), directory.full_name(folder.id), folder.key.to_string()])
-            .collect();
-        output::table(&["ID", "NAME", "KEY"], &rows)?;
-        output::line("\nApplications")?;
-        let rows: Vec<Vec<String>> = access_admin
-            .clients()
-            .into_iter()
-            .map(|(client, user)| {
-                vec![
-                    client.id,
-                    client.name,
-                    client.scopes.to_string(),
-                    user.as_ref().map(roles).unwrap_or_default(),
-                ]
-            })
-            .collect();
-        output::table(&["ID", "NAME", "SCOPES", "ROLES"], &rows)?;
-        output::line("\nUsers")?;
-        let rows: Vec<Vec<String>> = directory
-            .users()
-            .map(|user| {
-                vec![user.id.to_string(), user.user_name.clone(), user.user_type.to_string(), roles(user)]
-            })
-            .collect();
-        output::table(&["ID", "NAME", "TYPE", "ROLES"], &rows)?;
-        output::line("\nRobots")?;
-        let rows: Vec<Vec<String>> = access_admin
-            .robots()
-            .into_iter()
-            .map(|robot| vec![robot.id.to_string(), robot.name, robot.key.to_string()])
-            .collect();
-        output::table(&["ID", "NAME", "KEY"], &rows)?;
-        output::line("\nPersonal access tokens")?;
-        let named = access_admin.tokens().await?.into_iter().filter_map(|(user, token)| {
-            let scopes = Scopes::from(token.scopes).to_string();
-            Some(vec![user.user_name, token.name?, scopes, token.expires.to_string()])
-        });
-        output::table(&["USER", "NAME", "SCOPES", "EXPIRES"], &named.collect::<Vec<_>>())
+        let format = self.output.format()?;
+        let entries = entries(&open_access(&self.store).await?).await?;
+        if format != ListFormat::Table {
+            return format.print(&entries, &AccessEntry::COLUMNS, AccessEntry::row);
+        }
+        for (at, (heading, kind, heads)) in TABLES.iter().enumerate() {
+            output::line(format!("{}{heading}", if at == 0 { "" } else { "\n" }))?;
+            let of_table = |head: &&str| AccessEntry::COLUMNS.iter().position(|column| column.is_named(head));
+            let places: Vec<usize> = heads.iter().filter_map(of_table).collect();
+            let columns: Vec<Column> = places.iter().map(|place| AccessEntry::COLUMNS[*place]).collect();
+            let cells = |entry: &AccessEntry| {
+                let row = entry.row();
+                places.iter().map(|place| row[*place].clone()).collect()
+            };
+            let rows: Vec<_> = entries.iter().filter(|entry| entry.kind == *kind).map(cells).collect();
+            output::table(&columns, &rows)?;
+        }
+        Ok(())
     }
+}
+
+/// The folders, applications, users, robots and tokens of a server.
+async fn entries(access_admin: &AccessAdmin) -> Result<Vec<AccessEntry>, CliError> {
+    let directory = access_admin.directory();
+    let roles = |user: &User| {
+        let name = |id: &i64| directory.role(*id).map(|role| role.name.clone()).unwrap_or_default();
+        let mut words: Vec<String> = user.tenant_roles.iter().map(name).collect();
+        for (folder, roles) in &user.folder_roles {
+            let folder = directory.full_name(performer_core::model::key::FolderId(*folder));
+            words.extend(roles.iter().map(|role| format!("{} in {folder}", name(role))));
+        }
+        words.join(", ")
+    };
+    let mut entries: Vec<AccessEntry> = Vec::new();
+    entries.extend(directory.folders().map(|folder| AccessEntry {
+        kind: "Folder",
+        id: folder.id.to_string(),
+        name: directory.full_name(folder.id),
+        key: folder.key.to_string(),
+        ..AccessEntry::default()
+    }));
+    entries.extend(access_admin.clients().into_iter().map(|(client, user)| AccessEntry {
+        kind: "Application",
+        id: client.id,
+        name: client.name,
+        scopes: client.scopes.to_string(),
+        roles: user.as_ref().map(roles).unwrap_or_default(),
+        ..AccessEntry::default()
+    }));
+    entries.extend(directory.users().map(|user| AccessEntry {
+        kind: "User",
+        id: user.id.to_string(),
+        name: user.user_name.clone(),
+        r#type: user.user_type.to_string(),
+        roles: roles(user),
+        ..AccessEntry::default()
+    }));
+    entries.extend(access_admin.robots().into_iter().map(|robot| AccessEntry {
+        kind: "Robot",
+        id: robot.id.to_string(),
+        name: robot.name,
+        key: robot.key.to_string(),
+        ..AccessEntry::default()
+    }));
+    entries.extend(access_admin.tokens().await?.into_iter().filter_map(|(user, token)| {
+        Some(AccessEntry {
+            kind: "Token",
+            name: token.name?,
+            user: user.user_name,
+            scopes: Scopes::from(token.scopes).to_string(),
+            expires: Some(token.expires),
+            ..AccessEntry::default()
+        })
+    }));
+    Ok(entries)
 }

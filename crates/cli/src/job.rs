@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::GlobalArgs;
-use super::output::{self, CliError, CommandResult};
+use super::output::{self, CliError, Column, CommandResult, ListOutput};
 use super::queue::duration;
 use super::up_to;
 use performer_core::model::job::{Job, JobFigures, MAX_JOBS_LISTED, StopStrategy};
@@ -37,6 +37,8 @@ pub(super) struct List {
     /// The maximum number of jobs, newest first
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = up_to(MAX_JOBS_LISTED))]
     limit: usize,
+    #[command(flatten)]
+    output: ListOutput,
     #[command(flatten)]
     global: GlobalArgs,
 }
@@ -99,6 +101,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 impl List {
     async fn run(self) -> CommandResult {
+        let format = self.output.format()?;
         let orchestrator = self.global.connect().await?;
         let wanted = |job: &Job| {
             (self.all || !job.state.is_final())
@@ -110,9 +113,9 @@ impl List {
         let jobs = orchestrator.list_jobs(MAX_SEARCHED).await?;
         let jobs: Vec<Job> = jobs.into_iter().filter(wanted).take(self.limit).collect();
         let robots = orchestrator.list_robots().await?;
-        if self.global.json {
-            let all = jobs.iter().map(|job| to_json(job, &robots)).collect();
-            output::json(&Value::Array(all))?;
+        if !format.has_columns() {
+            let values: Vec<Value> = jobs.iter().map(|job| to_json(job, &robots)).collect();
+            format.print(&values, &[], |_| Vec::new())?;
             return Ok(ExitCode::SUCCESS);
         }
         let row = |job: &Job| {
@@ -124,12 +127,22 @@ impl List {
                 job.about.process_id.to_string(),
                 job.about.version.clone(),
                 robots_of(job, &robots),
-                whole_seconds(job.start_time).to_string(),
+                output::time(job.start_time),
                 remarks(job),
             ]
         };
-        let heads = ["JOB", "QUEUE", "STATE", "MACHINE", "PROCESS", "VERSION", "ROBOTS", "STARTED", ""];
-        output::table(&heads, &jobs.iter().map(row).collect::<Vec<_>>())?;
+        let columns = [
+            Column::plain("JOB"),
+            Column::text("QUEUE"),
+            Column::status("STATE"),
+            Column::text("MACHINE"),
+            Column::plain("PROCESS"),
+            Column::text("VERSION"),
+            Column::plain("ROBOTS"),
+            Column::plain("STARTED"),
+            Column::text("RESULTS"),
+        ];
+        format.print_columns(&columns, &jobs.iter().map(row).collect::<Vec<_>>())?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -140,7 +153,7 @@ impl Show {
         let job = find_job(&*orchestrator, &self.key).await?;
         let robots = orchestrator.list_robots().await?;
         let of_job = |robot: &&Robot| robot.job == job.key;
-        if self.global.json {
+        if output::is_json() {
             output::json(&to_json(&job, &robots))?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -162,7 +175,14 @@ impl Show {
         let rows: Vec<_> = robots.iter().filter(of_job).map(robot_row).collect();
         if !rows.is_empty() {
             output::line("")?;
-            output::table(&["ROBOT", "STATE", "ITEM", "REFERENCE", "SINCE"], &rows)?;
+            let columns = [
+                Column::plain("ROBOT"),
+                Column::status("STATE"),
+                Column::plain("ITEM"),
+                Column::text("REFERENCE"),
+                Column::plain("SINCE"),
+            ];
+            output::table(&columns, &rows)?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -195,7 +215,7 @@ impl Selection {
             Some(wait) => still_running(&*orchestrator, &jobs, wait).await?,
             None => Vec::new(),
         };
-        if self.global.json {
+        if output::is_json() {
             let asked: Vec<_> = jobs.iter().map(|job| job.key).collect();
             output::json(&json!({ "Asked": asked, "StillRunning": running }))?;
         } else {
@@ -319,7 +339,7 @@ fn robot_row(robot: &Robot) -> Vec<String> {
         robot.state.to_string(),
         robot.item.map(|item| item.to_string()).unwrap_or_default(),
         robot.reference.clone().unwrap_or_default(),
-        whole_seconds(robot.since).to_string(),
+        output::time(robot.since),
     ]
 }
 

@@ -9,8 +9,9 @@
 //! | `access.rs` | `performer access`: the applications, users, tokens and robots of a server |
 //! | `new.rs` | `performer new`: writes a project from the files in `templates/new` |
 //! | `store_url.rs` | the URL of a server's store, as an argument, in the environment or in a file |
+//! | `help.rs`, `help/` | `performer` alone, `help`, `completions` and `man` |
 //! | `environment.rs` | reads variables of the environment |
-//! | `output.rs` | prints tables, JSON and errors |
+//! | `output/` | prints tables, JSON, CSV and errors |
 //! | `log.rs` | writes the log of the server without blocking a request |
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
@@ -18,6 +19,7 @@
 mod access;
 mod environment;
 mod filter;
+mod help;
 mod import;
 mod item;
 mod job;
@@ -32,13 +34,14 @@ mod signals;
 mod stats;
 mod store_url;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 
-use self::output::CliError;
+use self::output::{CliError, OutputArgs};
 use performer::{Administration, connect};
 
 /// Manage and serve durable queues of transactions
@@ -49,6 +52,7 @@ use performer::{Administration, connect};
     max_term_width = 110,
     subcommand_required = true,
     arg_required_else_help = true,
+    disable_help_subcommand = true,
     after_help = "The location of the queues, in --url or PERFORMER_URL:\n  \
         sqlite:invoices.db                 a file on this machine\n  \
         postgres://user@host/database      a PostgreSQL database\n  \
@@ -63,6 +67,8 @@ use performer::{Administration, connect};
 struct Command {
     #[command(subcommand)]
     action: Action,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Subcommand)]
@@ -80,6 +86,9 @@ enum Action {
     Stats(stats::Stats),
     #[command(subcommand)]
     Access(access::Access),
+    Help(help::Help),
+    Completions(help::Completions),
+    Man(help::Man),
 }
 
 /// The options of all commands that work on queues.
@@ -88,9 +97,6 @@ struct GlobalArgs {
     /// The location of the queues, such as sqlite:invoices.db or http://127.0.0.1:8095
     #[arg(long, env = "PERFORMER_URL", global = true, value_name = "URL", hide_env_values = true)]
     url: Option<String>,
-    /// Print the result as JSON
-    #[arg(long, global = true)]
-    json: bool,
 }
 
 impl GlobalArgs {
@@ -113,7 +119,11 @@ fn up_to(max: usize) -> RangedU64ValueParser<usize> {
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let command = Command::parse();
+    let command = match parse(std::env::args_os()) {
+        Ok(command) => command,
+        Err(code) => return code,
+    };
+    output::set_options(command.output);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -132,12 +142,32 @@ fn main() -> ExitCode {
             Action::Job(job) => job.run().await,
             Action::Stats(stats) => stats.run().await,
             Action::Access(access) => access.run().await,
+            Action::Help(help) => help.run(),
+            Action::Completions(completions) => completions.run(),
+            Action::Man(man) => man.run(),
         }
     });
     match done {
         Ok(code) => code,
         Err(problem) => output::report_error(&problem),
     }
+}
+
+/// Parses the arguments, or prints what is wrong with them, or the help that they ask for.
+fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, ExitCode> {
+    let arguments: Vec<OsString> = arguments.collect();
+    if help::wants_first_steps(arguments.len()) {
+        return Err(help::print_first_steps().unwrap_or_else(|error| output::report_error(&error)));
+    }
+    Command::try_parse_from(&arguments).map_err(|error| {
+        if error.use_stderr() && arguments.iter().any(|argument| argument == "--json") {
+            output::print_errors_as_json();
+            let message = error.to_string();
+            return output::report_error(&CliError::usage(message.trim_start_matches("error: ").trim_end()));
+        }
+        let _ = error.print(); // stdout or stderr may be closed
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::GlobalArgs;
-use super::output::{self, CliError, CommandResult};
+use super::output::{self, CliError, Column, CommandResult, ListOutput};
 use super::queue_schema::Schema;
 use performer_core::model::FieldEdit;
 use performer_core::model::limits::{LimitsEdit, MaxStarts, QueueLimits};
@@ -82,7 +82,13 @@ pub(super) struct Create {
 
 /// List the queues with their numbers of items
 #[derive(Args)]
+#[command(after_help = "\
+Examples:\n  \
+performer queue list\n  \
+performer queue list -o csv > queues.csv")]
 pub(super) struct List {
+    #[command(flatten)]
+    output: ListOutput,
     #[command(flatten)]
     global: GlobalArgs,
 }
@@ -227,7 +233,7 @@ impl Create {
             }
             made => made?,
         };
-        if self.global.json {
+        if output::is_json() {
             output::json(&to_json(&queue))?;
         } else {
             output::line(format!("queue {:?} has the id {}", queue.name, queue.id))?;
@@ -264,7 +270,7 @@ impl Edit {
         policy.retention_days = self.retention.unwrap_or(policy.retention_days);
         policy.stale_retention_days = self.stale_retention.unwrap_or(policy.stale_retention_days);
         let queue = orchestrator.update_queue(&self.name, settings).await?;
-        if self.global.json {
+        if output::is_json() {
             output::json(&to_json(&queue))?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -302,7 +308,7 @@ impl Limit {
 /// Changes the limits of a queue and prints them.
 async fn edit_limits(global: &GlobalArgs, name: &str, edit: LimitsEdit) -> CommandResult {
     let queue = global.connect().await?.edit_queue_limits(name, edit).await?;
-    if global.json {
+    if output::is_json() {
         output::json(&to_json(&queue))?;
     } else {
         output::line(format!("queue {:?}: {}", queue.name, describe_limits(&queue.limits)))?;
@@ -389,10 +395,11 @@ fn retry_delay_to_json(delay: RetryDelay) -> Value {
 
 impl List {
     async fn run(self) -> CommandResult {
+        let format = self.output.format()?;
         let orchestrator = self.global.connect().await?;
         let queues = orchestrator.list_queues().await?;
-        if self.global.json {
-            output::json(&queues.iter().map(to_json).collect::<Vec<_>>())?;
+        if !format.has_columns() {
+            format.print(&queues.iter().map(to_json).collect::<Vec<_>>(), &[], |_| Vec::new())?;
             return Ok(ExitCode::SUCCESS);
         }
         let mut rows = Vec::new();
@@ -400,6 +407,7 @@ impl List {
             let figures = orchestrator.queue_statistics(&queue.name).await?;
             rows.push(vec![
                 queue.name.clone(),
+                if queue.limits.paused { "paused" } else { "running" }.to_owned(),
                 figures.new.to_string(),
                 figures.in_progress.to_string(),
                 figures.total().to_string(),
@@ -407,7 +415,16 @@ impl List {
                 queue.description.clone().unwrap_or_default(),
             ]);
         }
-        output::table(&["QUEUE", "NEW", "IN PROGRESS", "ALL", "RETRIES", "DESCRIPTION"], &rows)?;
+        let columns = [
+            Column::plain("QUEUE"),
+            Column::status("STATE"),
+            Column::plain("NEW"),
+            Column::plain("IN PROGRESS"),
+            Column::plain("ALL"),
+            Column::plain("RETRIES"),
+            Column::text("DESCRIPTION"),
+        ];
+        format.print_columns(&columns, &rows)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -417,7 +434,7 @@ impl Show {
         let orchestrator = self.global.connect().await?;
         let queue = orchestrator.get_queue(&self.name).await?;
         let figures = orchestrator.queue_statistics(&queue.name).await?;
-        if self.global.json {
+        if output::is_json() {
             let mut value = to_json(&queue);
             value["Statistics"] = json!(figures);
             output::json(&value)?;

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use performer_core::model::reason::{REASON_PAGE_LIMIT, Reason, ReasonFilter, ReasonOrder};
 
 use super::GlobalArgs;
-use super::output::{self, CommandResult};
+use super::output::{self, Column, CommandResult, ListOutput};
 use super::up_to;
 
 /// List groups of failures with the same reason
@@ -36,8 +36,20 @@ pub(super) struct List {
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = up_to(REASON_PAGE_LIMIT))]
     top: usize,
     #[command(flatten)]
+    output: ListOutput,
+    #[command(flatten)]
     global: GlobalArgs,
 }
+
+const COLUMNS: [Column; 7] = [
+    Column::plain("REASON"),
+    Column::plain("OPEN"),
+    Column::plain("TOTAL"),
+    Column::text("QUEUE"),
+    Column::plain("TYPE"),
+    Column::plain("LAST SEEN"),
+    Column::text("EXAMPLE"),
+];
 
 impl Reasons {
     pub(super) async fn run(self) -> CommandResult {
@@ -49,17 +61,14 @@ impl Reasons {
 
 impl List {
     async fn run(self) -> CommandResult {
+        let format = self.output.format()?;
         let orchestrator = self.global.connect().await?;
         let order = if self.recent { ReasonOrder::LastSeen } else { ReasonOrder::MostOpen };
         let mut filter = ReasonFilter::default().queues(self.queue);
         (filter.order, filter.open_only, filter.top) = (order, !self.all, self.top);
         let reasons = orchestrator.list_reasons(filter).await?;
-        if self.global.json {
-            output::json(&reasons)?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        let queues = orchestrator.list_queues().await?;
-        let row = |reason: &Reason| {
+        let queues = if format.has_columns() { orchestrator.list_queues().await? } else { Vec::new() };
+        format.print(&reasons, &COLUMNS, |reason| {
             let queue = queues.iter().find(|queue| queue.id == reason.queue);
             vec![
                 reason.id.to_string(),
@@ -67,14 +76,11 @@ impl List {
                 reason.total.to_string(),
                 queue.map(|queue| queue.name.clone()).unwrap_or_default(),
                 reason.exception_type.to_string().trim_end_matches("Exception").to_owned(),
-                reason.last_seen.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+                output::time(reason.last_seen),
                 text(reason),
             ]
-        };
-        let rows: Vec<_> = reasons.iter().map(row).collect();
-        let heads = ["REASON", "OPEN", "TOTAL", "QUEUE", "TYPE", "LAST SEEN", "EXAMPLE"];
-        output::table(&heads, &rows)?;
-        if reasons.is_empty() && !self.all {
+        })?;
+        if reasons.is_empty() && !self.all && format.has_columns() {
             output::remark("no failure waits for a review; --all lists the others");
         }
         Ok(ExitCode::SUCCESS)
@@ -82,8 +88,8 @@ impl List {
 }
 
 fn text(reason: &Reason) -> String {
-    let shown =
-        if reason.fingerprint.is_empty() { "(reasons without a common form)" } else { &reason.sample };
-    let line: String = shown.lines().next().unwrap_or_default().chars().take(80).collect();
-    if line.len() < shown.len() { format!("{line}…") } else { line }
+    if reason.fingerprint.is_empty() {
+        return "(reasons without a common form)".to_owned();
+    }
+    reason.sample.clone()
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::time::Instant;
 
 use super::GlobalArgs;
-use super::output::{self, CliError, CommandResult};
+use super::output::{self, CliError, Column, CommandResult};
 use super::signals::Interrupts;
 use performer::Administration;
 use performer::progress::Progress;
@@ -62,7 +62,7 @@ impl Stats {
             };
             rows.push((name, figures));
         }
-        if self.global.json {
+        if output::is_json() {
             let all: BTreeMap<_, _> = rows.iter().map(|(name, figures)| (name, figures)).collect();
             output::json(&all)?;
         } else {
@@ -78,7 +78,7 @@ async fn follow(orchestrator: &dyn Administration, queue: &str) -> Result<(Queue
     let mut figures = orchestrator.queue_statistics(queue).await?;
     // Before the first line, so that from then on a signal does not end the program without its result.
     let mut interrupts = Interrupts::new()?;
-    let progress = Progress::of_queue(&figures);
+    let progress = (!output::is_quiet()).then(|| Progress::of_queue(&figures));
     let mut is_away = false;
     let is_interrupted = loop {
         if figures.new + figures.in_progress == 0 {
@@ -98,37 +98,39 @@ async fn follow(orchestrator: &dyn Administration, queue: &str) -> Result<(Queue
             Ok(now) => {
                 figures = now;
                 is_away = false;
-                progress.show_queue(&figures);
+                if let Some(progress) = &progress {
+                    progress.show_queue(&figures);
+                }
             }
             // Such as a server that is started again.
             Err(error) if error.is_temporary() => {
-                if !is_away {
+                if let Some(progress) = progress.as_ref().filter(|_| !is_away) {
                     progress.println(output::printable(&format!("the queue cannot be read: {error}")));
                 }
                 is_away = true;
             }
             Err(error) => {
-                progress.finish();
+                progress.inspect(Progress::finish);
                 return Err(error.into());
             }
         }
     };
-    progress.finish();
+    progress.inspect(Progress::finish);
     Ok((figures, is_interrupted))
 }
 
 pub(super) fn table(rows: &[(String, QueueStatistics)]) -> Result<(), CliError> {
-    let heads = [
-        "QUEUE",
-        "NEW",
-        "IN PROGRESS",
-        "SUCCESSFUL",
-        "BUSINESS EXC.",
-        "APPLICATION EXC.",
-        "RETRIED",
-        "ABANDONED",
-        "DELETED",
-        "ALL",
+    let columns = [
+        Column::text("QUEUE"),
+        Column::plain("NEW"),
+        Column::plain("IN PROGRESS"),
+        Column::plain("SUCCESSFUL"),
+        Column::plain("BUSINESS EXC."),
+        Column::plain("APPLICATION EXC."),
+        Column::plain("RETRIED"),
+        Column::plain("ABANDONED"),
+        Column::plain("DELETED"),
+        Column::plain("ALL"),
     ];
     let cells = |(name, figures): &(String, QueueStatistics)| {
         let numbers = [
@@ -144,5 +146,5 @@ pub(super) fn table(rows: &[(String, QueueStatistics)]) -> Result<(), CliError> 
         ];
         std::iter::once(name.clone()).chain(numbers.iter().map(i64::to_string)).collect()
     };
-    output::table(&heads, &rows.iter().map(cells).collect::<Vec<_>>())
+    output::table(&columns, &rows.iter().map(cells).collect::<Vec<_>>())
 }

@@ -46,9 +46,9 @@ impl<'a> RefusedRows<'a> {
         self.count += 1;
         if self.count <= MAX_REPORTED {
             let line = row.map_or_else(|| "a row".to_owned(), |(line, _)| format!("line {line}"));
-            self.bar.suspend(|| output::remark(format!("{line}: {why}")));
+            self.bar.suspend(|| output::warning(format!("{line}: {why}")));
         } else if self.count == MAX_REPORTED + 1 {
-            self.bar.suspend(|| output::remark("further refused rows are only counted"));
+            self.bar.suspend(|| output::warning("further refused rows are only counted"));
         }
         match (&mut self.file, row) {
             (Some(file), Some((line, Some(row)))) => file.write(line, why, row),

@@ -14,7 +14,6 @@ mod adding;
 mod check;
 mod resume;
 
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -222,7 +221,7 @@ impl Import {
         refused: u64,
     ) -> CommandResult {
         let ImportSummary { added, skipped } = summary;
-        if self.global.json {
+        if output::is_json() {
             let mut answer = serde_json::json!({ "Added": added, "Refused": refused });
             if checked.empty > 0 {
                 answer["Empty"] = checked.empty.into();
@@ -289,7 +288,7 @@ impl Import {
 
     /// A progress bar, if stderr is a terminal.
     fn bar(&self, size: u64) -> ProgressBar {
-        if self.global.json || !std::io::stderr().is_terminal() {
+        if !output::has_bars() {
             return ProgressBar::hidden();
         }
         let style = ProgressStyle::with_template(

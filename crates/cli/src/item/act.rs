@@ -151,7 +151,7 @@ impl Retry {
         let second = apply(&*orchestrator, &act, &versions(rest)).await?;
         outcome.done += second.done;
         outcome.refused.extend(second.refused);
-        outcome.report(&self.selection.global, "Retried", "are retried")
+        outcome.report("Retried", "are retried")
     }
 }
 
@@ -205,7 +205,7 @@ impl Purge {
 impl Selection {
     async fn act(self, act: Act, verb: &str, name: &str, says: &str) -> CommandResult {
         let Some((orchestrator, items)) = self.items(verb, &[]).await? else { return Ok(ExitCode::SUCCESS) };
-        apply(&*orchestrator, &act, &versions(&items)).await?.report(&self.global, name, says)
+        apply(&*orchestrator, &act, &versions(&items)).await?.report(name, says)
     }
 
     /// The selected items, if the act is to be done: after the preview and the question. `verb`: what will be done with them.
@@ -234,7 +234,7 @@ impl Selection {
                 items.push(orchestrator.get_queue_item(ItemId(*id)).await?);
             }
         }
-        if self.dry_run && self.global.json {
+        if self.dry_run && output::is_json() {
             output::json(&items)?;
             return Ok(None);
         }
@@ -295,7 +295,7 @@ async fn apply(
 }
 
 fn bar(count: usize) -> ProgressBar {
-    if count <= CHUNK || !std::io::stderr().is_terminal() {
+    if count <= CHUNK || !output::has_bars() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{bar:40} {pos} of {len} items  {eta} left");
@@ -347,11 +347,11 @@ fn refusal(
 }
 
 impl Outcome {
-    fn report(self, global: &GlobalArgs, name: &str, says: &str) -> CommandResult {
+    fn report(self, name: &str, says: &str) -> CommandResult {
         for (id, refusal) in &self.refused {
-            output::remark(format!("item {id} is refused: {refusal} (code {})", refusal.code()));
+            output::warning(format!("item {id} is refused: {refusal} (code {})", refusal.code()));
         }
-        if global.json {
+        if output::is_json() {
             output::json(&serde_json::json!({ name: self.done, "Refused": self.refused.len() }))?;
         } else {
             output::line(format!("{} items {says}", self.done))?;

@@ -1,7 +1,7 @@
 //! `performer item export`: writes the items that filters select to a file that `performer item import` reads.
 
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -65,11 +65,8 @@ impl Export {
         let export =
             Exporter { orchestrator: &*orchestrator, filter: up_to_now(&*orchestrator, filter).await? };
         let options = ExportOptions { with_history: self.with_history, guard_formulas: self.spreadsheet };
-        let bar = if self.global.json || is_stdout || !io::stderr().is_terminal() {
-            ProgressBar::hidden()
-        } else {
-            ProgressBar::no_length()
-        };
+        let bar =
+            if is_stdout || !output::has_bars() { ProgressBar::hidden() } else { ProgressBar::no_length() };
         let mut columns = ExportColumns::default();
         if format == ExportFormat::Csv {
             bar.set_message("reading the columns");
@@ -98,7 +95,7 @@ impl Export {
             }
         };
         bar.finish_and_clear();
-        if self.global.json && !is_stdout {
+        if output::is_json() && !is_stdout {
             output::json(&serde_json::json!({ "Exported": count }))?;
         } else {
             output::remark(format!("{count} items were exported"));

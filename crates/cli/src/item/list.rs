@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
+use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use clap::{Args, ValueEnum};
 use performer_core::model::item::{Page, QueueItem};
 use performer_core::model::list::MAX_SKIP;
 
 use super::super::GlobalArgs;
 use super::super::filter::{FilterArgs, each_page, item_filter};
-use super::super::output::{self, CliError, CommandResult};
+use super::super::output::{self, CliError, Column, CommandResult, ListFormat, ListOutput};
 use super::super::up_to;
 
 /// List the items that filters select, the newest first
@@ -37,29 +37,16 @@ pub(in super::super) struct List {
     /// List the oldest items first; short for --sort id
     #[arg(long, conflicts_with = "sort")]
     oldest: bool,
-    /// Print a table, an array of JSON, or a JSON object per line
-    #[arg(long, short, value_enum, default_value_t, value_name = "FORMAT")]
-    output: ListFormat,
+    #[command(flatten)]
+    output: ListOutput,
     #[command(flatten)]
     global: GlobalArgs,
 }
 
-/// How a list is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(in super::super) enum ListFormat {
-    /// A table
-    #[default]
-    Table,
-    /// An array of JSON
-    Json,
-    /// A JSON object per line, printed as it arrives
-    Jsonl,
-}
-
 impl List {
     pub(super) async fn run(self) -> CommandResult {
+        let format = self.output.format()?;
         let orchestrator = self.global.connect().await?;
-        let format = if self.global.json { ListFormat::Json } else { self.output };
         let sort = if self.oldest { "id" } else { &self.sort };
         let after = match (&self.after, self.skip) {
             (after, 0) => after.clone(),
@@ -93,40 +80,43 @@ impl List {
 }
 
 fn finish(format: ListFormat, items: &[QueueItem], remark: Option<String>) -> CommandResult {
-    match format {
-        ListFormat::Json => output::json(&items)?,
-        ListFormat::Jsonl => {}
-        ListFormat::Table => {
-            table(items)?;
-            if let Some(remark) = remark {
-                output::remark(remark);
-            }
-        }
+    if format != ListFormat::Jsonl {
+        format.print(items, &COLUMNS, row)?;
+    }
+    if let Some(remark) = remark.filter(|_| format == ListFormat::Table) {
+        output::remark(remark);
     }
     Ok(ExitCode::SUCCESS)
 }
 
+const COLUMNS: [Column; 8] = [
+    Column::plain("ITEM"),
+    Column::status("STATUS"),
+    Column::status("REVIEW"),
+    Column::plain("PRIORITY"),
+    Column::text("REFERENCE"),
+    Column::plain("CREATED"),
+    Column::plain("RETRY"),
+    Column::text("NOTE"),
+];
+
+fn row(item: &QueueItem) -> Vec<String> {
+    let reason = item.processing_exception.as_ref().map(|exception| exception.reason.as_str());
+    vec![
+        item.id.to_string(),
+        item.status.to_string(),
+        item.review_status.to_string(),
+        item.priority.to_string(),
+        item.reference.clone().unwrap_or_default(),
+        output::time(item.creation_time),
+        item.retry_number.to_string(),
+        reason.or(item.progress.as_deref()).unwrap_or_default().to_owned(),
+    ]
+}
+
 /// Prints items for people.
 pub(super) fn table(items: &[QueueItem]) -> Result<(), CliError> {
-    let row = |item: &QueueItem| {
-        let reason = item.processing_exception.as_ref().map(|exception| exception.reason.as_str());
-        let mut note: String = reason.or(item.progress.as_deref()).unwrap_or_default().to_owned();
-        if note.chars().count() > 60 {
-            note = note.chars().take(59).chain(['…']).collect();
-        }
-        vec![
-            item.id.to_string(),
-            item.status.to_string(),
-            item.review_status.to_string(),
-            item.priority.to_string(),
-            item.reference.clone().unwrap_or_default(),
-            item.creation_time.to_string(),
-            item.retry_number.to_string(),
-            note,
-        ]
-    };
-    let rows: Vec<Vec<String>> = items.iter().map(row).collect();
-    output::table(&["ITEM", "STATUS", "REVIEW", "PRIORITY", "REFERENCE", "CREATED", "RETRY", "NOTE"], &rows)
+    output::table(&COLUMNS, &items.iter().map(row).collect::<Vec<_>>())
 }
 
 /// How many items the preview of an act shows.

@@ -22,7 +22,7 @@ use self::export::Export;
 use self::list::List;
 use super::GlobalArgs;
 use super::import::Import;
-use super::output::{self, CliError, CommandResult};
+use super::output::{self, CliError, Column, CommandResult};
 use performer_core::model::item::{NewQueueItem, Priority, QueueItem};
 use performer_core::model::json::Scalar;
 use performer_core::model::key::ItemId;
@@ -126,7 +126,7 @@ impl Add {
             item = item.defer_date(defer);
         }
         let added = self.global.connect().await?.add_queue_item(&self.queue, item).await?;
-        if self.global.json {
+        if output::is_json() {
             output::json(&added)?;
         } else {
             output::line(format!("item {} was added", added.id))?;
@@ -155,7 +155,7 @@ impl Show {
     async fn run(self) -> CommandResult {
         let orchestrator = self.global.connect().await?;
         let chain = orchestrator.processing_history(ItemId(self.id)).await?;
-        if self.global.json {
+        if output::is_json() {
             output::json(&chain)?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -192,10 +192,16 @@ impl Show {
                     item.id.to_string(),
                     item.status.to_string(),
                     item.retry_number.to_string(),
-                    time(item.end_processing),
+                    output::time_or_empty(item.end_processing),
                 ]
             };
-            output::table(&["ITEM", "STATUS", "RETRY", "ENDED"], &chain.iter().map(row).collect::<Vec<_>>())?;
+            let columns = [
+                Column::plain("ITEM"),
+                Column::status("STATUS"),
+                Column::plain("RETRY"),
+                Column::plain("ENDED"),
+            ];
+            output::table(&columns, &chain.iter().map(row).collect::<Vec<_>>())?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -1,6 +1,7 @@
 //! The command as a user runs it: the real program on real files, over real HTTP and TLS, with real signals.
 
 mod crash;
+mod help;
 mod import;
 mod items;
 mod jobs;
@@ -8,6 +9,7 @@ mod limits;
 mod new;
 #[cfg(unix)]
 mod new_project;
+mod output;
 mod queues_and_items;
 mod serve;
 #[cfg(unix)]
