@@ -211,7 +211,8 @@ mod tests {
             let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
             for line in blocks.flat_map(str::lines) {
                 let line = line.rsplit(" | ").next().unwrap_or(line);
-                let words = words(line);
+                let mut words = words(line);
+                words.truncate(words.iter().position(|word| word == ">").unwrap_or(words.len()));
                 if words.first().is_some_and(|word| word == "performer") {
                     seen += 1;
                     if let Err(error) = Command::try_parse_from(&words) {
