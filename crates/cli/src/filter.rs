@@ -133,7 +133,7 @@ pub(super) async fn each_page(
 pub(super) struct Listed {
     /// How many items match, as far as they were counted.
     pub(super) count: u64,
-    /// The same for people.
+    /// That number as people read it: `10000+` if there are more.
     pub(super) counted: String,
     /// Where the rest begins, if there may be any.
     pub(super) next: Option<String>,

@@ -247,7 +247,7 @@ impl ItemQuery {
         Page::first(top).after(self.after.clone()).descending(true)
     }
 
-    /// The same query from its beginning on.
+    /// This query without a position: it begins at the first item.
     #[must_use]
     pub fn from_beginning(mut self) -> Self {
         self.after = None;
