@@ -55,11 +55,6 @@ pub(super) struct FilterArgs {
 }
 
 impl FilterArgs {
-    /// Whether nothing is selected by a filter.
-    pub(super) fn is_empty(&self) -> bool {
-        self.pairs().is_empty()
-    }
-
     fn pairs(&self) -> Vec<(&'static str, String)> {
         let list = |values: &[String]| (!values.is_empty()).then(|| values.join(","));
         let values = [

@@ -50,6 +50,7 @@ pub use typed::{Row, RowError, Table, TypedRows, rows};
 #[doc(hidden)]
 pub mod import {
     pub use super::columns::TypeOptions;
+    pub use super::csv_text::csv_line;
     pub use super::dialect::parse_delimiter;
     pub use super::error::ReadError;
     pub use super::export::{CsvExport, ExportColumns, ExportOptions, json_line};

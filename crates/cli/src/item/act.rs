@@ -12,9 +12,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use performer_core::model::Refusal;
 use performer_core::model::code::ErrorCode;
 use performer_core::model::item::QueueItem;
+use performer_core::model::item_query::ItemQuery;
 use performer_core::model::key::ItemId;
 use performer_core::model::review::{FailedItems, ItemVersion, Person};
-use performer_core::model::status::ReviewStatus;
+use performer_core::model::status::{ReviewStatus, Status};
 use performer_core::orchestrator::{Administration, OrchestratorError};
 
 use super::super::GlobalArgs;
@@ -36,19 +37,20 @@ struct Selection {
     /// The ids of the items
     #[arg(value_name = "ID")]
     ids: Vec<i64>,
-    #[command(flatten)]
-    filter: FilterArgs,
     /// The maximum number of items that filters select
     #[arg(long, default_value_t = MOST, value_name = "N", value_parser = up_to(MOST))]
     top: usize,
     /// Show which items are selected, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask; needed for filters where nobody can be asked
+    /// Do not ask for confirmation; required with filters if stdin is not a terminal
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
     global: GlobalArgs,
+    // Last: what comes behind it would be under its heading in the help.
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 /// Retry failed or abandoned items; a copy of each is added to its queue
@@ -60,13 +62,13 @@ performer item retry --queue Invoices --type Application --ended yesterday --dry
 performer item retry --queue Invoices --reason 9 --canary 5\n\n\
 --canary retries so many first, waits until they have ended, and retries the rest only if at least four of five are Successful.")]
 pub(in super::super) struct Retry {
-    #[command(flatten)]
-    selection: Selection,
     /// Select all failed items of a queue that are not reviewed yet; short for --queue QUEUE --status Failed --review None,InReview
     #[arg(long, value_name = "QUEUE", conflicts_with_all = ["ids", "queue", "status", "review"])]
     all_failed: Option<String>,
     #[command(flatten)]
     canary: Canary,
+    #[command(flatten)]
+    selection: Selection,
 }
 
 /// Set the review status of failed or abandoned items
@@ -94,11 +96,11 @@ pub(in super::super) struct Assign {
 pub(in super::super) struct Comment {
     /// The comment, at most 512 characters
     text: String,
-    #[command(flatten)]
-    selection: Selection,
     /// The name of the author [default: the user of this machine; over HTTP the user of the credentials]
     #[arg(long, value_name = "NAME")]
     author: Option<String>,
+    #[command(flatten)]
+    selection: Selection,
 }
 
 /// Delete items; those that are New are not handed out any more
@@ -133,13 +135,13 @@ pub(super) struct Outcome {
 
 impl Retry {
     pub(super) async fn run(self) -> CommandResult {
-        let more = [("status", "Failed"), ("review", "None,InReview")];
-        let queue = self.all_failed.as_deref().map(escaped_queue);
-        let others: Vec<(&str, &str)> = match &queue {
-            Some(queue) => [("queue", queue.as_str())].into_iter().chain(more).collect(),
-            None => Vec::new(),
-        };
-        let Some((orchestrator, items)) = self.selection.items("retried", &others).await? else {
+        let mut query = self.selection.filter.query(&[])?;
+        if let Some(queue) = &self.all_failed {
+            query.queues = vec![queue.clone()];
+            query.status = vec![Status::Failed];
+            query.review = vec![ReviewStatus::None, ReviewStatus::InReview];
+        }
+        let Some((orchestrator, items)) = self.selection.items("retried", &query).await? else {
             return Ok(ExitCode::SUCCESS);
         };
         let act = Act::Review(ReviewStatus::Retried);
@@ -153,11 +155,6 @@ impl Retry {
         outcome.refused.extend(second.refused);
         outcome.report("Retried", "are retried")
     }
-}
-
-/// A name of a queue as the value of a filter, which may have several.
-fn escaped_queue(name: &str) -> String {
-    name.replace('\\', r"\\").replace(',', r"\,")
 }
 
 impl Review {
@@ -204,7 +201,10 @@ impl Purge {
 
 impl Selection {
     async fn act(self, act: Act, verb: &str, name: &str, says: &str) -> CommandResult {
-        let Some((orchestrator, items)) = self.items(verb, &[]).await? else { return Ok(ExitCode::SUCCESS) };
+        let query = self.filter.query(&[])?;
+        let Some((orchestrator, items)) = self.items(verb, &query).await? else {
+            return Ok(ExitCode::SUCCESS);
+        };
         apply(&*orchestrator, &act, &versions(&items)).await?.report(name, says)
     }
 
@@ -212,23 +212,22 @@ impl Selection {
     async fn items(
         &self,
         verb: &str,
-        others: &[(&str, &str)],
+        query: &ItemQuery,
     ) -> Result<Option<(Arc<dyn Administration>, Vec<QueueItem>)>, CliError> {
-        let by_filter = !self.filter.is_empty() || !others.is_empty();
+        let by_filter = *query != ItemQuery::default();
         if by_filter != self.ids.is_empty() {
             let message = "name the items by their ids, or select them by filters such as --queue and --status; not both";
             return Err(CliError::usage(message));
         }
-        let query = self.filter.query(others)?;
         if by_filter && !self.yes && !self.dry_run && !std::io::stdin().is_terminal() {
             let message =
-                "filters select the items, and nobody can be asked: look with --dry-run, then use --yes";
+                "filters select the items, and stdin is not a terminal: look with --dry-run, then use --yes";
             return Err(CliError::usage(message));
         }
         let orchestrator = self.global.connect().await?;
         let mut items = Vec::new();
         if by_filter {
-            items = selected(&*orchestrator, &query, self.top).await?;
+            items = selected(&*orchestrator, query, self.top).await?;
         } else {
             for id in &self.ids {
                 items.push(orchestrator.get_queue_item(ItemId(*id)).await?);

@@ -29,8 +29,6 @@ performer item export - --queue Invoices | gzip > invoices.jsonl.gz")]
 pub(in super::super) struct Export {
     /// The file; - for stdout
     file: PathBuf,
-    #[command(flatten)]
-    filter: FilterArgs,
     /// The format of the file [default: from its extension; jsonl for stdout]
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<ExportFormat>,
@@ -45,6 +43,9 @@ pub(in super::super) struct Export {
     force: bool,
     #[command(flatten)]
     global: GlobalArgs,
+    // Last: what comes behind it would be under its heading in the help.
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

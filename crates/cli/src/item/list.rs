@@ -20,8 +20,6 @@ performer item list --queue Invoices --status Failed --review None,InReview --en
 performer item list --status Failed --type Business --sort -ended --top 20\n  \
 performer item list --queue Invoices --ref 'INV-2026*' --output jsonl")]
 pub(in super::super) struct List {
-    #[command(flatten)]
-    filter: FilterArgs,
     /// The order: id, created, started, ended, due, priority or ref, with - in front for the greatest first
     #[arg(long, default_value = "-id", value_name = "FIELD", allow_hyphen_values = true)]
     sort: String,
@@ -41,6 +39,9 @@ pub(in super::super) struct List {
     output: ListOutput,
     #[command(flatten)]
     global: GlobalArgs,
+    // Last: what comes behind it would be under its heading in the help.
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 impl List {

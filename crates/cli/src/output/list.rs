@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::table::as_csv;
-use super::{CliError, Column, is_json, json, json_line, line, print_errors_as_json, table};
+use super::{CliError, Column, is_json, json, json_line, print_errors_as_json, table, text};
 
 /// How a list is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -74,7 +74,7 @@ impl ListFormat {
     /// Prints the rows of a table, or of CSV.
     pub(crate) fn print_columns(self, columns: &[Column], rows: &[Vec<String>]) -> Result<(), CliError> {
         match self {
-            Self::Csv => as_csv(columns, rows).iter().try_for_each(line),
+            Self::Csv => as_csv(columns, rows).iter().try_for_each(text),
             _ => table(columns, rows),
         }
     }

@@ -203,6 +203,11 @@ pub(super) fn line(text: impl AsRef<str>) -> Result<(), CliError> {
     ignore_broken_pipe(writeln!(io::stdout(), "{}", text.as_ref()))
 }
 
+/// Prints a part of the result that ends its own lines.
+fn text(text: impl AsRef<str>) -> Result<(), CliError> {
+    ignore_broken_pipe(write!(io::stdout(), "{}", text.as_ref()))
+}
+
 /// Prints a note to stderr, unless notes are unwanted.
 pub(super) fn remark(text: impl AsRef<str>) {
     if !is_quiet() {

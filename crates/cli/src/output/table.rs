@@ -1,5 +1,6 @@
 //! Tables: on a terminal as wide as it is, elsewhere whole and separated by tabs.
 
+use performer_tables::import::csv_line;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::colour;
@@ -139,18 +140,11 @@ pub(super) fn for_pipe(columns: &[Column], rows: &[Vec<String>], is_coloured: bo
     lines
 }
 
-/// The lines of a table as CSV (RFC 4180), with the ends of lines that its cells have.
+/// The lines of a table as CSV, with the ends of lines that its cells have.
 pub(super) fn as_csv(columns: &[Column], rows: &[Vec<String>]) -> Vec<String> {
-    let heads = columns.iter().map(|column| csv_cell(column.head)).collect::<Vec<_>>().join(",");
-    let cells = |row: &Vec<String>| row.iter().map(|cell| csv_cell(cell)).collect::<Vec<_>>().join(",");
+    let heads = csv_line(',', columns.iter().map(|column| column.head));
+    let cells = |row: &Vec<String>| csv_line(',', row.iter().map(String::as_str));
     std::iter::once(heads).chain(rows.iter().map(cells)).collect()
-}
-
-fn csv_cell(text: &str) -> String {
-    if !text.contains([',', '"', '\n', '\r']) {
-        return text.to_owned();
-    }
-    format!("\"{}\"", text.replace('"', "\"\""))
 }
 
 /// A cell without ends of lines and tabs, which would end it, and without control characters.
@@ -236,6 +230,6 @@ mod tests {
     fn csv_cells_keep_their_text() {
         let rows =
             [vec!["a,b".to_owned(), "say \"x\"".to_owned(), "two\nlines".to_owned(), "plain".to_owned()]];
-        assert_eq!(as_csv(&COLUMNS, &rows)[1], "\"a,b\",\"say \"\"x\"\"\",\"two\nlines\",plain");
+        assert_eq!(as_csv(&COLUMNS, &rows)[1], "\"a,b\",\"say \"\"x\"\"\",\"two\nlines\",plain\r\n");
     }
 }

@@ -69,7 +69,7 @@ fn help_explains_commands_and_topics() {
     let unknown = run(folder.path(), &["help", "item", "paint"]);
     let said = text(&unknown.stderr);
     assert!(unknown.status.code() == Some(2) && said.contains("exit-codes, filters"), "{said}");
-    // Without a terminal nobody reads first steps: a script has forgotten the command.
+    // A script that has forgotten the command gets an error, and not the first steps.
     let alone = run(folder.path(), &[]);
     assert_eq!((alone.status.code(), text(&alone.stdout).as_str()), (Some(2), ""));
     assert!(text(&alone.stderr).contains("Usage: performer"));

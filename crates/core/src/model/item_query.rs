@@ -7,7 +7,7 @@
 //! | `type` | `Application`, `Business` | items that failed by this kind of exception |
 //! | `reason` | a number | items that failed with this [reason](super::reason) |
 //! | `ref` | a reference, or its beginning and `*` | items with such a reference |
-//! | `reviewer` | a user's id, or `none` | items that this user reviews, or nobody |
+//! | `reviewer` | a user's id, or `none` | items with this reviewer, or without one |
 //! | `job` | a key | items of this job |
 //! | `robot` | a number | items that this robot processed |
 //! | `created`, `ended`, `due` | a [`TimeRange`] | items with such a date |
@@ -52,7 +52,7 @@ const SORT_FIELDS: [(&str, Field); 7] = [
     ("ref", Field::Reference),
 ];
 
-/// Which items somebody asks for, and in which order.
+/// Which items are asked for, and in which order.
 ///
 /// ```
 /// use performer::model::item_query::ItemQuery;
@@ -99,8 +99,8 @@ pub struct ItemQuery {
 /// Who reviews an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reviewer {
-    /// Nobody.
-    Nobody,
+    /// None is set.
+    Unassigned,
     /// The user with this id.
     User(i64),
 }
@@ -137,7 +137,7 @@ impl ItemQuery {
             "reason" => one(&mut self.reason, name, number(name, text)?)?,
             "ref" => one(&mut self.reference, name, reference(text))?,
             "reviewer" if text.eq_ignore_ascii_case("none") => {
-                one(&mut self.reviewer, name, Reviewer::Nobody)?;
+                one(&mut self.reviewer, name, Reviewer::Unassigned)?;
             }
             "reviewer" => one(&mut self.reviewer, name, Reviewer::User(number(name, text)?))?,
             "job" => one(&mut self.job, name, parsed(name, text)?)?,
@@ -158,7 +158,7 @@ impl ItemQuery {
             ReferenceFilter::StartsWith(text) => escaped(text, '*') + "*",
         });
         let reviewer = self.reviewer.map(|reviewer| match reviewer {
-            Reviewer::Nobody => "none".to_owned(),
+            Reviewer::Unassigned => "none".to_owned(),
             Reviewer::User(id) => id.to_string(),
         });
         let exception_type =
@@ -227,7 +227,7 @@ impl ItemQuery {
         }
         let equal = |field, value| Condition::Compare(field, Comparison::Equal, value);
         conditions.extend(self.reviewer.map(|reviewer| match reviewer {
-            Reviewer::Nobody => equal(Field::ReviewerUserId, Value::Null),
+            Reviewer::Unassigned => equal(Field::ReviewerUserId, Value::Null),
             Reviewer::User(id) => equal(Field::ReviewerUserId, Value::Number(id)),
         }));
         conditions.extend(

@@ -49,7 +49,7 @@ pub(super) const THEME_COOKIE: &str = "desk-theme";
 /// The cookie with what was just done: a word of [`NOTES`] and a number.
 pub(super) const NOTE_COOKIE: &str = "desk-note";
 
-/// What a form can have done. The cookie has only the word: nobody can write a text into a page.
+/// What a form can have done. The cookie has only the word, so that no URL or cookie can put a text into a page.
 const NOTES: [(&str, &str); 17] = [
     ("verified", "verified"),
     ("in-review", "in review"),

@@ -283,13 +283,13 @@ pub(super) fn reviewers(call: &DeskCall) -> Result<Vec<Choice>, ApiError> {
     let (directory, query) = (call.directory()?, super::items::query_of(call).unwrap_or_default());
     let chosen = match query.reviewer {
         Some(Reviewer::User(id)) => Some(id),
-        Some(Reviewer::Nobody) | None => None,
+        Some(Reviewer::Unassigned) | None => None,
     };
     let may = |user: i64| call.folders.iter().any(|folder| may_review(directory, user, *folder));
     let nobody = Choice {
         value: "none".to_owned(),
         text: "Nobody".to_owned(),
-        is_chosen: query.reviewer == Some(Reviewer::Nobody),
+        is_chosen: query.reviewer == Some(Reviewer::Unassigned),
     };
     let users = directory.users().filter(|user| may(user.id)).map(|user| Choice {
         value: user.id.to_string(),

@@ -74,7 +74,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
     query.review = vec![ReviewStatus::None, ReviewStatus::InReview];
     query.reviewer = match chosen {
         "mine" => Some(Reviewer::User(me)),
-        "unassigned" => Some(Reviewer::Nobody),
+        "unassigned" => Some(Reviewer::Unassigned),
         _ => None,
     };
     let queues = call.queues().await?;
