@@ -70,7 +70,7 @@ pub(super) async fn authenticate(server: &Inner, headers: &HeaderMap) -> Result<
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let Some((_, token)) = token else { return Err(ApiError::not_authenticated()) };
     let caller = server.access.caller(token.trim()).await?;
-    // The cookie of a session is no key to the API.
+    // The API does not accept the token of a session.
     caller.filter(|caller| !caller.scopes.are_of_desk()).ok_or_else(ApiError::not_authenticated)
 }
 

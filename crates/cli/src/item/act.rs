@@ -15,7 +15,7 @@ use performer_core::model::item::QueueItem;
 use performer_core::model::item_query::ItemQuery;
 use performer_core::model::key::ItemId;
 use performer_core::model::review::{FailedItems, ItemVersion, Person};
-use performer_core::model::status::{ReviewStatus, Status};
+use performer_core::model::status::ReviewStatus;
 use performer_core::orchestrator::{Administration, OrchestratorError};
 
 use super::super::GlobalArgs;
@@ -137,9 +137,8 @@ impl Retry {
     pub(super) async fn run(self) -> CommandResult {
         let mut query = self.selection.filter.query(&[])?;
         if let Some(queue) = &self.all_failed {
+            query = query.open();
             query.queues = vec![queue.clone()];
-            query.status = vec![Status::Failed];
-            query.review = vec![ReviewStatus::None, ReviewStatus::InReview];
         }
         let Some((orchestrator, items)) = self.selection.items("retried", &query).await? else {
             return Ok(ExitCode::SUCCESS);

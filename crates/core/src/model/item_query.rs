@@ -32,6 +32,7 @@ use super::item::{Priority, ReferenceFilter};
 use super::key::{ItemKey, JobKey, QueueId};
 use super::list::{ItemFilter, Page};
 use super::query::{Comparison, Condition, Field, Order, Value};
+use super::reason::OPEN_REVIEWS;
 use super::refusal::Refusal;
 use super::status::{ReviewStatus, Status};
 
@@ -245,6 +246,20 @@ impl ItemQuery {
     /// The page of this query with at most `top` items.
     pub fn page(&self, top: usize) -> Page {
         Page::first(top).after(self.after.clone()).descending(true)
+    }
+
+    /// This query for items that count as open in the group of their reason ([`is_open`](super::reason::is_open)).
+    #[must_use]
+    pub fn open(mut self) -> Self {
+        (self.status, self.review) = (vec![Status::Failed], OPEN_REVIEWS.into());
+        self
+    }
+
+    /// This query for items to be reviewed: those that are open, and abandoned ones that were neither verified nor retried.
+    #[must_use]
+    pub fn to_be_reviewed(mut self) -> Self {
+        (self.status, self.review) = (vec![Status::Failed, Status::Abandoned], OPEN_REVIEWS.into());
+        self
     }
 
     /// This query without a position: it begins at the first item.

@@ -68,8 +68,11 @@ impl Reason {
 /// status is None or InReview). The only place that says so: an item that is retried, verified, deleted or removed leaves the
 /// count.
 pub fn is_open(item: &ItemState) -> bool {
-    item.status == Status::Failed && matches!(item.review_status, ReviewStatus::None | ReviewStatus::InReview)
+    item.status == Status::Failed && OPEN_REVIEWS.contains(&item.review_status)
 }
+
+/// The review statuses of what was neither verified nor retried.
+pub const OPEN_REVIEWS: [ReviewStatus; 2] = [ReviewStatus::None, ReviewStatus::InReview];
 
 /// What groups are sorted by; ids decide between equal ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

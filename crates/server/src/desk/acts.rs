@@ -43,7 +43,7 @@ pub(super) async fn limits(call: &DeskCall) -> Result<Reply, ApiError> {
     let mut edit_of = LimitsEdit::default()
         .max_in_progress(FieldEdit::to(limit(call, "max-in-progress")?))
         .max_starts(starts);
-    // A change of these costs time in proportion to the items that wait, and PostgreSQL does not have them.
+    // A change of these costs time in proportion to the items that wait.
     let (found, per_group, fair) =
         (call.queue().await?, limit(call, "per-group")?, call.field("fair") == "1");
     if per_group != found.queue.limits.max_in_progress_per_group {

@@ -7,8 +7,12 @@ use crate::api_error::ApiError;
 use performer_core::model::cursor::PageCursor;
 use performer_core::model::item::{PAGE_LIMIT, Page, QueueItem};
 
-/// The most items of a file. A longer list is read on with `after`.
-const MOST: usize = 10_000;
+/// The most items of a file, and its largest size in bytes but for its last page. A longer list is read on with `after`.
+const MAX_ITEMS: usize = 10_000;
+const MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// The memory that a file is expected to need, in bytes: its text, which grows by doubling.
+pub(super) const MEMORY: usize = 2 * MAX_BYTES;
 
 /// The columns of a CSV file.
 const COLUMNS: [&str; 17] = [
@@ -31,37 +35,39 @@ const COLUMNS: [&str; 17] = [
     "Output",
 ];
 
-/// The items of the filter, at most [`MOST`], and where the rest begins.
-async fn all(
+/// Writes the items of the filter page by page, up to [`MAX_ITEMS`] and [`MAX_BYTES`]. Returns where the rest begins.
+async fn write_all(
     call: &DeskCall,
     queues: &[FolderQueue],
-) -> Result<(Vec<QueueItem>, Option<PageCursor>), ApiError> {
+    text: &mut String,
+    mut write: impl FnMut(&mut String, &QueueItem) -> Result<(), ApiError>,
+) -> Result<Option<PageCursor>, ApiError> {
     let query = items::query_of(call)?;
     let filter = items::filter(call, &query, queues)?;
-    let (mut all, mut after) = (Vec::new(), query.after.clone());
-    while all.len() < MOST {
+    let (mut count, mut after) = (0, query.after.clone());
+    while count < MAX_ITEMS && text.len() < MAX_BYTES {
         let page = Page::first(PAGE_LIMIT).after(after).descending(true).count_limit(0);
         let (items, _) = items::read(call, filter.clone(), page).await?;
-        let is_last = items.len() < PAGE_LIMIT;
-        after = items.last().map(|last| PageCursor::behind(last, &filter.order));
-        all.extend(items);
-        if is_last {
-            return Ok((all, None));
+        items.iter().try_for_each(|item| write(text, item))?;
+        if items.len() < PAGE_LIMIT {
+            return Ok(None);
         }
+        count += items.len();
+        after = items.last().map(|last| PageCursor::behind(last, &filter.order));
     }
-    Ok((all, after))
+    Ok(after)
 }
 
 pub(super) async fn csv(call: &DeskCall) -> Result<Reply, ApiError> {
     let queues = call.queues().await?;
-    let (items, next) = all(call, &queues).await?;
     let mut text = COLUMNS.join(",") + "\r\n";
-    for item in &items {
-        let cells = cells(call, item, &queues)?;
-        let cells: Vec<String> = cells.iter().map(|text| cell(text)).collect();
+    let next = write_all(call, &queues, &mut text, |text, item| {
+        let cells: Vec<String> = cells(call, item, &queues)?.iter().map(|text| cell(text)).collect();
         text.push_str(&cells.join(","));
         text.push_str("\r\n");
-    }
+        Ok(())
+    });
+    let next = next.await?;
     let reply = Reply::download("text/csv; charset=utf-8", "items.csv", text.into_bytes());
     Ok(with_next(reply, next))
 }
@@ -110,11 +116,18 @@ fn cell(text: &str) -> String {
 }
 
 pub(super) async fn json(call: &DeskCall) -> Result<Reply, ApiError> {
-    let (items, next) = all(call, &call.queues().await?).await?;
-    let value = |next: &Option<PageCursor>| serde_json::to_string(&next.as_ref().map(ToString::to_string));
-    let written = serde_json::to_string(&items).and_then(|items| Ok((items, value(&next)?)));
-    let (items, next_text) = written.map_err(|error| ApiError::internal(error.to_string()))?;
-    Ok(with_next(Reply::json(format!("{{\"value\":{items},\"next\":{next_text}}}").into_bytes()), next))
+    let failed = |error: serde_json::Error| ApiError::internal(error.to_string());
+    let mut text = "{\"value\":[".to_owned();
+    let (queues, mut comma) = (call.queues().await?, "");
+    let next = write_all(call, &queues, &mut text, |text, item| {
+        text.push_str(std::mem::replace(&mut comma, ","));
+        text.push_str(&serde_json::to_string(item).map_err(failed)?);
+        Ok(())
+    });
+    let next = next.await?;
+    let next_text = serde_json::to_string(&next.as_ref().map(ToString::to_string)).map_err(failed)?;
+    text.push_str(&format!("],\"next\":{next_text}}}"));
+    Ok(with_next(Reply::json(text.into_bytes()), next))
 }
 
 #[cfg(test)]

@@ -2,14 +2,16 @@
 
 use askama::Template;
 
+use super::DeskMode;
 use super::call::DeskCall;
 use super::frame::Frame;
 use super::html;
 use super::reply::Reply;
 use crate::api_error::ApiError;
-use performer_core::orchestrator::FleetAdministration as _;
+use performer_core::model::key::FolderId;
+use performer_core::orchestrator::{FleetAdministration as _, Result};
 
-/// How many jobs of a folder are counted.
+/// How many jobs of a folder are looked at, the newest first.
 const JOBS: usize = 1_000;
 
 #[derive(Template)]
@@ -27,7 +29,7 @@ struct Check {
     text: String,
 }
 
-pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
+pub(super) async fn page(call: &DeskCall) -> std::result::Result<Reply, ApiError> {
     Reply::page(&HealthPage {
         frame: call.frame("/desk/health"),
         checks: checks(call).await,
@@ -41,32 +43,38 @@ async fn checks(call: &DeskCall) -> Vec<Check> {
     let folders: Vec<_> = server.access.directory().folders().map(|folder| folder.id).collect();
     let queues = server.store.queues_in_folders(folders.clone().into()).await;
     let took = html::duration(server.elapsed().saturating_sub(began));
-    let mut checks = vec![match &queues {
-        Ok(queues) => Check {
-            name: "Store",
-            is_good: true,
-            text: format!("answered within {took}; it has {} queues", queues.len()),
-        },
-        Err(error) => Check { name: "Store", is_good: false, text: html::line(&error.to_string(), 300) },
-    }];
-    let paused = queues.iter().flatten().filter(|queue| queue.limits.paused).count();
-    checks.push(Check {
-        name: "Queues",
-        is_good: paused == 0,
-        text: if paused == 0 { "none is paused".to_owned() } else { format!("{paused} are paused") },
-    });
+    let unknown =
+        |name| Check { name, is_good: false, text: "not known, because the store did not answer".to_owned() };
+    let mut checks = match &queues {
+        Ok(queues) => {
+            let paused = queues.iter().filter(|queue| queue.limits.paused).count();
+            let text = if paused == 0 { "none is paused".to_owned() } else { format!("{paused} are paused") };
+            let store = format!("answered within {took}; it has {} queues", queues.len());
+            vec![
+                Check { name: "Store", is_good: true, text: store },
+                Check { name: "Queues", is_good: paused == 0, text },
+            ]
+        }
+        Err(error) => {
+            let text = html::line(&error.to_string(), 300);
+            vec![Check { name: "Store", is_good: false, text }, unknown("Queues")]
+        }
+    };
+    checks.push(jobs(call, &folders).await.unwrap_or_else(|_| unknown("Jobs")));
+    checks
+}
+
+/// Whether jobs are alive, among the newest of each folder.
+async fn jobs(call: &DeskCall, folders: &[FolderId]) -> Result<Check> {
+    let server = &call.server;
     let (mut alive, mut lost) = (0, 0);
     for folder in folders {
-        let jobs = server.store.in_scope(folder, None).list_jobs(JOBS).await.unwrap_or_default();
+        let jobs = server.store.in_scope(*folder, None).list_jobs(JOBS).await?;
         alive += jobs.iter().filter(|job| !job.state.is_final()).count();
         lost += jobs.iter().filter(|job| job.is_lost(server.now())).count();
     }
-    checks.push(Check {
-        name: "Jobs",
-        is_good: lost == 0,
-        text: format!("{alive} have not ended; the lease of {lost} of them is over"),
-    });
-    checks
+    let text = format!("{alive} have not ended; the lease of {lost} of them is over");
+    Ok(Check { name: "Jobs", is_good: lost == 0, text })
 }
 
 fn settings(call: &DeskCall) -> Vec<(&'static str, String)> {
@@ -79,7 +87,7 @@ fn settings(call: &DeskCall) -> Vec<(&'static str, String)> {
         ("TLS", yes_or_no(config.tls.is_some())),
         ("Behind a proxy", yes_or_no(config.behind_proxy)),
         ("Strict", yes_or_no(config.strict)),
-        ("Desk", if call.frame("").is_read_only { "read-only" } else { "on" }.to_owned()),
+        ("Desk", if config.desk == DeskMode::ReadOnly { "read-only" } else { "on" }.to_owned()),
         ("Most connections", number(config.max_connections)),
         ("Most requests at once", number(config.max_requests)),
         ("Largest body in bytes", number(config.max_bulk_body)),

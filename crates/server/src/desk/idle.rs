@@ -41,7 +41,7 @@ pub(super) async fn causes(
         causes.extend(by_jobs(&jobs, &queue.queue.name, call));
     }
     if !causes.iter().any(|cause| cause.is_blocking) {
-        causes.insert(0, remark("Nothing stands in the way: a robot that asks now is handed an item."));
+        causes.insert(0, remark("No cause was found: a robot that asks now is handed an item, unless one of these limits holds it back."));
     }
     Ok(causes)
 }
@@ -49,7 +49,7 @@ pub(super) async fn causes(
 fn by_limits(queue: &FolderQueue, statistics: &QueueStatistics) -> Vec<Cause> {
     let (limits, mut causes) = (&queue.queue.limits, Vec::new());
     if limits.paused {
-        causes.push(blocking("The queue is paused: it hands out nothing until somebody resumes it."));
+        causes.push(blocking("The queue is paused: it hands out nothing until it is resumed."));
     }
     if let Some(most) = limits.max_in_progress
         && statistics.in_progress >= i64::from(most)

@@ -28,7 +28,7 @@ use performer_core::model::{FieldEdit, Refusal};
 use performer_core::orchestrator::{ItemAdministration as _, ReviewAdministration as _};
 
 /// The most items of one form.
-const MOST: usize = 100;
+const MAX_ITEMS_PER_FORM: usize = 100;
 
 #[derive(Template)]
 #[template(path = "refused.html")]
@@ -53,9 +53,9 @@ async fn chosen(call: &DeskCall) -> Result<(BTreeMap<FolderId, Vec<ItemVersion>>
     if versions.is_empty() {
         return Err(ApiError::invalid("No item is selected: select some, and repeat it."));
     }
-    if versions.len() > MOST {
+    if versions.len() > MAX_ITEMS_PER_FORM {
         return Err(ApiError::invalid(format!(
-            "{} items are selected, the limit is {MOST}.",
+            "{} items are selected, the limit is {MAX_ITEMS_PER_FORM}.",
             versions.len()
         )));
     }
@@ -94,7 +94,8 @@ fn answer(call: &DeskCall, all: usize, refused: &FailedItems, note: &str) -> Res
         has_changed: refusal.code() == ErrorCode::OPTIMISTIC_CONCURRENCY,
     };
     let page = RefusedPage {
-        frame: call.frame("/desk/items"),
+        // The note of an earlier act is not about this one.
+        frame: Frame { note: None, ..call.frame("/desk/items") },
         done,
         refused: refused.iter().map(row).collect(),
         back: call.back(),
@@ -147,7 +148,7 @@ pub(super) async fn review(call: &DeskCall) -> Result<Reply, ApiError> {
     answer(call, all, &refused, note)
 }
 
-/// T22: sets the reviewer, or clears it if the form names nobody.
+/// T22: sets the reviewer, or clears it if the form says none.
 pub(super) async fn assign(call: &DeskCall) -> Result<Reply, ApiError> {
     let reviewer = match call.field("reviewer") {
         "" | "none" => None,
@@ -277,9 +278,7 @@ pub(super) async fn comment(call: &DeskCall) -> Result<Reply, ApiError> {
     let found = call.item().await?;
     let text = call.field("comment").trim().to_owned();
     call.store(found.folder).add_comment(found.item.id, call.person()?, text).await?;
-    let back = Some(call.field("back")).filter(|back| !back.is_empty());
-    let back = back.map_or_else(|| item_address(&found.item), |_| call.back());
-    Ok(Reply::see_other(&back).cookie(&note_cookie("commented", 1)))
+    Ok(Reply::see_other(&item_address(&found.item)).cookie(&note_cookie("commented", 1)))
 }
 
 /// Changes a comment, or deletes it if the form says so. Only its author may.

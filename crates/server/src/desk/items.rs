@@ -214,9 +214,9 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
     })
 }
 
-fn count_text(count: u64) -> String {
+/// A count of a list, which is made up to [`COUNT_LIMIT`]; by queue and status alone it is exact, whatever it is.
+pub(super) fn count_text(count: u64) -> String {
     let text = html::number(i64::try_from(count).unwrap_or(i64::MAX));
-    // A count by queue and status alone is exact, whatever it is.
     if count == COUNT_LIMIT { text + "+" } else { text }
 }
 

@@ -226,7 +226,7 @@ fn lanes(items: &[QueueItem], now: Timestamp) -> Option<Html> {
     let shown: Vec<_> = lanes.into_iter().take(MAX_LANES).collect();
     let height = shown.len() as f64 * HEIGHT;
     let mut svg = format!(
-        "<svg class=\"lanes\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"What each robot worked on within the last 15 minutes\">"
+        "<svg class=\"lanes\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"What each robot worked on within the last 15 minutes, of the newest items\">"
     );
     for (at, (robot, items)) in shown.iter().enumerate() {
         let y = at as f64 * HEIGHT;

@@ -1,5 +1,7 @@
 //! The members of JSON objects as rows: content, output and analytics, and what differs between two of them.
 
+use std::cmp::Ordering;
+
 use performer_core::model::json::{Members, Scalar};
 
 use super::html::visible;
@@ -27,7 +29,9 @@ pub(super) fn members(json: &str) -> Vec<Member> {
         };
         Member { name: visible(name), value, kind }
     };
-    members.iter().map(member).collect()
+    let mut members: Vec<Member> = members.iter().map(member).collect();
+    members.sort_by(|one, other| one.name.cmp(&other.name)); // as they are shown
+    members
 }
 
 /// A member in two objects.
@@ -43,16 +47,24 @@ pub(super) struct Difference {
 /// The members that differ between two objects, by name.
 pub(super) fn differences(before: &str, after: &str) -> Vec<Difference> {
     let (before, after) = (members(before), members(after));
-    let mut names: Vec<&String> = before.iter().chain(&after).map(|member| &member.name).collect();
-    names.sort();
-    names.dedup();
-    let find = |list: &[Member], name: &String| list.iter().find(|member| member.name == *name).map(shown);
-    let difference = |name: &String| Difference {
-        name: name.clone(),
-        before: find(&before, name),
-        after: find(&after, name),
-    };
-    names.into_iter().map(difference).filter(|pair| pair.before != pair.after).collect()
+    let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
+    let mut found = Vec::new();
+    // Both are sorted by name.
+    loop {
+        let order = match (before.peek(), after.peek()) {
+            (None, None) => return found,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(before), Some(after)) => before.name.cmp(&after.name),
+        };
+        let before = if order == Ordering::Greater { None } else { before.next() };
+        let after = if order == Ordering::Less { None } else { after.next() };
+        let name = before.or(after).map(|member| member.name.clone()).unwrap_or_default();
+        let difference = Difference { name, before: before.map(shown), after: after.map(shown) };
+        if difference.before != difference.after {
+            found.push(difference);
+        }
+    }
 }
 
 /// A text has quotation marks where it stands beside a number.
@@ -98,5 +110,12 @@ mod tests {
             ]
         );
         assert_eq!(differences("{}", "{}"), []);
+        assert_eq!(differences("[1]", "[1]"), [], "what is no object");
+        // In one pass: content has tens of thousands of members.
+        let many = |last: &str| {
+            let members: Vec<String> = (0..30_000).map(|n| format!("\"m{n}\":{n}")).collect();
+            format!("{{{},\"z\":{last}}}", members.join(","))
+        };
+        assert_eq!(differences(&many("1"), &many("2")), [pair("z", Some("1"), Some("2"))]);
     }
 }

@@ -149,12 +149,20 @@ pub(super) async fn handle(
     let limit = server.config.request_limit;
     let owner = log.user.map_or_else(|| BudgetOwner::of_network(client.address), BudgetOwner::User);
     let mut reservation = server.memory.reservation(owner);
-    if !reservation.grow(PAGE_MEMORY) {
+    if !reservation.grow(if route.makes_file() { export::MEMORY } else { PAGE_MEMORY }) {
         return Err(ApiError::unavailable());
     }
     let largest = if call.caller.is_some() { server.config.max_body } else { MAX_LOGIN_BODY };
     let body = body.read(largest, limit, &mut reservation).await?;
     call.form = form(&head.headers, &body)?;
+    // Reading the body may take long, and the caller may have lost the permission in the meantime.
+    if call.caller.as_ref().is_some_and(|caller| !Arc::ptr_eq(&caller.directory, &server.access.directory()))
+    {
+        call.caller = server.desk_sessions.caller(server, &head.headers, is_secure).await?;
+        if let Some(refused) = call.authorize()? {
+            return Ok(refused.into_response(&head.headers));
+        }
+    }
     let _permit = match call.caller {
         Some(_) => Some(server.requests.try_acquire().map_err(|_| ApiError::unavailable())?),
         None => None,

@@ -16,7 +16,6 @@ use performer_core::model::item::{ItemFilter, Page};
 use performer_core::model::item_query::ItemQuery;
 use performer_core::model::key::FolderId;
 use performer_core::model::reason::{Reason, ReasonCursor, ReasonFilter, ReasonOrder};
-use performer_core::model::status::{ReviewStatus, Status};
 use performer_core::orchestrator::ReviewAdministration as _;
 
 /// How many groups a page has.
@@ -92,8 +91,7 @@ pub(super) fn row(call: &DeskCall, reason: &Reason, queues: &[FolderQueue]) -> R
     let mut query = ItemQuery::default();
     query.reason = Some(reason.id);
     let all_href = items::list_address(call, &query);
-    query.status = vec![Status::Failed];
-    query.review = vec![ReviewStatus::None, ReviewStatus::InReview];
+    let query = query.open();
     ReasonRow {
         href: format!("/desk/reasons/{}", reason.id),
         queue: queue.map(|queue| html::visible(&queue.queue.name)).unwrap_or_default(),

@@ -1,5 +1,7 @@
 //! The answer to a request of the desk, and the headers of every answer.
 
+use std::ops::Range;
+
 use askama::Template;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
@@ -10,13 +12,14 @@ use super::frame::Frame;
 use super::html;
 use crate::api_error::ApiError;
 use crate::response::TraceId;
+use performer_core::model::code::ErrorCode;
 
 /// What a page may load and where it may send forms: only what this server has, and nothing that is written within a page.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// Pages below this size, in bytes, are sent as they are.
-const WORTH_COMPRESSING: usize = 1_024;
+/// Bodies of these sizes, in bytes, are compressed: smaller ones are not worth it, and larger ones would hold up other requests.
+const WORTH_COMPRESSING: Range<usize> = 1_024..1_048_576;
 
 /// An answer.
 #[derive(Debug)]
@@ -57,7 +60,7 @@ impl Reply {
         Self { compressed, is_immutable: true, ..reply }
     }
 
-    /// Sends the browser to another page, after a form or because somebody has to sign in.
+    /// Sends the browser to another page: after a form, or to sign in.
     pub(super) fn see_other(address: &str) -> Self {
         Self::new(StatusCode::SEE_OTHER, "text/plain; charset=utf-8", Bytes::new())
             .header(header::LOCATION, address)
@@ -81,7 +84,7 @@ impl Reply {
     pub(super) fn into_response(self, request: &HeaderMap) -> Response<Bytes> {
         let is_text =
             self.content_type.starts_with("text/") || self.content_type.starts_with("application/json");
-        let may_compress = accepts_gzip(request) && is_text && self.body.len() >= WORTH_COMPRESSING;
+        let may_compress = accepts_gzip(request) && is_text && WORTH_COMPRESSING.contains(&self.body.len());
         let compressed = match self.compressed {
             Some(compressed) if accepts_gzip(request) => Some(compressed),
             None if may_compress => compressed(&self.body, Compression::fast()).map(Bytes::from),
@@ -139,7 +142,7 @@ struct ErrorPage<'a> {
     title: &'a str,
     message: String,
     advice: &'a str,
-    /// For whoever reads the log of the server.
+    /// The number of the request in the log of the server.
     trace: Option<&'a str>,
 }
 
@@ -152,16 +155,17 @@ pub(in super::super) fn error_page(failure: &ApiError, trace: &TraceId) -> Respo
             "The item may have been removed by its retention, or belong to a folder that you cannot see.",
         ),
         401 => ("You are signed out", "Sign in, and repeat it."),
-        403 => {
-            ("You may not do this", "Ask an administrator for the permission, or sign in as another user.")
+        403 => ("You may not do this", "The first page shows what you may see."),
+        409 if failure.code == ErrorCode::OPTIMISTIC_CONCURRENCY.number() => {
+            ("It has changed in the meantime", "Open it again to see how it stands now.")
         }
-        409 => ("It has changed in the meantime", "Open it again to see how it stands now."),
+        409 => ("This was refused", "Open it again to see what can be done with it."),
         429 => ("Too many attempts", "Wait a moment, and try again."),
         503 => ("The server is busy or cannot reach its store", "Try again in a moment."),
         504 => ("It took too long", "It may or may not have been done: open the page again to see."),
         500..=599 => (
             "Something went wrong in the server",
-            "Whoever runs it finds the cause in its log, by the number below.",
+            "The cause is in the log of the server, under the number below.",
         ),
         _ => ("This request cannot be answered", "Go back and correct it."),
     };

@@ -1,4 +1,4 @@
-//! The inbox: failed items that nobody has settled, one after the other.
+//! The inbox: failed items to be reviewed, one after the other.
 
 use askama::Template;
 
@@ -13,9 +13,7 @@ use performer_core::model::cursor::PageCursor;
 use performer_core::model::item::Page;
 use performer_core::model::item_query::{ItemQuery, Reviewer};
 use performer_core::model::key::{FolderId, ItemId};
-use performer_core::model::list::COUNT_LIMIT;
 use performer_core::model::review::Comment;
-use performer_core::model::status::{ReviewStatus, Status};
 use performer_core::orchestrator::ReviewAdministration as _;
 
 #[derive(Template)]
@@ -69,9 +67,8 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
     }
     let chosen = chosen(call.asked("whose"))?;
     let me = call.caller()?.user.id;
-    let mut query = ItemQuery::parse([("queue", call.asked("queue")), ("after", call.asked("after"))])?;
-    query.status = vec![Status::Failed, Status::Abandoned];
-    query.review = vec![ReviewStatus::None, ReviewStatus::InReview];
+    let query = ItemQuery::parse([("queue", call.asked("queue")), ("after", call.asked("after"))])?;
+    let mut query = query.to_be_reviewed();
     query.reviewer = match chosen {
         "mine" => Some(Reviewer::User(me)),
         "unassigned" => Some(Reviewer::Unassigned),
@@ -79,7 +76,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
     };
     let queues = call.queues().await?;
     let filter = items::filter(call, &query, &queues)?;
-    let oldest = Page::first(1).after(query.after.clone()).count_limit(COUNT_LIMIT);
+    let oldest = Page::first(1).after(query.after.clone());
     let (found, count) = items::read(call, filter, oldest).await?;
     let item = match found.into_iter().next() {
         None => None,
@@ -90,8 +87,6 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         text,
         is_current: name == chosen,
     };
-    let count = count.unwrap_or_default();
-    let more = if count >= COUNT_LIMIT { "+" } else { "" };
     Reply::page(&ReviewPage {
         frame: call.frame("/desk/review"),
         whose: WHOSE.into_iter().map(whose).collect(),
@@ -99,7 +94,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         queue: html::visible(call.asked("queue")),
         queue_names: queues.iter().map(|queue| queue.queue.name.clone()).collect(),
         folder: call.folder,
-        count: html::number(i64::try_from(count).unwrap_or(i64::MAX)) + more,
+        count: items::count_text(count.unwrap_or_default()),
         item,
         is_continued: query.after.is_some(),
         first: address(call, chosen, None),

@@ -56,6 +56,11 @@ pub(super) struct DeskRoute {
 }
 
 impl DeskRoute {
+    /// Whether it answers with a file of items, which is larger than a page.
+    pub(super) fn makes_file(&self) -> bool {
+        self.path.starts_with("/desk/items.")
+    }
+
     /// Whether it changes more than the session of its caller.
     pub(super) fn changes_work(&self) -> bool {
         self.method == Method::POST && !matches!(self.needs, Public | Session)

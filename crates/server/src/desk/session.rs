@@ -1,7 +1,7 @@
 //! Sessions: a signed-in user, recognised by a cookie.
 //!
 //! A session is a token of its own scope in the store, which keeps its digest: it survives a restart, ends with its user, a change of the
-//! password and after twelve hours, and the API refuses it. How long nobody has used a session is known only to this process: after a
+//! password and after twelve hours, and the API refuses it. When a session was last used is known only to this process: after a
 //! restart that time begins anew, and each of several servers over one store has its own.
 
 use std::collections::HashMap;
@@ -18,17 +18,24 @@ use crate::secret;
 
 /// How long a session lasts in all.
 const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
-/// How long a session lasts if nobody uses it.
+/// How long a session lasts without being used.
 const IDLE: Duration = Duration::from_secs(30 * 60);
-/// How many sessions are remembered before those are forgotten that nobody uses.
-const MANY: usize = 10_000;
+/// How many sessions are remembered before those are forgotten whose tokens have expired.
+const MAX_REMEMBERED: usize = 10_000;
 
-/// When each session was last used, by the digest of its token.
+/// When each session was first seen and last used, by the digest of its token. One that is idle is remembered until its token has
+/// expired: a session that is not known counts as just used.
 #[derive(Debug, Default)]
-pub(crate) struct Sessions(Mutex<HashMap<String, Duration>>);
+pub(crate) struct Sessions(Mutex<HashMap<String, Use>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Use {
+    first: Duration,
+    last: Duration,
+}
 
 impl Sessions {
-    fn used(&self) -> MutexGuard<'_, HashMap<String, Duration>> {
+    fn used(&self) -> MutexGuard<'_, HashMap<String, Use>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -45,18 +52,18 @@ impl Sessions {
     ) -> Result<Option<Caller>, ApiError> {
         let Some(token) = cookie(headers, cookie_name(is_secure)) else { return Ok(None) };
         let (digest, now) = (secret::digest_of(token), server.elapsed());
-        let last = self.used().get(&digest).copied();
-        if last.is_some_and(|last| now.saturating_sub(last) > IDLE) {
+        let known = self.used().get(&digest).copied();
+        if known.is_some_and(|known| now.saturating_sub(known.last) > IDLE) {
             self.end(server, token).await?;
             return Ok(None);
         }
         let caller = server.access.caller(token).await?.filter(|caller| caller.scopes.are_of_desk());
         if caller.is_some() {
             let mut used = self.used();
-            if used.len() >= MANY {
-                used.retain(|_, last| now.saturating_sub(*last) <= IDLE);
+            if known.is_none() && used.len() >= MAX_REMEMBERED {
+                used.retain(|_, known| now.saturating_sub(known.first) <= LIFETIME);
             }
-            used.insert(digest, now);
+            used.entry(digest).or_insert(Use { first: now, last: now }).last = now;
         }
         Ok(caller)
     }
@@ -96,7 +103,7 @@ impl Sessions {
         if secret::is_well_formed(token) {
             server.access.revoke_token(token).await?;
         }
-        self.used().remove(&secret::digest_of(token));
+        self.used().remove(&secret::digest_of(token)); // the token is gone from the store
         Ok(())
     }
 }

@@ -22,16 +22,14 @@ use performer_core::model::job::JobState;
 use performer_core::model::key::FolderId;
 use performer_core::model::reason::ReasonFilter;
 use performer_core::model::statistics::QueueStatistics;
-use performer_core::model::status::{ReviewStatus, Status};
+use performer_core::model::status::Status;
 use performer_core::orchestrator::{FleetAdministration as _, QueueAdministration as _};
 
-/// How many failures of a queue are counted.
-const COUNTED: u64 = 10_000;
 /// How long a job that ended badly needs attention.
-const RECENT: Duration = Duration::from_secs(24 * 60 * 60);
+const ENDED_RECENTLY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many jobs are looked at.
 const JOBS: usize = 200;
-/// How many rows each list has.
+/// How many rows the lists of reasons and jobs have.
 const ROWS: usize = 10;
 
 #[derive(Template)]
@@ -50,7 +48,7 @@ struct StartPage {
     review: String,
 }
 
-/// A queue with failures that nobody has settled.
+/// A queue with failures to be reviewed.
 struct Failures {
     name: String,
     count: String,
@@ -96,15 +94,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
     })
 }
 
-/// The failures that nobody has settled.
-fn unsettled() -> ItemQuery {
-    let mut query = ItemQuery::default();
-    query.status = vec![Status::Failed, Status::Abandoned];
-    query.review = vec![ReviewStatus::None, ReviewStatus::InReview];
-    query
-}
-
-/// The queues with failures that nobody has settled, most first.
+/// The queues with failures to be reviewed, most first.
 async fn failures(
     call: &DeskCall,
     queues: &[FolderQueue],
@@ -115,7 +105,7 @@ async fn failures(
         if statistics.with_status(Status::Failed) + statistics.abandoned == 0 {
             continue;
         }
-        let mut query = unsettled();
+        let mut query = ItemQuery::default().to_be_reviewed();
         query.queues = vec![queue.queue.name.clone()];
         let count = count(call, &query, queues).await?;
         if count > 0 {
@@ -125,7 +115,7 @@ async fn failures(
     counted.sort_by(|a, b| (b.0, &a.1).cmp(&(a.0, &b.1)));
     let row = |(count, name, query): (u64, String, ItemQuery)| Failures {
         name,
-        count: counted_text(count),
+        count: items::count_text(count),
         href: items::list_address(call, &query),
     };
     Ok(counted.into_iter().map(row).collect())
@@ -133,22 +123,17 @@ async fn failures(
 
 /// The failures that have waited for more than a day.
 async fn old_failures(call: &DeskCall, queues: &[FolderQueue]) -> Result<Option<Failures>, ApiError> {
-    let mut query = unsettled();
+    let mut query = ItemQuery::default().to_be_reviewed();
     query.ended = "..24h".parse().ok();
     let count = count(call, &query, queues).await?;
     let href = items::list_address(call, &query);
-    Ok((count > 0).then(|| Failures { name: String::new(), count: counted_text(count), href }))
+    Ok((count > 0).then(|| Failures { name: String::new(), count: items::count_text(count), href }))
 }
 
 async fn count(call: &DeskCall, query: &ItemQuery, queues: &[FolderQueue]) -> Result<u64, ApiError> {
     let filter = items::filter(call, query, queues)?;
-    let (_, count) = items::read(call, filter, Page::first(1).count_limit(COUNTED)).await?;
+    let (_, count) = items::read(call, filter, Page::first(1)).await?;
     Ok(count.unwrap_or_default())
-}
-
-fn counted_text(count: u64) -> String {
-    let more = if count >= COUNTED { "+" } else { "" };
-    html::number(i64::try_from(count).unwrap_or(i64::MAX)) + more
 }
 
 /// Jobs that ended badly within the last day, newest first.
@@ -156,7 +141,7 @@ async fn stopped_jobs(call: &DeskCall) -> Result<Vec<StoppedJob>, ApiError> {
     let mut ended = Vec::new();
     for folder in call.folders_with(&[JOBS_VIEW])?.iter() {
         let jobs = call.store(*folder).list_jobs(JOBS).await?.into_iter();
-        let is_recent = |at| html::since(at, call.now()) < RECENT;
+        let is_recent = |at| html::since(at, call.now()) < ENDED_RECENTLY;
         ended.extend(
             jobs.filter(|job| job.state == JobState::Faulted)
                 .filter_map(|job| Some((job.end_time.filter(|at| is_recent(*at))?, job))),

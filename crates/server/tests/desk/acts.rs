@@ -151,7 +151,7 @@ async fn queues_are_paused_and_limited_and_jobs_are_stopped() {
     let desk = Desk::start().await;
     let (work, cookie) = (desk.work().await, desk.sign_in().await);
     let queue = format!("/desk/queues/{}", work.queue);
-    let paused = "The queue is paused: it hands out nothing until somebody resumes it.";
+    let paused = "The queue is paused: it hands out nothing until it is resumed.";
     assert!(!desk.get(&cookie, &queue).await.text.contains(paused));
     assert_eq!(desk.post(&cookie, &format!("{queue}/pause"), &[]).await.location(), queue);
     desk.get(&cookie, &queue).await.assert_has(&[paused]);

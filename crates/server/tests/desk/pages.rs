@@ -22,7 +22,7 @@ async fn each_page_shows_what_the_api_made() {
             ][..],
         ),
         ("/desk/queues", &["<bdi>Invoices</bdi>", "<bdi>Shared</bdi>", "queue=Invoices"]),
-        (&queue, &["<svg", "The figures", "Nothing stands in the way", "Most automatic retries", "p95"]),
+        (&queue, &["<svg", "The figures", "No cause was found", "Most automatic retries", "p95"]),
         ("/desk/items", &["INV-1", "INV-2", "INV-3", "the total 99 is wrong", "Business", "Application"]),
         (
             &item,
@@ -163,7 +163,7 @@ async fn the_inbox_goes_through_all_failures() {
         let page = desk.get(&cookie, &path).await;
         assert_eq!(page.status, 200, "{}", page.text);
         let Some(at) = page.text.find("data-open>Item ") else {
-            page.assert_has(&["You are at the end"]);
+            page.assert_has(&["This was the last one"]);
             break;
         };
         seen.push(page.text[at..].split([' ', '<']).nth(1).unwrap().parse::<i64>().unwrap());
