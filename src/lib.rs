@@ -75,7 +75,7 @@ pub use model::{
 pub use orchestrator::store::tokio_postgres;
 pub use orchestrator::{
     Administration, CommitType, ErrorKind, FleetAdministration, ItemAdministration, Orchestrator,
-    OrchestratorError, QueueAdministration, ReviewAdministration, connect,
+    OrchestratorError, QueueAdministration, ReviewAdministration, connect, connect_as,
 };
 pub use runtime::{
     JobSummary, Performer, PerformerError, PerformerEvent, QueueRun, RunSummary, StopHandle, Transaction,

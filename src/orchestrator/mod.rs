@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use performer_core::model::audit::Actor;
 pub use performer_core::orchestrator::*;
 #[cfg(feature = "uipath")]
 pub use performer_uipath as uipath;
@@ -25,19 +26,34 @@ pub use performer_store as store;
 ///
 /// Invalid for an invalid URL, Unsupported for a scheme whose feature is off; otherwise the errors of opening the back end.
 pub async fn connect(url: &str) -> Result<Arc<dyn Administration>> {
-    connect_boxed(url).await
+    connect_boxed(url, None).await
+}
+
+/// As [`connect`], and the audit of a store names this actor for what is changed through it. An Orchestrator over HTTP names the
+/// user that the credentials are of.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub async fn connect_as(url: &str, actor: Actor) -> Result<Arc<dyn Administration>> {
+    connect_boxed(url, Some(actor)).await
 }
 
 #[inline(never)]
-fn connect_boxed(url: &str) -> BoxFuture<'_, Result<Arc<dyn Administration>>> {
-    Box::pin(connect_to(url))
+fn connect_boxed(url: &str, actor: Option<Actor>) -> BoxFuture<'_, Result<Arc<dyn Administration>>> {
+    Box::pin(connect_to(url, actor))
 }
 
-async fn connect_to(url: &str) -> Result<Arc<dyn Administration>> {
+async fn connect_to(url: &str, actor: Option<Actor>) -> Result<Arc<dyn Administration>> {
     let (scheme, rest) = split_url(url)?;
     match scheme.to_ascii_lowercase().as_str() {
         "memory" | "sqlite" | "postgres" | "postgresql" => {
-            Ok(Arc::new(Observed::new(store::Store::open(url).await?)))
+            let store = store::Store::open(url).await?;
+            let store = match actor {
+                Some(actor) => store.acting_as(actor),
+                None => store,
+            };
+            Ok(Arc::new(Observed::new(store)))
         }
         "http" | "https" => connect_uipath(url).await,
         "uipath" if rest.is_empty() => {

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
+use super::environment;
 use super::output::{self, CliError, Column, CommandResult, ListFormat, ListOutput};
 use super::store_url::StoreUrl;
 use performer_core::model::user::UserType;
@@ -35,7 +36,8 @@ pub(super) enum Access {
 
 /// Opens the directory of a server's store.
 async fn open_access(store: &StoreUrl) -> Result<AccessAdmin, CliError> {
-    Ok(AccessAdmin::open(&Store::open(&store.get()?).await?).await?)
+    let store = Store::open(&store.get()?).await?.acting_as(environment::actor());
+    Ok(AccessAdmin::open(&store).await?)
 }
 
 #[derive(Args)]

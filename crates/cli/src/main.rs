@@ -6,6 +6,7 @@
 //! | `filter.rs` | the options that select items |
 //! | `queue.rs`, `item/`, `reason.rs`, `import/`, `stats.rs` | `performer queue`, `item`, `reason`, `item import` and `stats`, for any URL |
 //! | `job.rs` | `performer job`: the running performers and their results |
+//! | `audit.rs` | `performer audit`: what people changed in a store |
 //! | `access.rs` | `performer access`: the applications, users, tokens and robots of a server |
 //! | `new.rs` | `performer new`: writes a project from the files in `templates/new` |
 //! | `store_url.rs` | the URL of a server's store, as an argument, in the environment or in a file |
@@ -17,6 +18,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 
 mod access;
+mod audit;
 mod environment;
 mod filter;
 mod help;
@@ -42,7 +44,8 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use self::output::{CliError, OutputArgs};
-use performer::{Administration, connect};
+use performer::{Administration, connect_as};
+use performer_store::Store;
 
 /// Manage and serve durable queues of transactions
 #[derive(Parser)]
@@ -85,6 +88,8 @@ enum Action {
     Job(job::Jobs),
     Stats(stats::Stats),
     #[command(subcommand)]
+    Audit(audit::Audit),
+    #[command(subcommand)]
     Access(access::Access),
     Help(help::Help),
     Completions(help::Completions),
@@ -100,13 +105,30 @@ struct GlobalArgs {
 }
 
 impl GlobalArgs {
-    async fn connect(&self) -> Result<Arc<dyn Administration>, CliError> {
-        let url = self.url.as_deref().ok_or_else(|| {
+    fn url(&self) -> Result<&str, CliError> {
+        self.url.as_deref().ok_or_else(|| {
             CliError::usage(
                 "no location of the queues was given; use --url sqlite:FILE or --url http://HOST:PORT, or set PERFORMER_URL",
             )
-        })?;
-        Ok(connect(url).await?)
+        })
+    }
+
+    async fn connect(&self) -> Result<Arc<dyn Administration>, CliError> {
+        let url = self.url()?;
+        Ok(connect_as(url, environment::actor()).await?)
+    }
+
+    /// The store itself, for what no Orchestrator over HTTP offers.
+    async fn store(&self) -> Result<Store, CliError> {
+        let url = self.url()?;
+        let is_http = url.split(':').next().is_some_and(|scheme| {
+            ["http", "https", "uipath"].iter().any(|remote| scheme.eq_ignore_ascii_case(remote))
+        });
+        if is_http {
+            let message = "this is read from the store itself: use --url sqlite:FILE or --url postgres://USER@HOST/DATABASE";
+            return Err(CliError::usage(message));
+        }
+        Ok(Store::open(url).await?.acting_as(environment::actor()))
     }
 }
 
@@ -141,6 +163,7 @@ fn main() -> ExitCode {
             Action::Reason(reason) => reason.run().await,
             Action::Job(job) => job.run().await,
             Action::Stats(stats) => stats.run().await,
+            Action::Audit(audit) => audit.run().await,
             Action::Access(access) => access.run().await,
             Action::Help(help) => help.run(),
             Action::Completions(completions) => completions.run(),

@@ -3,6 +3,7 @@
 mod logins;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use super::password_limit::PasswordLimit;
 use super::{directory_store, secret};
 use crate::directory::{Change, Directory, NewUser, User};
 use crate::permission::{Permission, Scopes};
+use performer_core::model::audit::{ActSource, Actor};
 use performer_core::model::clock::Clock;
 use performer_core::model::key::FolderId;
 use performer_core::model::user::UserType;
@@ -41,6 +43,12 @@ impl Caller {
     /// Whether the caller has a permission in a folder, or, for `None`, in the tenant.
     pub(super) fn may(&self, folder: Option<FolderId>, permission: Permission) -> bool {
         self.directory.allows(&self.user, folder, permission)
+    }
+
+    /// How the audit names the caller.
+    pub(super) fn actor(&self, source: ActSource, from: IpAddr) -> Actor {
+        let actor = Actor::new(source).user_id(self.user.id).user_name(&*self.user.user_name);
+        actor.address(from.to_string())
     }
 
     pub(super) fn is_assigned(&self, folder: FolderId) -> bool {
@@ -164,15 +172,21 @@ impl Access {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the directory. Returns the id of the entity that was created or changed.
-    pub(super) async fn change(&self, change: Change) -> Result<i64, ApiError> {
-        let numbers = self.change_all(vec![change]).await?;
+    /// Changes the directory. Returns the id of the entity that was created or changed. `actor`: who does it; `None` for whoever
+    /// opened the store.
+    pub(super) async fn change(&self, actor: Option<Actor>, change: Change) -> Result<i64, ApiError> {
+        let numbers = self.change_all(actor, vec![change]).await?;
         numbers.last().copied().ok_or_else(|| ApiError::internal("a change of the directory returned no id"))
     }
 
     /// Makes several changes of the directory, all or none of them.
-    pub(super) async fn change_all(&self, changes: Vec<Change>) -> Result<Vec<i64>, ApiError> {
-        let numbers = directory_store::change(&self.store, None, &changes).await?;
+    pub(super) async fn change_all(
+        &self,
+        actor: Option<Actor>,
+        changes: Vec<Change>,
+    ) -> Result<Vec<i64>, ApiError> {
+        let store = actor.map_or_else(|| self.store.clone(), |actor| self.store.acting_as(actor));
+        let numbers = directory_store::change(&store, None, &changes).await?;
         self.refresh().await?;
         Ok(numbers)
     }

@@ -63,7 +63,7 @@ impl AccessAdmin {
     }
 
     async fn change(&self, change: Change) -> Result<i64> {
-        self.access.change(change).await.map_err(orchestrator_error)
+        self.access.change(None, change).await.map_err(orchestrator_error)
     }
 
     /// The current directory, including changes by other processes.

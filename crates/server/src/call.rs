@@ -16,6 +16,7 @@ use super::memory_budget::{BudgetOwner, Reservation};
 use super::strict::BodyShape;
 use crate::directory::Directory;
 use crate::permission::Permission;
+use performer_core::model::audit::{ActSource, Actor};
 use performer_core::model::item::NewQueueItem;
 use performer_core::model::key::{FolderId, JobKey, QueueId};
 use performer_core::trace_context::{self, TraceParent};
@@ -152,7 +153,16 @@ impl Call {
     /// The store, scoped to the caller and a folder.
     pub(super) fn store_in(&self, folder: FolderId) -> Store {
         let store = self.server.store.in_scope(folder, self.caller.as_ref().map(|caller| caller.user.id));
-        store.with_list_limit(self.server.config.list_limit)
+        let store = store.with_list_limit(self.server.config.list_limit);
+        match self.actor() {
+            Some(actor) => store.acting_as(actor),
+            None => store,
+        }
+    }
+
+    /// Whom the audit names; `None` for a public route.
+    pub(super) fn actor(&self) -> Option<Actor> {
+        self.caller.as_ref().map(|caller| caller.actor(ActSource::Api, self.from))
     }
 
     /// The store for queries that name their folders themselves. Scoped to the caller, so that callers get their turns.

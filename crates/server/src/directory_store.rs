@@ -1,6 +1,7 @@
 //! The directory in the store: a document that the store does not read. A change is read, made by the rules of
 //! [`directory`](super::directory), and written back unless another process wrote it in between.
 
+use performer_core::model::audit::FieldChange;
 use performer_core::orchestrator::{ErrorKind, OrchestratorError};
 use performer_store::{DocumentChange, DocumentOutcome, Store, TokensOf};
 
@@ -35,6 +36,7 @@ pub(super) async fn change(
             if let Change::RemoveFolder(folder) = change {
                 document.without_queues.push(*folder);
             }
+            document.acts.push(change.described(directory));
             ids.push(directory.change(change.clone(), store.clock().now())?);
         }
         Ok(())
@@ -49,11 +51,24 @@ pub(super) async fn revoke(store: &Store, of: TokensOf) -> Result<u64, ApiError>
     if read_document(store, 0).await?.is_none() {
         return Ok(0);
     }
-    write(store, None, |_, document| {
+    write(store, None, |directory, document| {
         document.revoked_tokens.push(of.clone());
+        document.acts.extend(revocation(directory, &of));
         Ok(())
     })
     .await
+}
+
+/// What the audit says of tokens that are revoked. Nothing of one that its owner revokes by signing out.
+fn revocation(directory: &Directory, of: &TokensOf) -> Option<(String, Vec<FieldChange>)> {
+    let name = |id: i64| directory.user(id).map_or_else(|| id.to_string(), |user| user.user_name.clone());
+    let subject = match of {
+        TokensOf::User(user) => format!("tokens of user {} revoked", name(*user)),
+        TokensOf::Logins(user) => format!("sessions of user {} ended", name(*user)),
+        TokensOf::Named(user, token) => format!("token {token} of user {} revoked", name(*user)),
+        TokensOf::Digest(_) => return None,
+    };
+    Some((subject, Vec::new()))
 }
 
 /// Reads the directory, changes it, and writes it; again, if another process wrote it in between.
@@ -87,7 +102,8 @@ async fn write(
 
 async fn read_document(store: &Store, known: u64) -> Result<Option<(u64, Directory)>, ApiError> {
     let Some((version, text)) = store.document(known).await? else { return Ok(None) };
-    let directory = serde_json::from_str(&text).map_err(|error| unreadable(&error))?;
+    let mut directory: Directory = serde_json::from_str(&text).map_err(|error| unreadable(&error))?;
+    directory.complete_roles();
     Ok(Some((version, directory)))
 }
 

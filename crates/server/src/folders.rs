@@ -93,7 +93,7 @@ pub(super) async fn create(call: &Call) -> HandlerResult {
         description: body.description,
         parent,
     };
-    let id = call.server.access.change(change).await?;
+    let id = call.server.access.change(call.actor(), change).await?;
     let directory = call.server.access.directory();
     let folder =
         directory.folder(FolderId(id)).ok_or_else(|| ApiError::internal("the new folder is missing"))?;
@@ -109,14 +109,14 @@ pub(super) async fn edit(call: &Call) -> HandlerResult {
         return Err(ApiError::new(StatusCode::BAD_REQUEST, code, "'ParentId' is not editable."));
     }
     let change = Change::EditFolder { id, name: body.display_name, description: body.description };
-    call.server.access.change(change).await?;
+    call.server.access.change(call.actor(), change).await?;
     Ok(ApiResponse::empty(StatusCode::OK))
 }
 
 pub(super) async fn delete(call: &Call) -> HandlerResult {
     let id = visible_folder(call, FolderId(call.id()?))?.id;
     require(call, Some(id), Action::Delete)?;
-    call.server.access.change(Change::RemoveFolder(id)).await?;
+    call.server.access.change(call.actor(), Change::RemoveFolder(id)).await?;
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }
 
@@ -145,7 +145,7 @@ pub(super) async fn assign_users(call: &Call) -> HandlerResult {
             changes.push(Change::Assign { user: *user, folder: Some(id), roles: roles.clone() });
         }
     }
-    call.server.access.change_all(changes).await?;
+    call.server.access.change_all(call.actor(), changes).await?;
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }
 
@@ -192,7 +192,7 @@ pub(super) async fn remove_user(call: &Call) -> HandlerResult {
     require(call, Some(id), Action::Edit)?;
     check_outranks_in_folder(call, id, body.user_id)?;
     let change = Change::Assign { user: body.user_id, folder: Some(id), roles: BTreeSet::new() };
-    call.server.access.change(change).await?;
+    call.server.access.change(call.actor(), change).await?;
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }
 

@@ -34,6 +34,8 @@ enumeration! {
         Jobs = 7,
         /// Settings of the tenant.
         Settings = 8,
+        /// The audit: what people changed.
+        Audit = 9,
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) async fn create(call: &Call) -> HandlerResult {
         user.password = Some(hash_password(password).await?);
     }
     (user.name, user.surname, user.email_address) = (body.name, body.surname, body.email_address);
-    let id = call.server.access.change(Change::AddUser(Box::new(user))).await?;
+    let id = call.server.access.change(call.actor(), Change::AddUser(Box::new(user))).await?;
     let directory = call.server.access.directory();
     let user = directory.user(id).ok_or_else(|| ApiError::internal("the new user is missing"))?;
     call.created(USERS, id, responses::user(&directory.user_view(user)))
@@ -150,7 +150,7 @@ pub(super) async fn edit(call: &Call) -> HandlerResult {
         let roles = roles_named(call, names)?;
         changes.push(Change::Assign { user: id, folder: None, roles });
     }
-    call.server.access.change_all(changes).await?;
+    call.server.access.change_all(call.actor(), changes).await?;
     Ok(ApiResponse::empty(StatusCode::OK))
 }
 
@@ -160,7 +160,7 @@ pub(super) async fn delete(call: &Call) -> HandlerResult {
     if id == call.caller()?.user.id {
         return Err(ApiError::new(StatusCode::CONFLICT, 1013, "Users cannot delete themselves."));
     }
-    call.server.access.change(Change::RemoveUser(id)).await?;
+    call.server.access.change(call.actor(), Change::RemoveUser(id)).await?;
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }
 
@@ -171,7 +171,7 @@ pub(super) async fn assign_roles(call: &Call) -> HandlerResult {
     Call::check_length("roleIds", body.role_ids.len(), MAX_ROLES)?;
     let roles = body.role_ids.into_iter().collect();
     check_roles(call, None, &roles)?;
-    call.server.access.change(Change::Assign { user, folder: None, roles }).await?;
+    call.server.access.change(call.actor(), Change::Assign { user, folder: None, roles }).await?;
     Ok(ApiResponse::empty(StatusCode::OK))
 }
 
@@ -219,7 +219,8 @@ pub(super) async fn create_role(call: &Call) -> HandlerResult {
     let body: RoleRequest = call.body(&strict::UNCHECKED)?;
     let permissions = permissions(&body)?;
     check_has_permissions(call, &permissions)?;
-    let id = call.server.access.change(Change::AddRole { name: body.name, permissions }).await?;
+    let id =
+        call.server.access.change(call.actor(), Change::AddRole { name: body.name, permissions }).await?;
     let directory = call.server.access.directory();
     let role = directory.role(id).ok_or_else(|| ApiError::internal("the new role is missing"))?;
     call.created(ROLES, id, responses::role(&role.view()))
@@ -230,14 +231,14 @@ pub(super) async fn edit_role(call: &Call) -> HandlerResult {
     let (id, permissions) = (call.id()?, permissions(&body)?);
     check_has_permissions(call, &permissions)?;
     check_outranks_role(call, id)?;
-    call.server.access.change(Change::EditRole { id, name: body.name, permissions }).await?;
+    call.server.access.change(call.actor(), Change::EditRole { id, name: body.name, permissions }).await?;
     Ok(ApiResponse::empty(StatusCode::OK))
 }
 
 pub(super) async fn delete_role(call: &Call) -> HandlerResult {
     let id = call.id()?;
     check_outranks_role(call, id)?;
-    call.server.access.change(Change::RemoveRole(id)).await?;
+    call.server.access.change(call.actor(), Change::RemoveRole(id)).await?;
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }
 

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `apply/commit.rs` | the transaction of a batch: retries, and what to do if one operation cannot be applied |
 //! | `apply/change.rs` | asking the rules about an event, and writing the change with everything that belongs to it |
+//! | `apply/audit.rs` | what people change, as records of the audit |
 //! | `apply/add.rs` | adding items |
 //! | `apply/claim.rs` | claiming items |
 //! | `apply/groups.rs` | groups of items, settled after the changes and before the claims |
@@ -21,6 +22,7 @@
 
 mod add;
 mod administration;
+mod audit;
 mod change;
 mod claim;
 mod commit;
@@ -40,6 +42,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
+use self::audit::PendingAudit;
 use self::claim::wanted;
 use self::groups::PendingGroups;
 use self::report::{AssumedEnd, AttemptReport};
@@ -53,11 +56,11 @@ use super::scoped_queues::QueueSelector;
 use super::unreadable_rows::is_unreadable;
 use performer_core::crash_point;
 use performer_core::model::Refusal;
+use performer_core::model::audit::Actor;
 use performer_core::model::code::ErrorCode;
 use performer_core::model::item::QueueItem;
 use performer_core::model::job::Job;
 use performer_core::model::key::{FolderId, ItemId, JobKey, QueueId};
-use performer_core::model::lifecycle::Event;
 use performer_core::model::queue::{QueueDefinition, QueuePolicy};
 use performer_core::model::statistics::QueueStatistics;
 use performer_core::orchestrator::{OrchestratorError, Result};
@@ -105,6 +108,9 @@ struct Apply<'a, R> {
     lookups: LookupCache,
     /// What happened in queues with rules about groups since they were settled.
     group_changes: PendingGroups,
+    /// Whom the audit names for the operation that is being applied, and what it records of this batch.
+    actor: Option<Arc<Actor>>,
+    audit: PendingAudit,
     /// Ends of attempts, computed from cached rows and not written yet.
     assumed: Vec<AssumedEnd>,
     /// What has ended, for the figures.
@@ -142,7 +148,7 @@ impl<R: Rows> Apply<'_, R> {
         let (mut answers, mut claims) = (Vec::with_capacity(room), Vec::with_capacity(room.div_ceil(2)));
         let mut load = ClaimLoad::default();
         loop {
-            for Request { scope, operation } in operations {
+            for Request { scope, actor, operation } in operations {
                 crash_point!(begins operation.name());
                 self.scope = scope;
                 if let Operation::Claim(claim) = operation {
@@ -163,11 +169,13 @@ impl<R: Rows> Apply<'_, R> {
                     other => other,
                 };
                 self.write_assumed(&mut answers)?;
+                self.actor = actor;
                 let lookups_stay = matches!(
                     operation,
                     Operation::Add { .. } | Operation::Progress { .. } | Operation::ProgressOf { .. }
                 );
                 answers.push(answer_of(self.apply_one(operation))?);
+                self.audit.end_operation();
                 crash_point!(within "after_write");
                 if !lookups_stay {
                     self.lookups = LookupCache::default();
@@ -193,6 +201,7 @@ impl<R: Rows> Apply<'_, R> {
                 self.wake_where_there_is_room()?;
                 self.serve_parked(arrivals, &mut answers)?;
                 self.write_statistics()?;
+                self.write_audit()?;
                 return Ok(AppliedBatch {
                     answers,
                     wakes: self.wakes,
@@ -235,11 +244,7 @@ impl<R: Rows> Apply<'_, R> {
             Operation::Delete(items) => self.each(items, |this, item| this.delete(item)),
             Operation::Review { to, items } => self.each(items, |this, item| this.review(to, item)),
             Operation::SetReviewer { reviewer, items } => {
-                // The server has checked whether this user may review.
-                let event = |row_version| Event::SetReviewer { reviewer, permitted: true, row_version };
-                self.each(items, |this, item| {
-                    this.apply_event_here(item.id, event(item.row_version)).map(drop)
-                })
+                self.each(items, |this, item| this.set_reviewer(reviewer, item))
             }
             Operation::AddComment { id, author, text } => self.add_comment(id, &author, &text),
             Operation::EditComment { comment, author, text } => {

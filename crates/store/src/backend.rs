@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::arrivals::Arrivals;
+use super::audit::AuditRow;
 use super::clock::StoreClock;
 use super::comments::CommentsOn;
 use super::document::{DocumentChange, DocumentOutcome};
@@ -16,6 +17,7 @@ use super::scoped_queues::{QueueSelector, Reach};
 use super::sweep::LiveJobs;
 use super::tokens::Token;
 pub(crate) use super::writer_hooks::{CommitEffects, WriterHooks};
+use performer_core::model::audit::{Actor, AuditFilter};
 use performer_core::model::figures::{Figures, FiguresFilter};
 use performer_core::model::history::ItemEvent;
 use performer_core::model::item::{
@@ -86,6 +88,8 @@ impl Scope {
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) scope: Scope,
+    /// Whom the audit names. `None` for what it does not record.
+    pub(crate) actor: Option<Arc<Actor>>,
     pub(crate) operation: Operation,
 }
 
@@ -264,6 +268,30 @@ impl Operation {
         }
     }
 
+    /// Whether it is a change that people make, which the audit records.
+    pub(crate) fn is_audited(&self) -> bool {
+        match self {
+            Self::CreateQueue(_)
+            | Self::UpdateQueue { .. }
+            | Self::DeleteQueue { .. }
+            | Self::EditLimits { .. }
+            | Self::ShareQueues { .. }
+            | Self::PutDocument(_)
+            | Self::Edit { .. }
+            | Self::Delete(_)
+            | Self::DeleteOne(_)
+            | Self::Abandon(_)
+            | Self::Review { .. }
+            | Self::SetReviewer { .. }
+            | Self::AddComment { .. }
+            | Self::EditComment { .. }
+            | Self::Purge(_)
+            | Self::StopJob { .. } => true,
+            Self::AddToken { token, .. } => token.name.is_some(),
+            _ => false,
+        }
+    }
+
     /// Whether it creates, changes or deletes queues. Then no other transaction may rely on a queue it has looked up.
     pub(crate) fn changes_queues(&self) -> bool {
         matches!(
@@ -353,6 +381,10 @@ pub(crate) enum Query {
     NamedTokens,
     History(ItemId),
     Events(ItemId),
+    /// Records of the audit that match, the newest first.
+    Audit(Box<AuditFilter>),
+    /// Records of the audit from behind a number on.
+    AuditFrom(u64),
     Jobs {
         limit: usize,
     },
@@ -401,6 +433,7 @@ pub(crate) enum Answer {
     Ended(Vec<Ended>),
     Page((Vec<QueueItem>, Option<u64>)),
     Failed(FailedItems),
+    Audit(Vec<AuditRow>),
     Comment(Comment),
     Removed(u64),
     RetentionProgress(RetentionProgress),

@@ -34,6 +34,6 @@ impl Compensation {
                 Operation::EndJob { job, end }
             }
         };
-        Request { scope: Scope::SHARED, operation }
+        Request { scope: Scope::SHARED, actor: None, operation }
     }
 }

@@ -4,6 +4,7 @@
 use super::Store;
 use super::backend::{Operation, Query, expect_answer};
 use super::tokens::{Token, TokensOf};
+use performer_core::model::audit::FieldChange;
 use performer_core::model::key::FolderId;
 use performer_core::orchestrator::Result;
 
@@ -20,6 +21,8 @@ pub struct DocumentChange {
     pub added_tokens: Vec<(String, Token)>,
     /// Tokens that are removed.
     pub revoked_tokens: Vec<TokensOf>,
+    /// What changes, for the audit: to what, and how.
+    pub acts: Vec<(String, Vec<FieldChange>)>,
 }
 
 /// What became of a write of the document.

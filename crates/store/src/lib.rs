@@ -4,6 +4,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `administration.rs` | the trait `Administration` for a store |
+//! | `audit.rs` | the audit: what people changed |
 //! | `open.rs` | opens the store at a URL |
 //! | `group_commit.rs` | commits: the requests that wait become one transaction; the threads that write |
 //! | `in_place.rs` | a back end that is called directly |
@@ -43,6 +44,7 @@ use self::group_commit::GroupCommit;
 use self::removal::CHUNKS_PER_SWEEP;
 use self::sweep::LiveJobs;
 use async_trait::async_trait;
+use performer_core::model::audit::{ActSource, Actor};
 use performer_core::model::clock::{Clock, SystemClock};
 use performer_core::model::item::{ClaimedItem, NewQueueItem, QueueItem};
 use performer_core::model::job::{JobEnd, JobState, NewJob};
@@ -59,6 +61,7 @@ use performer_core::orchestrator::{
 mod administration;
 mod apply;
 mod arrivals;
+mod audit;
 mod backend;
 mod clock;
 mod comments;
@@ -115,6 +118,8 @@ pub struct Store {
     scope: Scope,
     /// Time limit of a list query. `None`: no limit, as for callers that opened the store themselves.
     list_limit: Option<Duration>,
+    /// Who makes changes through it, for the audit.
+    actor: Arc<Actor>,
     /// The address of a store in a database, for transactions of the caller.
     #[cfg(feature = "postgres")]
     database: Option<postgres::Database>,
@@ -252,6 +257,7 @@ impl Store {
             sweeps: Arc::default(),
             scope: Scope::SHARED,
             list_limit: None,
+            actor: Arc::new(Actor::new(ActSource::Program)),
             #[cfg(feature = "postgres")]
             database: None,
         }
@@ -272,7 +278,8 @@ impl Store {
     }
 
     fn request(&self, operation: Operation) -> Request {
-        Request { scope: self.scope, operation }
+        let actor = operation.is_audited().then(|| self.actor.clone());
+        Request { scope: self.scope, actor, operation }
     }
 
     async fn one(&self, operation: Operation) -> Result<Answer> {

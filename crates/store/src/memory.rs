@@ -1,5 +1,6 @@
 //! Queues in memory: for tests, for simulations, and for work that may be lost.
 
+mod audit;
 mod figures;
 mod groups;
 mod item;
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 use self::item::{StoredItem, to_queue_item};
 use self::queue::StoredQueue;
 use self::ready_items::Indexes;
+use super::audit::AuditRow;
 use super::backend::{Request, WriterHooks};
 use super::rows::{ItemRow, ListComments, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate};
 use super::tokens::Token;
@@ -55,6 +57,8 @@ pub(crate) struct Memory {
     removals: BTreeMap<QueueId, ItemId>,
     tokens: BTreeMap<String, Token>,
     reasons: BTreeMap<i64, Reason>,
+    /// By number.
+    audit: Vec<AuditRow>,
     figures: figures::StoredFigures,
     document: Option<(u64, String)>,
     last_queue: i64,
@@ -82,6 +86,7 @@ impl Memory {
             removals: BTreeMap::new(),
             tokens: BTreeMap::new(),
             reasons: BTreeMap::new(),
+            audit: Vec::new(),
             figures: figures::StoredFigures::default(),
             document: None,
             last_queue: 0,

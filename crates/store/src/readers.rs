@@ -48,7 +48,9 @@ impl Lane {
             Query::CommentsOf { on: CommentsOn::Any, .. } | Query::Ended { .. } | Query::EndedJobs { .. } => {
                 Self::Search
             }
-            Query::Queues
+            Query::Audit(_)
+            | Query::AuditFrom(_)
+            | Query::Queues
             | Query::QueuesOf(_)
             | Query::Reasons(_)
             | Query::Figures(_)

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::audit::AuditRows;
 use super::backend::{Claimant, Request, WriterHooks};
 use super::figures::FigureRows;
 use super::groups::GroupRows;
@@ -56,7 +57,9 @@ impl ClaimLoad {
 }
 
 /// Rows, inside the one transaction that is open.
-pub(crate) trait Rows: WriterHooks + FigureRows + Removal + Reasons + Tokens + GroupRows {
+pub(crate) trait Rows:
+    WriterHooks + FigureRows + Removal + Reasons + Tokens + GroupRows + AuditRows
+{
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;
     /// Whether [`now`](Self::now) may be the time of another clock than the caller's.

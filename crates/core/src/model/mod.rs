@@ -24,6 +24,7 @@
 //! | [`item_query`] | filters of items as people write them, in URLs and options |
 //! | [`history`] | the events of an item |
 //! | [`review`] | comments, reviewers, and answers to bulk calls |
+//! | [`audit`] | who changed what, and from where |
 //! | [`figures`] | what ended and what waited, by minute and hour |
 //! | [`reason`], [`fingerprint`] | failures grouped by their reason; which reasons are the same |
 //! | [`statistics`] | how many items are in which state |
@@ -44,6 +45,7 @@ mod enumeration;
 pub mod json;
 
 pub mod asset;
+pub mod audit;
 pub mod clock;
 pub mod clock_guard;
 pub mod code;

@@ -187,7 +187,7 @@ mod tests {
         let access = Access::open(&store, clock).await.unwrap().unwrap();
         let id = access.directory().user_named("inactive").unwrap().id;
         let off = Change::EditUser { id, name: None, surname: None, email_address: None, is_active: false };
-        access.change(off).await.unwrap();
+        access.change(None, off).await.unwrap();
         access
     }
 

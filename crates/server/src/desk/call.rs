@@ -16,6 +16,7 @@ use crate::access::Caller;
 use crate::api_error::ApiError;
 use crate::directory::Directory;
 use crate::permission::Permission;
+use performer_core::model::audit::ActSource;
 use performer_core::model::item::QueueItem;
 use performer_core::model::key::{FolderId, ItemId, QueueId};
 use performer_core::model::queue::QueueDefinition;
@@ -139,7 +140,16 @@ impl DeskCall {
     /// The store in the scope of the caller and a folder.
     pub(super) fn store(&self, folder: FolderId) -> Store {
         let user = self.caller.as_ref().map(|caller| caller.user.id);
-        self.server.store.in_scope(folder, user).with_list_limit(self.server.config.list_limit)
+        let store = self.server.store.in_scope(folder, user).with_list_limit(self.server.config.list_limit);
+        match &self.caller {
+            Some(caller) => store.acting_as(caller.actor(ActSource::Desk, self.from)),
+            None => store,
+        }
+    }
+
+    /// The store for what belongs to no folder.
+    pub(super) fn store_of_tenant(&self) -> Store {
+        self.store(FolderId::SHARED)
     }
 
     /// Whether the caller may do something in a folder, and this desk does not only show.

@@ -62,9 +62,7 @@ pub(super) async fn csv(call: &DeskCall) -> Result<Reply, ApiError> {
     let queues = call.queues().await?;
     let mut text = COLUMNS.join(",") + "\r\n";
     let next = write_all(call, &queues, &mut text, |text, item| {
-        let cells: Vec<String> = cells(call, item, &queues)?.iter().map(|text| cell(text)).collect();
-        text.push_str(&cells.join(","));
-        text.push_str("\r\n");
+        text.push_str(&csv_line(&cells(call, item, &queues)?));
         Ok(())
     });
     let next = next.await?;
@@ -104,6 +102,11 @@ fn cells(call: &DeskCall, item: &QueueItem, queues: &[FolderQueue]) -> Result<[S
         item.specific_content.as_json().to_owned(),
         item.output.as_ref().map(|output| output.as_json().to_owned()).unwrap_or_default(),
     ])
+}
+
+/// A line of a CSV file, with its end.
+pub(super) fn csv_line(cells: &[String]) -> String {
+    cells.iter().map(|text| cell(text)).collect::<Vec<_>>().join(",") + "\r\n"
 }
 
 /// A cell. One that a spreadsheet would run as a formula begins with an apostrophe.

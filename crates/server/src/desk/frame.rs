@@ -34,15 +34,19 @@ pub(super) struct Frame {
 }
 
 /// The sections of the navigation.
-const SECTIONS: [(&str, &str); 7] = [
+const SECTIONS: [(&str, &str); 8] = [
     (ROOT, "Start"),
     ("/desk/review", "Review"),
     ("/desk/items", "Items"),
     ("/desk/queues", "Queues"),
     ("/desk/reasons", "Reasons"),
     ("/desk/jobs", "Jobs"),
+    ("/desk/audit", "Audit"),
     ("/desk/health", "Health"),
 ];
+
+/// Sections that have no folders.
+const OF_TENANT: [&str; 2] = ["/desk/audit", "/desk/health"];
 
 /// The cookie that remembers the theme.
 pub(super) const THEME_COOKIE: &str = "desk-theme";
@@ -92,7 +96,7 @@ impl Frame {
         let frame = Self { theme, address: call.address.clone(), ..Self::anonymous() };
         let Some(caller) = &call.caller else { return frame };
         let navigation = SECTIONS.map(|(path, text)| Link {
-            href: if path == "/desk/health" { path.to_owned() } else { call.in_folder(path) },
+            href: if OF_TENANT.contains(&path) { path.to_owned() } else { call.in_folder(path) },
             text: text.to_owned(),
             is_current: path == section,
         });

@@ -14,10 +14,12 @@
 //! | `start.rs`, `queues.rs`, `queue.rs`, `idle.rs` | the first page; queues; why nothing is handed out |
 //! | `items.rs`, `export.rs`, `item.rs`, `timeline.rs` | the list of items, and as a file; one item, and what happened to it |
 //! | `reasons.rs`, `jobs.rs`, `health.rs`, `review.rs` | groups of failures; jobs; the server; items to be reviewed, one after the other |
+//! | `audit.rs` | what people changed |
 //! | `acts.rs`, `item_acts.rs` | what people do with queues and jobs, and with items |
 
 mod acts;
 mod assets;
+mod audit;
 mod call;
 mod chart;
 mod export;

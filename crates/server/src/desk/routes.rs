@@ -9,7 +9,7 @@ use axum::http::{Method, StatusCode};
 use super::call::DeskCall;
 use super::reply::Reply;
 use super::{
-    acts, export, health, item, item_acts, items, jobs, login, queue, queues, reasons, review, start,
+    acts, audit, export, health, item, item_acts, items, jobs, login, queue, queues, reasons, review, start,
 };
 use crate::api_error::ApiError;
 use crate::permission::{Action, Area, Permission};
@@ -88,6 +88,7 @@ const EDIT: Permission = Permission(Area::Transactions, Action::Edit);
 const DELETE: Permission = Permission(Area::Transactions, Action::Delete);
 pub(super) const JOBS_VIEW: Permission = Permission(Area::Jobs, Action::View);
 pub(super) const JOBS_EDIT: Permission = Permission(Area::Jobs, Action::Edit);
+const AUDIT_VIEW: Permission = Permission(Area::Audit, Action::View);
 const SETTINGS_VIEW: Permission = Permission(Area::Settings, Action::View);
 
 /// To see items and their queues.
@@ -116,6 +117,9 @@ pub(super) static ROUTES: &[DeskRoute] = routes! {
     POST "/desk/queues/{id}/pause" "DeskPause": InFolder(CHANGE_QUEUES) => acts::pause;
     POST "/desk/queues/{id}/resume" "DeskResume": InFolder(CHANGE_QUEUES) => acts::resume;
     POST "/desk/queues/{id}/limits" "DeskLimits": InFolder(CHANGE_QUEUES) => acts::limits;
+
+    GET "/desk/audit" "DeskAudit": InTenant(AUDIT_VIEW) => audit::page;
+    GET "/desk/audit.csv" "DeskAuditFile": InTenant(AUDIT_VIEW) => audit::csv;
 
     GET "/desk/items" "DeskItems": InFolder(READ) => items::page;
     GET "/desk/items.csv" "DeskItemsCsv": InFolder(READ) => export::csv;

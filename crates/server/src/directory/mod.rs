@@ -2,7 +2,7 @@
 //! Small, and read as a whole: the store keeps it as one document, which it does not read, and access tokens in rows of their own.
 //!
 //! This file has the parts of the directory, `change.rs` its changes, `administrators.rs` the rule that an administrator
-//! remains, and `views.rs` what responses show of it.
+//! remains, `audit.rs` what the audit says of changes, and `views.rs` what responses show of it.
 //!
 //! It contains no secrets: of an application's secret and of tokens it has SHA-256 digests, of passwords slow hashes.
 //! The file alone is not enough to log in.
@@ -19,6 +19,7 @@ use performer_core::model::key::FolderId;
 use performer_core::model::user::UserType;
 
 mod administrators;
+mod audit;
 mod change;
 mod views;
 
@@ -184,6 +185,16 @@ impl Directory {
             new.roles.insert(id, Role { id, name: name.to_owned(), is_static: true, permissions });
         }
         new
+    }
+
+    /// Gives roles that cannot be changed the permissions that there are now: a directory of an older version has those of then.
+    pub(crate) fn complete_roles(&mut self) {
+        let now = Self::new(Uuid::nil(), Uuid::nil());
+        for role in self.roles.values_mut().filter(|role| role.is_static) {
+            if let Some(known) = now.role_named(&role.name) {
+                role.permissions.clone_from(&known.permissions);
+            }
+        }
     }
 
     fn next_id(&mut self) -> i64 {

@@ -1,11 +1,14 @@
 //! What people change: queues, items, reviews (lifecycle T16 to T22, T24) and comments.
 
+use serde_json::Value;
+
 use super::super::backend::Answer;
 use super::super::rows::{Rows, StateUpdate};
 use super::super::scoped_queues::QueueSelector;
 use super::super::unreadable_rows::is_unreadable;
 use super::{Applied, Apply, ApplyError, refusal_of};
 use performer_core::model::Refusal;
+use performer_core::model::audit::{Act, FieldChange};
 use performer_core::model::code::ErrorCode;
 use performer_core::model::content::SpecificContent;
 use performer_core::model::item::{ItemEdit, validate_progress};
@@ -32,6 +35,7 @@ impl<R: Rows> Apply<'_, R> {
         queue.notes = new.notes;
         queue.folders = vec![self.scope.folder];
         queue.id = self.rows.insert_queue(&queue)?;
+        self.note_queue(Act::QueueCreated, None, Some(&queue));
         Ok(Answer::Queue(Box::new(queue)))
     }
 
@@ -47,13 +51,15 @@ impl<R: Rows> Apply<'_, R> {
             self.check_name_is_free(&new.name, *folder, Some(queue.id))?;
         }
         let NewQueueDefinition { name, description, policy, schemas, notes, .. } = new;
-        let mut queue = (*queue).clone();
+        let before = queue;
+        let mut queue = (*before).clone();
         queue.name = name;
         queue.description = description;
         queue.policy = policy;
         queue.schemas = schemas;
         queue.notes = notes;
         self.rows.update_queue(&queue)?;
+        self.note_queue(Act::QueueEdited, Some(&before), Some(&queue));
         self.wake_waiters(queue.id); // callers wait for the queue by its name
         Ok(Answer::Queue(Box::new(queue)))
     }
@@ -71,6 +77,7 @@ impl<R: Rows> Apply<'_, R> {
         queue.limits = queue.limits.edited(edit)?;
         self.change_group_rules(&before, &queue)?;
         self.rows.update_queue(&queue)?;
+        self.note_queue(Act::LimitsEdited, Some(&before), Some(&queue));
         self.wake_waiters(queue.id);
         Ok(Answer::Queue(Box::new(queue)))
     }
@@ -107,6 +114,9 @@ impl<R: Rows> Apply<'_, R> {
                 return Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, message).into());
             }
             self.rows.write_folders(&queue, &folders)?;
+            let mut shared = (*queue).clone();
+            shared.folders = folders;
+            self.note_queue(Act::QueueShared, Some(&queue), Some(&shared));
             self.wake_waiters(queue.id);
         }
         Ok(Answer::Done)
@@ -118,6 +128,7 @@ impl<R: Rows> Apply<'_, R> {
         let queue = self.queue_to_change(which, reach)?;
         self.rows.delete_queue(queue.id)?;
         self.rows.schedule_removal(queue.id)?;
+        self.note_queue(Act::QueueDeleted, Some(&queue), None);
         self.wake_waiters(queue.id); // waiting callers learn that it is gone
         Ok(Answer::Done)
     }
@@ -147,21 +158,47 @@ impl<R: Rows> Apply<'_, R> {
             if let Some(content) = &edit.specific_content {
                 self.rows.set_content(id, content)?;
             }
+            self.note_edit(id, &row.state, &change.after, edit);
         }
         Ok(Answer::Item(Box::new(self.item(id)?)))
     }
 
     pub(super) fn delete(&mut self, item: ItemVersion) -> Applied<()> {
-        self.apply_event_here(item.id, Event::Delete { row_version: Some(item.row_version) }).map(drop)
+        self.apply_event_here(item.id, Event::Delete { row_version: Some(item.row_version) })?;
+        self.note_item(Act::ItemsDeleted, item.id, Vec::new());
+        Ok(())
     }
 
     pub(super) fn delete_one(&mut self, id: ItemId) -> Applied {
         self.apply_event_here(id, Event::Delete { row_version: None })?;
+        self.note_item(Act::ItemsDeleted, id, Vec::new());
         Ok(Answer::Done)
     }
 
     pub(super) fn review(&mut self, to: ReviewStatus, item: ItemVersion) -> Applied<()> {
-        self.apply_event_here(item.id, Event::Review { to, row_version: item.row_version }).map(drop)
+        let before = self.apply_event_here(item.id, Event::Review { to, row_version: item.row_version })?;
+        if before.review_status != to {
+            let names = [before.review_status, to].map(|status| Value::from(status.name()));
+            let [before, after] = names;
+            self.note_item(
+                Act::ItemsReviewed,
+                item.id,
+                vec![FieldChange::new("ReviewStatus", before, after)],
+            );
+        }
+        Ok(())
+    }
+
+    /// The server has checked whether this user may review.
+    pub(super) fn set_reviewer(&mut self, reviewer: Option<i64>, item: ItemVersion) -> Applied<()> {
+        let event = Event::SetReviewer { reviewer, permitted: true, row_version: item.row_version };
+        let before = self.apply_event_here(item.id, event)?.reviewer_user_id;
+        if before != reviewer {
+            let change =
+                FieldChange::new("ReviewerUserId", before.map(Value::from), reviewer.map(Value::from));
+            self.note_item(Act::ReviewerSet, item.id, vec![change]);
+        }
+        Ok(())
     }
 
     /// Calls `act` for each item and collects the refusals.
@@ -187,7 +224,9 @@ impl<R: Rows> Apply<'_, R> {
     pub(super) fn add_comment(&mut self, id: ItemId, author: &Person, text: &str) -> Applied {
         self.row_here(id)?;
         validate_comment(text)?;
-        Ok(Answer::Comment(self.rows.insert_comment(id, author, text, self.now)?))
+        let comment = self.rows.insert_comment(id, author, text, self.now)?;
+        self.note_act(Act::CommentAdded, format!("comment {}", comment.id), vec![id], Vec::new());
+        Ok(Answer::Comment(comment))
     }
 
     pub(super) fn edit_comment(&mut self, id: i64, person: &Person, text: Option<&str>) -> Applied {
@@ -204,12 +243,14 @@ impl<R: Rows> Apply<'_, R> {
         validate_comment_author(&comment, person)?;
         text.map_or(Ok(()), validate_comment)?;
         self.rows.write_comment(id, text)?;
+        self.note_act(Act::CommentEdited, format!("comment {id}"), vec![comment.item_id], Vec::new());
         Ok(Answer::Done)
     }
 
     pub(super) fn purge(&mut self, id: ItemId) -> Applied {
         self.apply_event_here(id, Event::Purge)?;
         self.rows.set_content(id, &SpecificContent::empty())?;
+        self.note_item(Act::ContentPurged, id, Vec::new());
         Ok(Answer::Done)
     }
 }

@@ -7,15 +7,16 @@ use performer_core::crash_point;
 use performer_core::model::exception::ProcessingException;
 use performer_core::model::history::Recorded;
 use performer_core::model::key::{ItemId, QueueId};
-use performer_core::model::lifecycle::{self, Change, Event, Transition};
+use performer_core::model::lifecycle::{self, Change, Event, ItemState, Transition};
 use performer_core::model::reason;
 use performer_core::model::status::Status;
 
 impl<R: Rows> Apply<'_, R> {
-    /// As [`apply_event`](Self::apply_event), for an item of the folder.
-    pub(super) fn apply_event_here(&mut self, id: ItemId, event: Event) -> Applied<Status> {
-        self.row_here(id)?;
-        self.apply_event(id, event)
+    /// As [`apply_event`](Self::apply_event), for an item of the folder. Returns the state before.
+    pub(super) fn apply_event_here(&mut self, id: ItemId, event: Event) -> Applied<ItemState> {
+        let row = self.row_here(id)?;
+        self.apply_event_to(id, &row, event)?;
+        Ok(row.state)
     }
 
     /// Applies an event to an item: asks the rules, and writes the change.

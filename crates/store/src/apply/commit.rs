@@ -10,6 +10,7 @@ use super::super::figures::UnwrittenFigures;
 use super::super::group_commit::catch_panic;
 use super::super::notifier::WakeSet;
 use super::super::rows::Rows;
+use super::audit::PendingAudit;
 use super::{AppliedBatch, Apply, LookupCache, query};
 use performer_core::crash_point;
 use performer_core::model::clock::Clock;
@@ -188,6 +189,8 @@ fn run_transaction<R: Rows>(
         queues_changed: false,
         lookups: LookupCache::default(),
         group_changes: BTreeMap::new(),
+        actor: None,
+        audit: PendingAudit::default(),
         assumed: Vec::new(),
         figures: UnwrittenFigures::default(),
         figures_at_once: false,

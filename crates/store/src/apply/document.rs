@@ -6,6 +6,7 @@ use super::super::rows::Rows;
 use super::super::tokens::{MAX_LOGIN_TOKENS, MAX_NAMED_TOKENS, Token};
 use super::{Applied, Apply};
 use performer_core::model::Refusal;
+use performer_core::model::audit::Act;
 use performer_core::model::code::ErrorCode;
 use performer_core::model::kept_for::KeptFor;
 
@@ -29,6 +30,9 @@ impl<R: Rows> Apply<'_, R> {
             revoked += self.rows.remove_tokens(of)?;
         }
         self.rows.write_document(version + 1, &change.text)?;
+        for (subject, changes) in &change.acts {
+            self.note_act(Act::AccessChanged, subject, Vec::new(), changes.clone());
+        }
         Ok(Answer::DocumentOutcome(DocumentOutcome::Written { revoked }))
     }
 
@@ -43,6 +47,10 @@ impl<R: Rows> Apply<'_, R> {
             Some(_) => Vec::new(),
         };
         self.rows.insert_token(digest, token)?;
+        if let Some(name) = &token.name {
+            let subject = format!("token {name} of user {}", token.user);
+            self.note_act(Act::AccessChanged, subject, Vec::new(), Vec::new());
+        }
         Ok(Answer::Digests(superfluous))
     }
 

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::super::backend::Answer;
 use super::super::rows::Rows;
 use super::{Applied, Apply};
 use performer_core::crash_point;
+use performer_core::model::audit::{Act, FieldChange};
 use performer_core::model::clock::Clock as _;
 use performer_core::model::job::{Job, JobEnd, JobOwner, JobState, NewJob, StopStrategy};
 use performer_core::model::kept_for::KeptFor;
@@ -49,6 +52,8 @@ impl<R: Rows> Apply<'_, R> {
         let mut job = self.known_job(key, job)?;
         job.request_stop(strategy)?;
         self.rows.write_job(&job)?;
+        let how = FieldChange::new("Strategy", None, Value::from(strategy.name()));
+        self.note_act(Act::JobStopped, format!("job {key}"), Vec::new(), vec![how]);
         Ok(Answer::Done)
     }
 
@@ -116,6 +121,7 @@ impl<R: Rows> Apply<'_, R> {
         let row = self.row_here(id)?;
         let job = lifecycle::whoever_holds(&row.state)?.job;
         self.apply_event(id, Event::JobLost { job })?;
+        self.note_item(Act::ItemAbandoned, id, Vec::new());
         Ok(Answer::Done)
     }
 

@@ -111,6 +111,11 @@ pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Resul
             }
             Ok(Answer::Events(all))
         }
+        Query::Audit(filter) => {
+            filter.validate()?;
+            Ok(Answer::Audit(rows.audit(&filter)?))
+        }
+        Query::AuditFrom(after) => Ok(Answer::Audit(rows.audit_from(after)?)),
         Query::Jobs { limit } => {
             validate_job_limit(limit)?;
             // A caller that opened the store itself sees all of them.

@@ -24,7 +24,8 @@ fn two_writers() -> (Arc<CommitQueue>, [Receiver<Message>; 2]) {
 /// Adds calls with two requests each. Nobody waits for the answers.
 fn push_calls(commit_queue: &CommitQueue, callers: usize) {
     for n in 0..callers {
-        let beat = |n: usize| Request { scope: Scope::SHARED, operation: Operation::Beat(job(n)) };
+        let beat =
+            |n: usize| Request { scope: Scope::SHARED, actor: None, operation: Operation::Beat(job(n)) };
         commit_queue.state().push(smallvec![beat(n), beat(n)], oneshot::channel().0);
     }
 }

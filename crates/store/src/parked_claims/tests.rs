@@ -32,7 +32,7 @@ fn clock() -> Arc<StoreClock> {
 /// A claim that has found nothing, and what receives its answer.
 fn nothing(ticket: Ticket, queue: QueueId) -> (FoundNothing, oneshot::Receiver<Delivery>) {
     let (reply, delivered) = oneshot::channel();
-    let request = Request { scope: Scope::SHARED, operation: Operation::Beat(JobKey::CALLER) };
+    let request = Request { scope: Scope::SHARED, actor: None, operation: Operation::Beat(JobKey::CALLER) };
     let caller = Caller::waiting(WaitingClaim { ticket, request }, reply);
     (FoundNothing { caller, queue, withheld: None }, delivered)
 }

@@ -6,11 +6,14 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 use tokio_postgres::types::{ToSql, Type};
 
+use super::super::audit::{AuditRow, AuditRows};
+use super::super::sql;
 use super::super::sql::dialect::{Bound, Dialect, Engine, Row, Values};
 use super::super::sql::list::Places;
 use super::Postgres;
 use super::claim_rows;
 use super::columns::{date, get, text, uuid};
+use performer_core::model::audit::AuditFilter;
 use performer_core::model::query::{Case, TextMatch};
 use performer_core::model::stored_time::stored;
 use performer_core::orchestrator::Result;
@@ -25,6 +28,8 @@ impl Dialect for Postgres {
     const COPIES: &'static str =
         " LEFT JOIN item_copy ON item_copy.item_id = item.id AND item.root_id IS NOT NULL";
     const END_PROCESSING: &'static str = "item_state.end_processing";
+
+    const LOCK_AUDIT: Option<&'static str> = Some("LOCK TABLE audit IN SHARE ROW EXCLUSIVE MODE");
 
     fn placeholder(number: usize, value: &Bound) -> String {
         let kind = match value {
@@ -148,5 +153,23 @@ impl Row for tokio_postgres::Row {
 
     fn time(&self, at: usize) -> Result<Timestamp> {
         get(self, at)
+    }
+}
+
+impl AuditRows for Postgres {
+    fn last_audit(&mut self) -> Result<Option<(u64, String)>> {
+        sql::audit::last_audit(self)
+    }
+
+    fn append_audit(&mut self, row: &AuditRow) -> Result<()> {
+        sql::audit::append_audit(self, row)
+    }
+
+    fn audit(&mut self, filter: &AuditFilter) -> Result<Vec<AuditRow>> {
+        sql::audit::audit(self, filter)
+    }
+
+    fn audit_from(&mut self, after: u64) -> Result<Vec<AuditRow>> {
+        sql::audit::audit_from(self, after)
     }
 }

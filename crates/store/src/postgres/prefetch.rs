@@ -74,7 +74,7 @@ impl PrefetchPlan {
 
     /// What the operations will look up.
     fn look_up(&mut self, operations: &[Request]) {
-        for Request { scope, operation } in operations {
+        for Request { scope, operation, .. } in operations {
             match operation {
                 Operation::Claim(claim) => {
                     self.queue(scope.folder, &claim.queue);
@@ -138,7 +138,7 @@ impl PrefetchPlan {
 /// Queue and number of items, if all claims are on one queue without a filter.
 fn claims_of_one_queue(operations: &[Request]) -> Option<(FolderId, &str, i64)> {
     let mut wanted: Option<(FolderId, &str, usize)> = None;
-    for Request { scope, operation } in operations {
+    for Request { scope, operation, .. } in operations {
         let Operation::Claim(claim) = operation else { continue };
         let (folder, queue, count) = wanted.unwrap_or((scope.folder, &claim.queue, 0));
         if claim.reference.is_some() || (scope.folder, &*claim.queue) != (folder, queue) {

@@ -59,6 +59,9 @@ pub(crate) trait Dialect {
     /// The column of [`Field::EndProcessing`](performer_core::model::query::Field::EndProcessing).
     const END_PROCESSING: &'static str;
 
+    /// Keeps other transactions from appending to the audit until this one ends, if they could.
+    const LOCK_AUDIT: Option<&'static str>;
+
     /// The placeholder of a value, with its type if the database cannot infer it.
     fn placeholder(number: usize, value: &Bound) -> String;
 

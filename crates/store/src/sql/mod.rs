@@ -2,6 +2,7 @@
 //!
 //! | file | what is in it |
 //! |---|---|
+//! | `audit.rs` | the records of the audit |
 //! | `dialect.rs` | how each database says it: placeholders, texts, hints |
 //! | `conditions.rs` | conditions and sort orders |
 //! | `places.rs` | where the items of a list are looked for |
@@ -9,6 +10,7 @@
 //! | `reasons.rs` | the list of groups of failures |
 //! | `review.rs` | the table of items that people look for |
 
+pub(crate) mod audit;
 pub(crate) mod conditions;
 pub(crate) mod dialect;
 pub(crate) mod list;

@@ -7,11 +7,14 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{ToSql, ToSqlOutput};
 use rusqlite::{Connection, params_from_iter};
 
+use super::super::audit::{AuditRow, AuditRows};
+use super::super::sql;
 use super::super::sql::dialect::{Bound, Dialect, Engine, Row, Values};
 use super::super::sql::list::{Places, WITH_STATE, starting_with};
 use super::super::unreadable_rows::UnreadableRow;
 use super::columns::{micros, time};
 use super::{Sqlite, prepared};
+use performer_core::model::audit::AuditFilter;
 use performer_core::model::query::{Case, TextMatch};
 use performer_core::orchestrator::{OrchestratorError, Result};
 
@@ -25,6 +28,9 @@ impl Dialect for Sqlite {
         " LEFT JOIN item_copy ON item_copy.item_id = iif(item.root_id IS NULL, NULL, item.id)";
     /// Until there is an outcome the column only reserves room.
     const END_PROCESSING: &'static str = "iif(item_state.outcome IS NULL, NULL, item_state.end_processing)";
+
+    /// Only one transaction writes.
+    const LOCK_AUDIT: Option<&'static str> = None;
 
     fn placeholder(number: usize, _: &Bound) -> String {
         format!("?{number}")
@@ -146,4 +152,22 @@ impl Row for rusqlite::Row<'_> {
 
 fn unreadable(error: rusqlite::Error) -> OrchestratorError {
     UnreadableRow::error(error, "the file")
+}
+
+impl AuditRows for Sqlite {
+    fn last_audit(&mut self) -> Result<Option<(u64, String)>> {
+        sql::audit::last_audit(self)
+    }
+
+    fn append_audit(&mut self, row: &AuditRow) -> Result<()> {
+        sql::audit::append_audit(self, row)
+    }
+
+    fn audit(&mut self, filter: &AuditFilter) -> Result<Vec<AuditRow>> {
+        sql::audit::audit(self, filter)
+    }
+
+    fn audit_from(&mut self, after: u64) -> Result<Vec<AuditRow>> {
+        sql::audit::audit_from(self, after)
+    }
 }
