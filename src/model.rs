@@ -9,6 +9,7 @@
 //! | [`limits`] | how many items of a limited queue may start now |
 //! | [`groups`] | which items of a group may be claimed, and whose turn it is |
 //! | [`history`] | the events of an item |
+//! | [`deadlines`] | whether what waits will be done by its DueDate |
 //! | [`audit`] | who changed what, and from where |
 //! | [`sweep`] | which jobs have probably stopped |
 //! | [`clock_guard`] | whether the clock can be believed before something is removed because of its age |
@@ -20,7 +21,8 @@
 #[cfg(feature = "json-schema")]
 pub use performer_core::model::schema_fit;
 pub use performer_core::model::{
-    audit, clock_guard, groups, history, item_query, lifecycle, limits, query, review, selection, sweep,
+    audit, clock_guard, deadlines, groups, history, item_query, lifecycle, limits, query, review, selection,
+    sweep,
 };
 
 // Items.

@@ -5,6 +5,7 @@
 //! | `serve.rs`, `signals.rs` | `performer serve`: runs an Orchestrator server; the signals of commands |
 //! | `filter.rs` | the options that select items |
 //! | `queue.rs`, `item/`, `reason.rs`, `import/`, `stats.rs` | `performer queue`, `item`, `reason`, `item import` and `stats`, for any URL |
+//! | `deadline.rs` | `performer deadline`: whether what waits will be done in time |
 //! | `job.rs` | `performer job`: the running performers and their results |
 //! | `audit.rs` | `performer audit`: what people changed in a store |
 //! | `access.rs` | `performer access`: the applications, users, tokens and robots of a server |
@@ -19,6 +20,7 @@
 
 mod access;
 mod audit;
+mod deadline;
 mod environment;
 mod filter;
 mod help;
@@ -84,6 +86,8 @@ enum Action {
     Item(item::Item),
     #[command(subcommand)]
     Reason(reason::Reasons),
+    #[command(subcommand)]
+    Deadline(deadline::Deadlines),
     #[command(subcommand)]
     Job(job::Jobs),
     Stats(stats::Stats),
@@ -161,6 +165,7 @@ fn main() -> ExitCode {
             Action::Queue(queue) => queue.run().await,
             Action::Item(item) => item.run().await,
             Action::Reason(reason) => reason.run().await,
+            Action::Deadline(deadline) => deadline.run().await,
             Action::Job(job) => job.run().await,
             Action::Stats(stats) => stats.run().await,
             Action::Audit(audit) => audit.run().await,

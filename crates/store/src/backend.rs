@@ -10,6 +10,7 @@ use super::arrivals::Arrivals;
 use super::audit::AuditRow;
 use super::clock::StoreClock;
 use super::comments::CommentsOn;
+use super::deadlines::DueWork;
 use super::document::{DocumentChange, DocumentOutcome};
 use super::removal::RetentionProgress;
 use super::scoped_items::UnclaimedReport;
@@ -381,6 +382,11 @@ pub(crate) enum Query {
     NamedTokens,
     History(ItemId),
     Events(ItemId),
+    /// Ready items with a DueDate, in the order in which they will be handed out.
+    DueWork {
+        queue: QueueSelector,
+        now: Timestamp,
+    },
     /// Records of the audit that match, the newest first.
     Audit(Box<AuditFilter>),
     /// Records of the audit from behind a number on.
@@ -434,6 +440,7 @@ pub(crate) enum Answer {
     Page((Vec<QueueItem>, Option<u64>)),
     Failed(FailedItems),
     Audit(Vec<AuditRow>),
+    DueWork(DueWork),
     Comment(Comment),
     Removed(u64),
     RetentionProgress(RetentionProgress),

@@ -24,6 +24,7 @@
 //! | `tokens.rs` | access tokens of a server |
 //! | `document.rs` | the document in which a server keeps its folders, users and roles |
 //! | `removal.rs` | removes what is no longer needed, in chunks |
+//! | `deadlines.rs` | items that are ready and have a DueDate |
 //! | `figures.rs` | figures by minute, counted in memory |
 //! | `sql/` | where a database looks for the items of a list |
 //! | `reasons.rs` | groups of failures |
@@ -67,6 +68,7 @@ mod clock;
 mod comments;
 mod commit_queue;
 mod compensation;
+mod deadlines;
 mod delivery;
 mod document;
 mod figures;
@@ -98,6 +100,7 @@ mod waiting_claim;
 mod writer_hooks;
 
 pub use comments::{CommentsOn, MAX_COMMENTS_LISTED};
+pub use deadlines::DueWork;
 pub use document::{DocumentChange, DocumentOutcome};
 #[cfg(feature = "postgres")]
 pub use postgres::tokio_postgres;

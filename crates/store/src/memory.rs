@@ -1,6 +1,7 @@
 //! Queues in memory: for tests, for simulations, and for work that may be lost.
 
 mod audit;
+mod deadlines;
 mod figures;
 mod groups;
 mod item;

@@ -49,6 +49,7 @@ impl Lane {
                 Self::Search
             }
             Query::Audit(_)
+            | Query::DueWork { .. }
             | Query::AuditFrom(_)
             | Query::Queues
             | Query::QueuesOf(_)

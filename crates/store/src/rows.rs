@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::audit::AuditRows;
 use super::backend::{Claimant, Request, WriterHooks};
+use super::deadlines::DueRows;
 use super::figures::FigureRows;
 use super::groups::GroupRows;
 use super::reasons::Reasons;
@@ -58,7 +59,7 @@ impl ClaimLoad {
 
 /// Rows, inside the one transaction that is open.
 pub(crate) trait Rows:
-    WriterHooks + FigureRows + Removal + Reasons + Tokens + GroupRows + AuditRows
+    WriterHooks + FigureRows + Removal + Reasons + Tokens + GroupRows + AuditRows + DueRows
 {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;

@@ -2,6 +2,7 @@
 
 mod audit;
 mod crash;
+mod deadlines;
 mod help;
 mod import;
 mod items;

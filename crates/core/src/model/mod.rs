@@ -24,6 +24,7 @@
 //! | [`item_query`] | filters of items as people write them, in URLs and options |
 //! | [`history`] | the events of an item |
 //! | [`review`] | comments, reviewers, and answers to bulk calls |
+//! | [`deadlines`] | whether what waits will be done by its DueDate |
 //! | [`audit`] | who changed what, and from where |
 //! | [`figures`] | what ended and what waited, by minute and hour |
 //! | [`reason`], [`fingerprint`] | failures grouped by their reason; which reasons are the same |
@@ -51,6 +52,7 @@ pub mod clock_guard;
 pub mod code;
 pub mod content;
 pub mod cursor;
+pub mod deadlines;
 pub mod exception;
 mod field_edit;
 pub mod figures;

@@ -34,13 +34,14 @@ pub(super) struct Frame {
 }
 
 /// The sections of the navigation.
-const SECTIONS: [(&str, &str); 8] = [
+const SECTIONS: [(&str, &str); 9] = [
     (ROOT, "Start"),
     ("/desk/review", "Review"),
     ("/desk/items", "Items"),
     ("/desk/queues", "Queues"),
     ("/desk/reasons", "Reasons"),
     ("/desk/jobs", "Jobs"),
+    ("/desk/deadlines", "Deadlines"),
     ("/desk/audit", "Audit"),
     ("/desk/health", "Health"),
 ];

@@ -14,7 +14,7 @@
 //! | `start.rs`, `queues.rs`, `queue.rs`, `idle.rs` | the first page; queues; why nothing is handed out |
 //! | `items.rs`, `export.rs`, `item.rs`, `timeline.rs` | the list of items, and as a file; one item, and what happened to it |
 //! | `reasons.rs`, `jobs.rs`, `health.rs`, `review.rs` | groups of failures; jobs; the server; items to be reviewed, one after the other |
-//! | `audit.rs` | what people changed |
+//! | `audit.rs`, `deadlines.rs` | what people changed; whether what waits will be done in time |
 //! | `acts.rs`, `item_acts.rs` | what people do with queues and jobs, and with items |
 
 mod acts;
@@ -22,6 +22,7 @@ mod assets;
 mod audit;
 mod call;
 mod chart;
+mod deadlines;
 mod export;
 mod frame;
 mod health;

@@ -9,7 +9,8 @@ use axum::http::{Method, StatusCode};
 use super::call::DeskCall;
 use super::reply::Reply;
 use super::{
-    acts, audit, export, health, item, item_acts, items, jobs, login, queue, queues, reasons, review, start,
+    acts, audit, deadlines, export, health, item, item_acts, items, jobs, login, queue, queues, reasons,
+    review, start,
 };
 use crate::api_error::ApiError;
 use crate::permission::{Action, Area, Permission};
@@ -120,6 +121,8 @@ pub(super) static ROUTES: &[DeskRoute] = routes! {
 
     GET "/desk/audit" "DeskAudit": InTenant(AUDIT_VIEW) => audit::page;
     GET "/desk/audit.csv" "DeskAuditFile": InTenant(AUDIT_VIEW) => audit::csv;
+
+    GET "/desk/deadlines" "DeskDeadlines": InFolder(READ) => deadlines::page;
 
     GET "/desk/items" "DeskItems": InFolder(READ) => items::page;
     GET "/desk/items.csv" "DeskItemsCsv": InFolder(READ) => export::csv;

@@ -1,5 +1,6 @@
 //! Each page with the rows of data that were made through the API.
 
+use performer::model::Clock as _;
 use serde_json::{Value, json};
 
 use crate::{Desk, failed};
@@ -42,6 +43,34 @@ async fn each_page_shows_what_the_api_made() {
         assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
         page.assert_has(texts);
     }
+}
+
+/// One item is done within ten minutes, which is the pace; of two that are due within five minutes both are late.
+#[tokio::test]
+async fn deadlines_are_held_against_the_pace() {
+    let desk = Desk::start().await;
+    let cookie = desk.sign_in().await;
+    desk.get(&cookie, "/desk/deadlines").await.assert_has(&["There is no queue in this folder yet"]);
+    desk.api("POST", "/odata/QueueDefinitions", &json!({"Name": "Invoices"})).await;
+    desk.get(&cookie, "/desk/deadlines")
+        .await
+        .assert_has(&["No item that could be handed out now has a due date"]);
+    let due = desk.clock.now().checked_add(jiff::SignedDuration::from_mins(15)).unwrap();
+    for reference in ["INV-1", "INV-2", "INV-3"] {
+        let item = json!({"itemData": {"Name": "Invoices", "Reference": reference, "DueDate": due.to_string(), "SpecificContent": {}}});
+        desk.api("POST", "/odata/Queues/UiPathODataSvc.AddQueueItem", &item).await;
+    }
+    let page = desk.get(&cookie, "/desk/deadlines").await;
+    page.assert_has(&["At risk", "There is no pace to go by: nothing has ended within 15 minutes."]);
+    desk.process(&json!({"IsSuccessful": true})).await;
+    desk.clock.advance(std::time::Duration::from_secs(10 * 60));
+    desk.add("INV-4", &json!({})).await; // figures are written with a commit
+    let page = desk.get(&cookie, "/desk/deadlines").await;
+    page.assert_has(&[
+        "<dt>Will be late</dt><dd><b>2</b>",
+        "0.1 a minute with 1 robot",
+        "more robots would do them in time",
+    ]);
 }
 
 #[tokio::test]

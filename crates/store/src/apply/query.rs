@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::backend::{Answer, Query, Scope};
 use super::super::comments::CommentsOn;
+use super::super::deadlines::DueWork;
 use super::super::rows::{ItemRow, ListComments, ListRequest, Rows};
 use super::super::scoped_queues::QueueSelector;
 use super::super::sweep::LiveJobs;
@@ -11,11 +12,11 @@ use super::super::unreadable_rows::is_unreadable;
 use performer_core::model::figures::Figures;
 use performer_core::model::history::events;
 use performer_core::model::item::{ItemFilter, ItemPage, Page, QueueItem};
-use performer_core::model::job::{Job, validate_job_limit};
+use performer_core::model::job::{Job, JobState, validate_job_limit};
 use performer_core::model::kept_for::KeptFor;
 use performer_core::model::key::{Claim, FolderId, ItemId, QueueId};
 use performer_core::model::query::{Condition, Field, Order};
-use performer_core::model::queue::QueueDefinition;
+use performer_core::model::queue::{QueueDefinition, folded};
 use performer_core::model::robot::{MAX_ROBOTS_LISTED, Robot};
 use performer_core::model::status::Status;
 use performer_core::model::stored_time::stored;
@@ -110,6 +111,18 @@ pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Resul
                 }
             }
             Ok(Answer::Events(all))
+        }
+        Query::DueWork { queue, now } => {
+            let (queue, now) = (which(rows, here, &queue)??, rows.reading_at(now)?);
+            let of_queue = |job: &Job| {
+                job.folder == here && folded(&job.about.queue) == folded(&queue.name) && !job.is_lost(now)
+            };
+            let live = rows.live_jobs()?;
+            let running = live.iter().filter(|job| job.state == JobState::Running && of_queue(job));
+            let robots = running.fold(0, |robots: u32, job| robots.saturating_add(job.about.robots));
+            let busy = u32::try_from(rows.statistics(queue.id)?.in_progress).unwrap_or_default();
+            let items = rows.ready_by_due_date(queue.id, queue.limits.fair)?;
+            Ok(Answer::DueWork(DueWork::new(queue.id, items, robots.max(busy))))
         }
         Query::Audit(filter) => {
             filter.validate()?;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::super::audit::{AuditRow, AuditRows};
+use super::super::deadlines::DueRows;
 use super::super::sql;
 use super::super::sql::dialect::{Bound, Dialect, Engine, Row, Values};
 use super::super::sql::list::Places;
@@ -14,6 +15,8 @@ use super::Postgres;
 use super::claim_rows;
 use super::columns::{date, get, text, uuid};
 use performer_core::model::audit::AuditFilter;
+use performer_core::model::deadlines::DueItems;
+use performer_core::model::key::QueueId;
 use performer_core::model::query::{Case, TextMatch};
 use performer_core::model::stored_time::stored;
 use performer_core::orchestrator::Result;
@@ -171,5 +174,11 @@ impl AuditRows for Postgres {
 
     fn audit_from(&mut self, after: u64) -> Result<Vec<AuditRow>> {
         sql::audit::audit_from(self, after)
+    }
+}
+
+impl DueRows for Postgres {
+    fn ready_by_due_date(&mut self, queue: QueueId, in_turn: bool) -> Result<Vec<DueItems>> {
+        sql::deadlines::ready_by_due_date(self, queue, in_turn)
     }
 }

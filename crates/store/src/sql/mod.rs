@@ -3,6 +3,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `audit.rs` | the records of the audit |
+//! | `deadlines.rs` | items that are ready and have a DueDate |
 //! | `dialect.rs` | how each database says it: placeholders, texts, hints |
 //! | `conditions.rs` | conditions and sort orders |
 //! | `places.rs` | where the items of a list are looked for |
@@ -12,6 +13,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod conditions;
+pub(crate) mod deadlines;
 pub(crate) mod dialect;
 pub(crate) mod list;
 mod places;

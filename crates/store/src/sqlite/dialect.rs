@@ -8,6 +8,7 @@ use rusqlite::types::{ToSql, ToSqlOutput};
 use rusqlite::{Connection, params_from_iter};
 
 use super::super::audit::{AuditRow, AuditRows};
+use super::super::deadlines::DueRows;
 use super::super::sql;
 use super::super::sql::dialect::{Bound, Dialect, Engine, Row, Values};
 use super::super::sql::list::{Places, WITH_STATE, starting_with};
@@ -15,6 +16,8 @@ use super::super::unreadable_rows::UnreadableRow;
 use super::columns::{micros, time};
 use super::{Sqlite, prepared};
 use performer_core::model::audit::AuditFilter;
+use performer_core::model::deadlines::DueItems;
+use performer_core::model::key::QueueId;
 use performer_core::model::query::{Case, TextMatch};
 use performer_core::orchestrator::{OrchestratorError, Result};
 
@@ -169,5 +172,11 @@ impl AuditRows for Sqlite {
 
     fn audit_from(&mut self, after: u64) -> Result<Vec<AuditRow>> {
         sql::audit::audit_from(self, after)
+    }
+}
+
+impl DueRows for Sqlite {
+    fn ready_by_due_date(&mut self, queue: QueueId, in_turn: bool) -> Result<Vec<DueItems>> {
+        sql::deadlines::ready_by_due_date(self, queue, in_turn)
     }
 }
