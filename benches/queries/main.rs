@@ -6,7 +6,6 @@
 
 mod store;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use performer::jiff::Timestamp;
@@ -15,6 +14,7 @@ use performer::model::{
     ExceptionType, FiguresFilter, ItemFilter, ItemId, Page, PageCursor, Priority, ReasonCursor, ReasonFilter,
     ReasonOrder, ReferenceFilter, Resolution, ReviewStatus, Status,
 };
+use performer::orchestrator::store::Store;
 use performer::prelude::*;
 use performer_benches::{Bar, Bench, Unit, print_line};
 use tokio::runtime::Runtime;
@@ -50,6 +50,11 @@ fn main() {
             ),
         }
     }
+}
+
+/// When the figures of a month end.
+fn end_of_figures() -> Timestamp {
+    Timestamp::from_second(60 * *store::LAST_MINUTE).expect("a time")
 }
 
 struct Asked<'a> {
@@ -91,8 +96,8 @@ impl Asked<'_> {
     }
 }
 
-fn queries(bench: &Bench, runtime: &Runtime, engine: &'static str, store: &Arc<dyn Administration>) {
-    let asked = Asked { bench, runtime, engine, store: &**store };
+fn queries(bench: &Bench, runtime: &Runtime, engine: &'static str, store: &Store) {
+    let asked = Asked { bench, runtime, engine, store };
     let all = ItemFilter::default;
     let here = || all().queue(QUEUE);
     let failed = || here().status([Status::Failed]);
@@ -169,7 +174,7 @@ fn queries(bench: &Bench, runtime: &Runtime, engine: &'static str, store: &Arc<d
     asked.items("reason.items.after", &of_reason, deep);
     asked.items("reason.items.open", &of_reason.status([Status::Failed]), newest);
 
-    let (until, hour) = (store::end_of_figures(), Duration::from_secs(3_600));
+    let (until, hour) = (end_of_figures(), Duration::from_secs(3_600));
     let figures = |since: Timestamp, resolution| {
         let filter = FiguresFilter::new(since, until).queues([QUEUE]).resolution(resolution);
         async move |store: &dyn Administration, _: usize| {

@@ -1,6 +1,6 @@
 //! A store with a million items: ten thousand that went their way, and copies of them that a statement has made.
 
-use std::sync::Arc;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use performer::jiff::Timestamp;
@@ -22,12 +22,8 @@ const DONE: usize = 9_300;
 /// Reasons that differ in more than their numbers.
 const REASONS: usize = 40;
 
-/// When the figures of a month end.
-pub(crate) fn end_of_figures() -> Timestamp {
-    Timestamp::from_second(60 * LAST_MINUTE).expect("a time")
-}
-
-const LAST_MINUTE: i64 = 29_500_800;
+/// The minute, counted from 1970, before which the figures of a month end: the present one.
+pub(crate) static LAST_MINUTE: LazyLock<i64> = LazyLock::new(|| Timestamp::now().as_second() / 60);
 const MINUTES: i64 = 30 * 24 * 60;
 
 async fn fill(store: &dyn Administration) {
@@ -73,16 +69,17 @@ async fn fill(store: &dyn Administration) {
 
 /// What both databases have of the figures of a month: five buckets of two outcomes a minute and an hour.
 fn figures(values: &str, series: &str) -> String {
-    let (from, end) = (LAST_MINUTE - MINUTES, LAST_MINUTE);
+    let (from, end) = (*LAST_MINUTE - MINUTES, *LAST_MINUTE);
     let rows = |minutes: i64| {
         let numbers = series.replace("FROM_", &from.to_string()).replace("END_", &(end - 1).to_string());
         format!(
             "INSERT INTO figure (queue_id, minutes, at, outcome, bucket, count, took) \
              SELECT 1, {minutes}, minute.at, outcome.number, bucket.number, 7, 12000000 \
              FROM {numbers} CROSS JOIN ({values}) AS outcome CROSS JOIN ({buckets}) AS bucket \
-             WHERE minute.at % {minutes} = 0; \
+             WHERE minute.at % {minutes} = 0 ON CONFLICT DO NOTHING; \
              INSERT INTO level (queue_id, minutes, at, new, in_progress, oldest) \
-             SELECT 1, {minutes}, minute.at, 70000, 8, NULL FROM {numbers} WHERE minute.at % {minutes} = 0;",
+             SELECT 1, {minutes}, minute.at, 70000, 8, NULL FROM {numbers} WHERE minute.at % {minutes} = 0 \
+             ON CONFLICT DO NOTHING;",
             buckets = "SELECT 20 AS number UNION ALL SELECT 21 UNION ALL SELECT 22 UNION ALL SELECT 24 UNION ALL SELECT 30"
         )
     };
@@ -91,7 +88,7 @@ fn figures(values: &str, series: &str) -> String {
 
 const OUTCOMES: &str = "SELECT 1 AS number UNION ALL SELECT 2";
 
-pub(crate) fn sqlite(runtime: &Runtime) -> (Arc<dyn Administration>, tempfile::TempDir) {
+pub(crate) fn sqlite(runtime: &Runtime) -> (Store, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("million.db");
     runtime.block_on(async {
@@ -137,8 +134,7 @@ pub(crate) fn sqlite(runtime: &Runtime) -> (Arc<dyn Administration>, tempfile::T
         figures = figures(OUTCOMES, series),
     );
     rusqlite::Connection::open(&path).and_then(|file| file.execute_batch(&sql)).expect("copies");
-    let store = runtime.block_on(Store::sqlite(path)).expect("the file");
-    (Arc::new(store), folder)
+    (runtime.block_on(Store::sqlite(path)).expect("the file"), folder)
 }
 
 /// A schema of its own, dropped with this value.
@@ -169,7 +165,7 @@ fn run(server: &str, statements: &[String]) {
     });
 }
 
-pub(crate) fn postgres(runtime: &Runtime, server: &str) -> (Arc<dyn Administration>, Schema) {
+pub(crate) fn postgres(runtime: &Runtime, server: &str) -> (Store, Schema) {
     let schema = Schema { server: server.to_owned(), name: format!("queries_{}", std::process::id()) };
     let joint = if server.contains('?') { '&' } else { '?' };
     let url = format!("{server}{joint}schema={}", schema.name);
@@ -223,6 +219,5 @@ pub(crate) fn postgres(runtime: &Runtime, server: &str) -> (Arc<dyn Administrati
     let vacuum = |table: &str| format!("VACUUM ANALYZE {}.{table}", schema.name);
     let statements: Vec<String> = std::iter::once(copies).chain(tables.split(' ').map(vacuum)).collect();
     run(server, &statements);
-    let store = runtime.block_on(Store::postgres(&url)).expect("a database");
-    (Arc::new(store), schema)
+    (runtime.block_on(Store::postgres(&url)).expect("a database"), schema)
 }

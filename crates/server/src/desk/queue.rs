@@ -1,5 +1,6 @@
 //! One queue: its counts, figures, reasons of failures, settings and limits, and why nothing is handed out.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use askama::Template;
@@ -15,7 +16,9 @@ use super::reasons::{self, ReasonRow};
 use super::reply::Reply;
 use super::routes::CHANGE_QUEUES;
 use crate::api_error::ApiError;
-use performer_core::model::figures::{Durations, Figures, FiguresFilter, Resolution, minute_of, start_of};
+use performer_core::model::figures::{
+    Durations, Figures, FiguresFilter, Level, Resolution, minute_of, start_of,
+};
 use performer_core::model::item::{ItemFilter, Page};
 use performer_core::model::queue::QueueDefinition;
 use performer_core::model::reason::ReasonFilter;
@@ -103,15 +106,12 @@ const OUTCOMES: [Outcome; 4] =
 
 /// How many attempts ended, by outcome.
 pub(super) fn throughput(figures: &[Figures], range: Range, now: Timestamp) -> Html {
+    let mut counts: HashMap<(Timestamp, Outcome), i64> = HashMap::new();
+    for figure in figures.iter().flat_map(|figures| &figures.ended) {
+        *counts.entry((figure.at, figure.outcome)).or_default() += figure.count;
+    }
     let ended = |at: &Timestamp| {
-        let of = |outcome: &Outcome| {
-            let matching = figures.iter().flat_map(|figures| &figures.ended);
-            let count: i64 = matching
-                .filter(|figure| figure.at == *at && figure.outcome == *outcome)
-                .map(|figure| figure.count)
-                .sum();
-            Some(count as f64)
-        };
+        let of = |outcome: &Outcome| Some(counts.get(&(*at, *outcome)).map_or(0.0, |count| *count as f64));
         Point { label: label(*at), values: OUTCOMES.iter().map(of).collect() }
     };
     let points: Vec<Point> = range.points(now).iter().map(ended).collect();
@@ -132,15 +132,13 @@ fn seconds(value: f64) -> String {
 
 /// Percentiles of the processing time.
 fn durations(figures: &Figures, range: Range, now: Timestamp) -> Html {
+    let mut durations: HashMap<Timestamp, Durations> = HashMap::new();
+    for figure in &figures.ended {
+        durations.entry(figure.at).or_default().merge(&figure.durations);
+    }
     let at = |at: &Timestamp| {
-        let mut all = Durations::default();
-        figures
-            .ended
-            .iter()
-            .filter(|figure| figure.at == *at)
-            .for_each(|figure| all.merge(&figure.durations));
-        let values = [0.5, 0.95, 0.99].map(|share| all.percentile(share).map(|took| took.as_secs_f64()));
-        Point { label: label(*at), values: values.into() }
+        let percentile = |share| Some(durations.get(at)?.percentile(share)?.as_secs_f64());
+        Point { label: label(*at), values: [0.5, 0.95, 0.99].map(percentile).into() }
     };
     let points: Vec<Point> = range.points(now).iter().map(at).collect();
     let series = [("p50", "new"), ("p95", "application"), ("p99", "failed")];
@@ -149,9 +147,10 @@ fn durations(figures: &Figures, range: Range, now: Timestamp) -> Html {
 
 /// What waited. A time without a level has the one before.
 fn backlog(figures: &Figures, range: Range, now: Timestamp) -> Html {
+    let levels: HashMap<Timestamp, &Level> = figures.levels.iter().map(|level| (level.at, level)).collect();
     let mut last = vec![None, None];
     let mut at = |at: &Timestamp| {
-        if let Some(level) = figures.levels.iter().find(|level| level.at == *at) {
+        if let Some(level) = levels.get(at) {
             last = vec![Some(level.new as f64), Some(level.in_progress as f64)];
         }
         Point { label: label(*at), values: last.clone() }
