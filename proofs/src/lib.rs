@@ -21,6 +21,7 @@ pub mod pgbouncer;
 pub mod postgres;
 #[cfg(feature = "http")]
 pub mod scripted_orchestrator;
+pub mod tables;
 #[cfg(feature = "http")]
 pub mod test_server;
 
@@ -35,6 +36,10 @@ use performer::orchestrator::{
     FleetAdministration as _, ItemAdministration as _, Orchestrator, QueueAdministration as _, Report,
 };
 use performer::{NewQueueDefinition, QueuePolicy};
+use tempfile::TempDir;
+
+use crate::postgres::Schema;
+use crate::tables::{Checked, damage_of_file, damage_of_schema};
 pub use performer_conformance::{
     Fixture, QUEUE, application, business, failed, named, new_job, ok, ok_with, postponed, start_of_time,
     sweep_for, take,
@@ -58,32 +63,28 @@ pub async fn sqlite() -> Fixture {
     Fixture::new(Arc::new(store), clock).keeping(folder)
 }
 
-async fn sqlite_store(clock: Arc<ManualClock>) -> (Store, tempfile::TempDir) {
+async fn sqlite_store(clock: Arc<ManualClock>) -> (Store, Checked<TempDir>) {
     let folder = tempfile::tempdir().unwrap();
-    (Store::sqlite_with_clock(folder.path().join("queue.db"), clock).await.unwrap(), folder)
+    let store = Store::sqlite_with_clock(folder.path().join("queue.db"), clock).await.unwrap();
+    (store, Checked::new(folder, |folder| damage_of_file(&folder.path().join("queue.db"))))
 }
 
 /// The PostgreSQL store, over a new schema.
 pub async fn postgres() -> Fixture {
     let clock = new_clock();
-    let schema = postgres::Schema::new();
+    let schema = Schema::new();
     // Calls are written side by side however few there are.
     let url = format!("{}&batch=1", schema.url);
     let store = Store::postgres_with_clock(&url, clock.clone()).await.unwrap();
     until_listening(&schema).await;
-    Fixture::new(Arc::new(store), clock).keeping(schema)
+    Fixture::new(Arc::new(store), clock).keeping(Checked::new(schema, damage_of_schema))
 }
 
 /// Waits until the store hears of other processes. When it begins to, it wakes every caller that waits for items.
-async fn until_listening(schema: &postgres::Schema) {
+async fn until_listening(schema: &Schema) {
     let listens =
         "SELECT 1 FROM pg_stat_activity WHERE query = 'LISTEN \"performer_{schema}\"' AND state = 'idle'";
-    let looking = async {
-        while schema.run(listens).is_empty() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), looking).await.expect("it listens");
+    schema.until_found(listens, 1).await;
 }
 
 /// The HTTP client with performer's own server over a SQLite file.

@@ -1,6 +1,7 @@
 //! A temporary schema in the PostgreSQL of `scripts/postgres`, which is dropped when the test ends.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use tokio_postgres::NoTls;
 
@@ -57,6 +58,33 @@ impl Schema {
             })
         });
         asking.join().unwrap()
+    }
+
+    /// Waits until a query finds so many rows.
+    ///
+    /// # Panics
+    ///
+    /// If that takes more than ten seconds.
+    pub async fn until_found(&self, sql: &str, count: usize) {
+        let looking = async {
+            while self.run(sql).len() < count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), looking)
+            .await
+            .unwrap_or_else(|_| panic!("not found: {sql}"));
+    }
+
+    /// Waits until so many connections wait for locks of others on a table of the schema, or behind them.
+    ///
+    /// # Panics
+    ///
+    /// If that takes more than ten seconds.
+    pub async fn until_waiting(&self, count: usize) {
+        let waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid IN \
+             (SELECT pid FROM pg_locks JOIN pg_class ON pg_class.oid = relation WHERE relnamespace = '{schema}'::regnamespace)";
+        self.until_found(waiting, count).await;
     }
 }
 

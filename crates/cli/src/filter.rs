@@ -78,6 +78,12 @@ impl FilterArgs {
     /// The query of these options and of others.
     pub(super) fn query(&self, others: &[(&str, &str)]) -> Result<ItemQuery, CliError> {
         let pairs = self.pairs();
+        // In a URL it is a field that was left empty. Here it may be an empty variable of a script, and the command act on all items.
+        let has_none =
+            |(name, value): &&(&str, String)| value.is_empty() || *name != "ref" && value.trim().is_empty();
+        if let Some((name, _)) = pairs.iter().find(has_none) {
+            return Err(CliError::usage(format!("--{name} has no value")));
+        }
         let pairs = pairs.iter().map(|(name, value)| (*name, value.as_str())).chain(others.iter().copied());
         ItemQuery::parse(pairs).map_err(|refusal| CliError::usage(refusal.to_string()))
     }

@@ -36,7 +36,7 @@ mod retention;
 
 pub(super) use retention::MAX_OVERDUE_PER_SWEEP;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -100,8 +100,8 @@ struct Apply<'a, R> {
     /// The queues in which the claims that were applied last found all they wanted, or left nothing.
     more_left: WakeSet,
     none_left: WakeSet,
-    /// The queue with limits from which items were claimed last.
-    limited: Option<QueueId>,
+    /// The queues with limits that this transaction has locked, to claim from them or to settle their groups.
+    locked_limits: BTreeSet<QueueId>,
     /// Queues were changed: whoever waits for one is told.
     queues_changed: bool,
     /// What this batch has looked up.

@@ -45,7 +45,13 @@ pub(crate) trait GroupRows {
     /// Takes items whose DeferDate has come from the deferred ones, and returns what there is to settle.
     fn due_items(&mut self, queue: QueueId, rules: GroupRules, now: Timestamp) -> Result<GroupChanges>;
 
-    /// Applies other rules to all items of a queue.
+    /// Keeps others from using the rules of a queue until the transaction ends. Fails if a transaction uses them and does not end
+    /// soon. A back end with one transaction at a time has no need of it.
+    fn lock_group_rules(&mut self, _queue: QueueId) -> Result<()> {
+        Ok(())
+    }
+
+    /// Applies other rules to all items of a queue, whose rules are locked.
     fn change_group_rules(&mut self, queue: QueueId, rules: Option<GroupRules>, now: Timestamp)
     -> Result<()>;
 
@@ -54,6 +60,37 @@ pub(crate) trait GroupRows {
 
     /// How many items of a group are InProgress.
     fn in_progress_of(&mut self, queue: QueueId, group: &str) -> Result<usize>;
+}
+
+/// The last turns that a group had, by rank, of items that have left their slots.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LastTurns(BTreeMap<u8, i64>);
+
+impl LastTurns {
+    pub(crate) fn of_rank(&self, rank: u8) -> Option<i64> {
+        self.0.get(&rank).copied()
+    }
+
+    /// The last turn of a rank: one of these, or one that an item has which holds a slot.
+    pub(crate) fn or_held(&self, rank: u8, held: Option<i64>) -> Option<i64> {
+        held.max(self.of_rank(rank))
+    }
+
+    /// Remembers the turn of an item that was claimed.
+    pub(crate) fn remember(&mut self, rank: u8, turn: i64) {
+        let known = self.0.entry(rank).or_insert(turn);
+        *known = turn.max(*known);
+    }
+
+    /// Remembers the turn of an item that leaves its slot with this state, or without being claimed.
+    pub(crate) fn remember_left(&mut self, rank: u8, turn: i64, status: Status) {
+        // Another item of the group gets a turn that was not used.
+        self.remember(rank, if status == Status::New { turn - 1 } else { turn });
+    }
+
+    pub(crate) fn extend(&mut self, others: Self) {
+        others.0.into_iter().for_each(|(rank, turn)| self.remember(rank, turn));
+    }
 }
 
 /// One group of a queue, as a back end keeps it.

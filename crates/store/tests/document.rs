@@ -51,6 +51,39 @@ async fn tokens_and_folders_belong_to_the_write(store: &Store) {
     assert_eq!(store.token("digest").await.unwrap(), None);
 }
 
+async fn what_is_revoked_is_gone_and_nothing_else(store: &Store) {
+    let tokens = [
+        ("a", 7, Some("a token")),
+        ("b", 7, Some("another")),
+        ("c", 7, None),
+        ("d", 8, Some("a token")),
+        ("e", 8, None),
+    ];
+    for (revoked, gone) in [
+        (TokensOf::Digest("a".to_owned()), &["a"][..]),
+        (TokensOf::Digest("e".to_owned()), &["e"]),
+        (TokensOf::Digest("A".to_owned()), &[]),
+        (TokensOf::Named(7, "a token".to_owned()), &["a"]),
+        (TokensOf::Named(8, "another".to_owned()), &[]),
+        (TokensOf::Logins(7), &["c"]),
+        (TokensOf::User(8), &["d", "e"]),
+    ] {
+        let (version, text) = store.document(0).await.unwrap().unwrap();
+        let added = |(digest, user, name): (&str, i64, Option<&str>)| {
+            (digest.to_owned(), Token { name: name.map(str::to_owned), ..token(user) })
+        };
+        let added_tokens = tokens.map(added).to_vec();
+        let both =
+            DocumentChange { added_tokens, revoked_tokens: vec![revoked.clone()], ..change(version, &text) };
+        let written = DocumentOutcome::Written { revoked: gone.len() as u64 };
+        assert_eq!(store.put_document(both).await.unwrap(), written, "{revoked:?}");
+        for (digest, ..) in tokens {
+            let is_gone = store.token(digest).await.unwrap().is_none();
+            assert_eq!(is_gone, gone.contains(&digest), "{digest} of {revoked:?}");
+        }
+    }
+}
+
 async fn writers_at_the_same_time_lose_nothing(store: &Store) {
     const WRITERS: usize = 4;
     const WRITES: usize = 20;
@@ -78,6 +111,7 @@ async fn check(store: &Store) {
     a_write_names_the_version_that_it_replaces(store).await;
     tokens_and_folders_belong_to_the_write(store).await;
     writers_at_the_same_time_lose_nothing(store).await;
+    what_is_revoked_is_gone_and_nothing_else(store).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

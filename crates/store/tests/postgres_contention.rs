@@ -139,18 +139,6 @@ async fn somebody(schema: &Schema) -> tokio_postgres::Client {
     client
 }
 
-/// Waits until so many connections wait for locks of others on a table of the store, or behind them.
-async fn until_waiting(schema: &Schema, count: usize) {
-    let waiting = format!(
-        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid IN \
-         (SELECT pid FROM pg_locks JOIN pg_class ON pg_class.oid = relation WHERE relnamespace = '{}'::regnamespace)",
-        schema.name()
-    );
-    while schema.run(&waiting).len() < count {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 /// A job, and so many items that it has taken.
 async fn taken(store: &Store, count: usize) -> (JobKey, Vec<Claim>) {
     for n in 0..count {
@@ -201,7 +189,7 @@ async fn a_waiting_call_does_not_block_others() {
     let mut users = somebody(&schema).await;
     let transaction = keeps(&schema, &mut users, claims[0]).await;
     let kept = tokio::spawn(report(0));
-    until_waiting(&schema, 1).await;
+    schema.until_waiting(1).await;
     // The other connection takes all that comes, one call after the other and many at once.
     assert_eq!(report(1).await.unwrap(), Status::Successful);
     add_at_once(&store, 50).await;
@@ -224,7 +212,7 @@ async fn a_report_is_recorded_after_a_progress_in_the_same_transaction() {
     let mut users = somebody(&schema).await;
     let transaction = keeps(&schema, &mut users, claims[0]).await;
     let kept = tokio::spawn(report(0));
-    until_waiting(&schema, 1).await;
+    schema.until_waiting(1).await;
     // All of them are there when the writer looks again.
     let progress = store.set_transaction_progress(claims[1], "half".to_owned());
     let (progress, first, second, released, kept) =
@@ -259,12 +247,12 @@ async fn a_job_that_ends_while_it_takes_leaves_nothing_in_progress() {
         let store = store.clone();
         async move { store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed }
     });
-    until_waiting(&schema, 1).await;
+    schema.until_waiting(1).await;
     let ending = tokio::spawn({
         let store = store.clone();
         async move { store.end_job(job, JobState::Stopped.into()).await }
     });
-    until_waiting(&schema, 2).await;
+    schema.until_waiting(2).await;
     transaction.commit().await.unwrap();
     assert_eq!(taking.await.unwrap().unwrap().items.len(), 1);
     assert_eq!(ending.await.unwrap().unwrap().abandoned, 1);

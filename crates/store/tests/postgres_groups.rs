@@ -10,14 +10,16 @@ use std::time::Duration;
 use performer::jiff::Timestamp;
 use performer::model::{ClaimedItem, Clock, ManualClock, SystemClock, TransactionResult};
 use performer::orchestrator::store::Store;
-use performer::orchestrator::{ItemAdministration as _, Orchestrator, QueueAdministration as _, Report};
+use performer::orchestrator::{
+    ClaimRequest, ItemAdministration as _, Orchestrator, QueueAdministration as _, Report,
+};
 use performer::tokio_postgres::{self, Client, NoTls};
 use performer::{
     CommitType, ErrorKind, FieldEdit, ItemEdit, ItemFilter, JobKey, LimitsEdit, NewQueueDefinition,
     NewQueueItem, Page, Priority, QueuePolicy, Status,
 };
 use performer_proofs::postgres::Schema;
-use performer_proofs::{QUEUE, application, named, new_job, ok, start_of_time, take};
+use performer_proofs::{QUEUE, application, business, named, new_job, ok, start_of_time, take};
 
 const GROUPS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
@@ -242,6 +244,93 @@ async fn rules_do_not_change_while_the_users_transaction_uses_the_queue() {
     assert!(damage(&schema).is_empty(), "{:?}", damage(&schema));
 }
 
+/// A transaction that changes queues keeps all others waiting, and the user's own may keep a group waiting for long: so the first
+/// does not wait for the second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_queues_and_the_users_transaction_do_not_stop_everybody_else() {
+    let schema = Schema::new();
+    let one = store(&schema, one_at_a_time()).await;
+    one.create_queue(NewQueueDefinition::new("Other")).await.unwrap();
+    one.add_queue_item(QUEUE, named("a1").group("a")).await.unwrap();
+    let job = one.start_job(new_job()).await.unwrap();
+    let first = claim(&one, job, 1).await;
+    let store = Store::postgres(&format!("{}&writers=1", schema.url)).await.unwrap();
+    let mut client = connected(&schema).await;
+    let transaction = client.transaction().await.unwrap();
+    one.add_queue_item_in(&transaction, QUEUE, named("a2").group("a")).await.unwrap();
+
+    // A report that waits for the user's transaction and a change of queues are one transaction: both are there when the writer,
+    // which waits for a change of queues by another program, looks again.
+    let mut lock = connected(&schema).await;
+    let lock = lock.transaction().await.unwrap();
+    lock_alone(&schema, &lock, "queues").await;
+    let adding = tokio::spawn({
+        let store = store.clone();
+        async move { store.add_queue_item("Other", named("o1")).await }
+    });
+    schema.until_waiting(1).await;
+    let reports = store.report_and_claim(vec![Report::new(first[0].claim, ok())], None);
+    let others = async {
+        lock.rollback().await.unwrap();
+        schema.until_waiting(1).await;
+        let added = one.add_queue_item("Other", named("o2"));
+        tokio::time::timeout(Duration::from_secs(20), added).await.expect("it is kept waiting").unwrap();
+        transaction.commit().await.unwrap();
+    };
+    let (reported, created, (), added) =
+        tokio::join!(biased; reports, store.create_queue(NewQueueDefinition::new("New")), others, adding);
+    reported.reports.into_iter().next().unwrap().unwrap();
+    created.unwrap();
+    added.unwrap().unwrap();
+    assert!(damage(&schema).is_empty(), "{:?}", damage(&schema));
+}
+
+/// Locks by this name are advisory.
+async fn lock_alone(schema: &Schema, transaction: &tokio_postgres::Transaction<'_>, what: &str) {
+    let name = format!("performer/{}/{what}", schema.name());
+    let sql = format!("SELECT pg_advisory_xact_lock(hashtextextended('{name}', 0))");
+    transaction.batch_execute(&sql).await.unwrap();
+}
+
+/// Queues with limits are locked in one order. So claims that wait for an item of another queue than those that are locked are left
+/// to a transaction of their own, whoever has that queue.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_settles_groups_locks_no_other_queue_for_claims_that_wait() {
+    const LIMITED: &str = "Limited";
+    let schema = Schema::new();
+    let store = store(&schema, one_at_a_time()).await;
+    let limited = store.create_queue(NewQueueDefinition::new(LIMITED)).await.unwrap();
+    store.edit_queue_limits(LIMITED, LimitsEdit::default().max_in_progress(1)).await.unwrap();
+    store.add_queue_item(QUEUE, named("a1").group("a")).await.unwrap();
+    for name in ["b1", "b2"] {
+        store.add_queue_item(LIMITED, named(name)).await.unwrap();
+    }
+    let job = store.start_job(new_job()).await.unwrap();
+    let a1 = claim(&store, job, 1).await;
+    let of_limited = ClaimRequest::new(LIMITED, job, 1).robot(1);
+    let b1 = store.report_and_claim(Vec::new(), Some(of_limited.clone())).await.claimed.unwrap().items;
+    let hour = Duration::from_secs(3_600);
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        async move { store.report_and_claim(Vec::new(), Some(of_limited.wait(hour).look_every(hour))).await }
+    });
+    while store.parked_claims() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let mut lock = connected(&schema).await;
+    let lock = lock.transaction().await.unwrap();
+    lock_alone(&schema, &lock, &format!("starts/{}", limited.id.0)).await;
+    let reports = [&a1[0], &b1[0]].map(|claimed| Report::new(claimed.claim, ok()));
+    let reported = store.report_and_claim(reports.to_vec(), None);
+    let reported =
+        tokio::time::timeout(Duration::from_secs(20), reported).await.expect("it waits for the lock");
+    assert!(reported.reports.iter().all(Result::is_ok), "{reported:?}");
+    lock.rollback().await.unwrap();
+    let claimed =
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("it is served").unwrap();
+    assert_eq!(names(&claimed.claimed.unwrap().items), ["b2"]);
+}
+
 /// Many wait behind others, and a list finds them as it finds few.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn groups_of_many_items_are_listed_put_into_new_places_and_removed() {
@@ -269,11 +358,20 @@ async fn groups_of_many_items_are_listed_put_into_new_places_and_removed() {
         .await
         .unwrap();
     assert_eq!((places("place IS NOT NULL"), places("place IS NULL")), (10, MANY - 10));
-    assert_eq!(names(&claim(&store, job, 99).await), ["1", "2", "3", "4", "2991", "2992", "2993", "2994"]);
+    let claimed = claim(&store, job, 99).await;
+    assert_eq!(names(&claimed), ["1", "2", "3", "4", "2991", "2992", "2993", "2994"]);
+    for claimed in &claimed[..2] {
+        report(&store, claimed, business("no")).await;
+    }
+    // One of another state, as an older program would leave it.
+    schema.run("UPDATE {schema}.item_review SET status = 5 WHERE item_id = (SELECT min(item_id) FROM {schema}.item_review)");
     store.delete_queue(QUEUE).await.unwrap();
     while !schema.run("SELECT 1 FROM {schema}.queue_removal").is_empty() {
         store.sweep().await.unwrap();
     }
     assert_eq!(places("true"), 0);
-    assert_eq!(schema.run("SELECT count(*) FROM {schema}.item"), [[Some("0".to_owned())]]);
+    for table in ["item", "item_review"] {
+        let rows = schema.run(&format!("SELECT count(*) FROM {{schema}}.{table}"));
+        assert_eq!(rows, [[Some("0".to_owned())]], "{table}");
+    }
 }

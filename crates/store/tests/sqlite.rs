@@ -11,8 +11,8 @@ use performer::orchestrator::Report;
 use performer::orchestrator::store::Store;
 use performer::orchestrator::{ItemAdministration as _, QueueAdministration as _};
 use performer::{
-    Administration, CommitType, ErrorKind, JobState, LimitsEdit, NewQueueDefinition, NewQueueItem,
-    Orchestrator, QueuePolicy, Status, connect,
+    Administration, CommitType, ErrorKind, ItemFilter, JobState, LimitsEdit, NewQueueDefinition,
+    NewQueueItem, Orchestrator, Page, QueuePolicy, Status, connect,
 };
 use performer_proofs::*;
 use rusqlite::Connection;
@@ -106,6 +106,63 @@ async fn a_foreign_file_is_refused_and_not_changed() {
     assert!(error.contains("is not a file"), "{error}");
 }
 
+/// What migration 11 fills is what is written since.
+#[tokio::test]
+async fn a_file_of_an_older_version_gets_its_items_for_review() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let store = Store::sqlite(&path).await.unwrap();
+    tables::one_item_of_each_status(&store).await;
+    drop(store);
+    let rows = || -> Vec<String> {
+        let sql = "SELECT concat_ws(' ', queue_id, status, item_id, review_status, outcome, reviewer_user_id, start_processing, \
+                   end_processing, priority, due_date, creation_time, reference) FROM item_review ORDER BY item_id";
+        raw(&path)
+            .prepare(sql)
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect()
+    };
+    let before = rows();
+    assert_eq!(before.len(), 4, "failed, retried, abandoned and deleted: {before:?}");
+    raw(&path)
+        .execute_batch(
+            "DROP TABLE item_review; \
+             CREATE INDEX item_attention ON item_state (queue_id, status) WHERE status = 2 OR status > 3; \
+             PRAGMA user_version = 10",
+        )
+        .unwrap();
+    let store = open(&path).await;
+    assert_eq!(rows(), before);
+    assert_eq!(tables::damage_of_file(&path), Vec::<String>::new());
+    let failed =
+        store.list_queue_items(ItemFilter::default().status([Status::Failed]), Page::default()).await;
+    assert_eq!(failed.unwrap().items.len(), 1);
+}
+
+/// The file is migrated while a program of an older version has it open: that program changes nothing more, and says why.
+#[tokio::test]
+async fn a_running_program_that_is_too_old_for_the_file_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = good_file(folder.path()).await;
+    let store = open(&path).await;
+    let version: i64 = raw(&path).pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    store.add_queue_item(QUEUE, named("b")).await.unwrap();
+    raw(&path).pragma_update(None, "user_version", version + 1).unwrap();
+    let written = store.add_queue_item(QUEUE, named("c")).await.map(drop);
+    let read = store.queue_statistics(QUEUE).await.map(drop);
+    for error in [written, read].map(Result::unwrap_err) {
+        assert_eq!(error.kind(), ErrorKind::Other);
+        assert!(error.to_string().contains("was written by a newer version of performer"), "{error}");
+    }
+    // Its transaction is not left open: others can write.
+    raw(&path).pragma_update(None, "user_version", version).unwrap();
+    store.add_queue_item(QUEUE, named("c")).await.unwrap();
+    assert_eq!(store.queue_statistics(QUEUE).await.unwrap().new, 3);
+}
+
 #[tokio::test]
 async fn a_file_with_flipped_bits_is_refused_or_works_and_never_panics() {
     let folder = tempfile::tempdir().unwrap();
@@ -122,8 +179,7 @@ async fn a_file_with_flipped_bits_is_refused_or_works_and_never_panics() {
         fs::write(&path, bytes).unwrap();
         if let Ok(store) = Store::sqlite(&path).await {
             // What can still be read may be read; what cannot is an error, not a lie.
-            let read =
-                store.list_queue_items(performer::ItemFilter::default(), performer::Page::default()).await;
+            let read = store.list_queue_items(ItemFilter::default(), Page::default()).await;
             assert!(
                 read.is_ok() || matches!(read.unwrap_err().kind(), ErrorKind::Other | ErrorKind::Unavailable)
             );
@@ -526,6 +582,7 @@ fn rows_of_deleted(path: &Path) -> i64 {
     const SQL: &str = "WITH gone AS (SELECT id FROM queue WHERE deleted = 1) SELECT \
          (SELECT count(*) FROM item_ready WHERE queue_id IN gone) + (SELECT count(*) FROM item_deferred WHERE queue_id IN gone) \
          + (SELECT count(*) FROM item WHERE queue_id IN gone) + (SELECT count(*) FROM item_state WHERE queue_id IN gone) \
+         + (SELECT count(*) FROM item_review WHERE queue_id IN gone) \
          + (SELECT count(*) FROM queue_statistics WHERE queue_id IN gone)";
     raw(path).query_row(SQL, [], |row| row.get(0)).unwrap()
 }
@@ -594,10 +651,15 @@ async fn items_of_a_deleted_queue_are_removed_in_chunks_and_after_a_restart_too(
     }
     let job = store.start_job(new_job()).await.unwrap();
     let taken = store.report_and_claim(Vec::new(), Some(take(job, 5))).await.claimed.unwrap().items;
+    let reports = taken[..2].iter().map(|taken| Report::new(taken.claim, business("no"))).collect();
+    assert!(store.report_and_claim(reports, None).await.reports.iter().all(Result::is_ok));
+    // One of another state, as an older program would leave it.
+    let odd = "UPDATE item_review SET status = 5 WHERE item_id = (SELECT min(item_id) FROM item_review)";
+    assert_eq!(raw(&path).execute(odd, []).unwrap(), 1);
     let before = raw(&path).query_row("SELECT count(*) FROM item", [], |row| row.get::<_, i64>(0)).unwrap();
     store.delete_queue(QUEUE).await.unwrap();
     let mut left = rows_of_deleted(&path);
-    assert_eq!(left, 3_000 + 2_995 + 5 + 1, "the deletion itself has removed nothing, of {before} items");
+    assert_eq!(left, 3_000 + 2_995 + 5 + 2 + 1, "the deletion itself has removed nothing, of {before} items");
     assert!(store.get_queue_item(taken[0].item.id).await.unwrap_err().is_not_found());
     assert!(store.list_robots().await.unwrap().iter().all(|robot| robot.item.is_none()));
     let ended = store.end_job(job, JobState::Successful.into()).await.unwrap();

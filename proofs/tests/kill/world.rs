@@ -13,6 +13,7 @@ use super::victim::{self, QUEUE, Work, runtime};
 use performer_proofs::observers;
 use performer_proofs::observers::checker::{Evidence, StoreState, check};
 use performer_proofs::observers::ledger::{self, Ledger, Record};
+use performer_proofs::tables::review_out_of_step;
 
 /// One test case.
 pub struct World {
@@ -239,6 +240,7 @@ fn damage_of_file(file: &Path) -> Vec<String> {
     damage.retain(|line| line != "ok");
     damage.extend(misplaced(BEHIND).iter().flat_map(|sql| lines(sql)));
     damage.extend(GROUPS.into_iter().flat_map(lines));
+    damage.extend(review_out_of_step().iter().flat_map(|sql| lines(sql)));
     damage.extend(lines(
         "SELECT 'keys do not rise at ' || a.id FROM item a JOIN item b ON b.id = \
          (SELECT min(id) FROM item WHERE id > a.id) WHERE b.unique_key <= a.unique_key",
@@ -260,7 +262,8 @@ async fn damage_of_database(url: &str) -> Vec<String> {
                    WHERE status = 1 AND NOT EXISTS (SELECT 1 FROM item_claim \
                    WHERE item_claim.job = item_state.holder AND item_state.item_id = ANY (item_claim.items))";
     let groups = GROUPS.map(str::to_owned);
-    for sql in misplaced(BEHIND).into_iter().chain(groups).chain([unnamed.to_owned()]) {
+    let others = groups.into_iter().chain(review_out_of_step()).chain([unnamed.to_owned()]);
+    for sql in misplaced(BEHIND).into_iter().chain(others) {
         damage.extend(client.query(&sql, &[]).await.unwrap().iter().map(|row| row.get::<_, String>(0)));
     }
     damage

@@ -20,6 +20,7 @@ use performer_proofs::observers::checker::{Evidence, StoreState, check};
 use performer_proofs::observers::follow_ups;
 use performer_proofs::observers::ledger::{CallOutcome, Ledger, Memory, Record, RunEnd};
 use performer_proofs::observers::recorder::Recorder;
+use performer_proofs::tables::damage_of_file;
 
 pub const QUEUE: &str = "World";
 /// The queue of the follow-ups: each transaction gives one. Nobody processes them.
@@ -465,6 +466,9 @@ async fn finish(world: &World, memory: &Memory, store: &dyn Administration, drai
         Evidence { records, store: story, drained: true, manual_retries: 1, recoveries: Vec::new(), noise };
     let mut violations = check(&evidence);
     violations.extend(follow_ups::violations(store, QUEUE, NEXT, |_| 1).await);
+    if let Some(folder) = &world.folder {
+        violations.extend(damage_of_file(&folder.path().join("queue.db")));
+    }
     Outcome { violations, trace, count }
 }
 

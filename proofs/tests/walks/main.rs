@@ -10,6 +10,7 @@ mod model;
 mod system;
 
 use performer::orchestrator::store::Store;
+use performer_proofs::tables::{Checked, damage_of_file, damage_of_schema};
 use proptest::test_runner::{Config, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 
@@ -59,7 +60,9 @@ struct SqliteStore;
 impl StoreUnderTest for SqliteStore {
     fn open(clock: std::sync::Arc<performer::model::ManualClock>) -> (Store, Option<Box<dyn std::any::Any>>) {
         let folder = system::quick_folder();
-        (Store::simulated_sqlite(&folder.path().join("queue.db"), clock, 1).unwrap(), Some(Box::new(folder)))
+        let store = Store::simulated_sqlite(&folder.path().join("queue.db"), clock, 1).unwrap();
+        let checked = Checked::new(folder, |folder| damage_of_file(&folder.path().join("queue.db")));
+        (store, Some(Box::new(checked)))
     }
 }
 
@@ -75,7 +78,8 @@ struct PostgresStore;
 impl StoreUnderTest for PostgresStore {
     fn open(clock: std::sync::Arc<performer::model::ManualClock>) -> (Store, Option<Box<dyn std::any::Any>>) {
         let schema = performer_proofs::postgres::Schema::new();
-        (Store::simulated_postgres(&schema.url, clock, 1).unwrap(), Some(Box::new(schema)))
+        let store = Store::simulated_postgres(&schema.url, clock, 1).unwrap();
+        (store, Some(Box::new(Checked::new(schema, damage_of_schema))))
     }
 }
 

@@ -103,6 +103,9 @@ async fn filters_find_items() {
 
     for (wrong, says) in [
         (&["--status", "Broken"][..], "\"Broken\" is not a Status"),
+        (&["--status", ","], "a value is missing in \",\""),
+        (&["--status", ""], "--status has no value"),
+        (&["--ref", ""], "--ref has no value"),
         (&["--ended", "soon"], "\"soon\" is not a time"),
         (&["--sort", "colour"], "one of id, created"),
     ] {

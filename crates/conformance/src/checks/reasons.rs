@@ -84,6 +84,16 @@ pub(crate) async fn failures_are_grouped_by_their_reason(f: Fixture) {
     assert_eq!(ids(newest.items), ["b"]);
     assert_eq!(ids(f.orchestrator.list_queue_items(of(0), behind).await.unwrap().items), ["a"]);
 
+    // By number, with all other conditions.
+    for reason in &found {
+        assert_eq!(reasons(&f, ReasonFilter::default().id(reason.id)).await, [reason.clone()]);
+    }
+    assert_eq!(reasons(&f, ReasonFilter::default().id(99_999)).await, []);
+    assert_eq!(reasons(&f, ReasonFilter::default().id(found[3].id).open_only(true)).await, []);
+    assert_eq!(reasons(&f, ReasonFilter::default().id(found[0].id).queues(["Other"])).await, []);
+    let behind = ReasonCursor::behind(&found[0], ReasonOrder::MostOpen);
+    assert_eq!(reasons(&f, ReasonFilter::default().id(found[0].id).after(Some(behind))).await, []);
+
     // By queue, in pages, in both orders.
     assert_eq!(reasons(&f, ReasonFilter::default().queues(["Other"])).await, []);
     assert_eq!(reasons(&f, ReasonFilter::default().queues(["other", QUEUE])).await, found);

@@ -14,8 +14,9 @@
 //! | `sort` | a field, with `-` in front for the greatest first | the order; by default the newest first |
 //! | `after` | a [`PageCursor`] | what comes behind it |
 //!
-//! Several values have commas between them (`\,` is a comma in a value), or the name is given several times. A name that is not in the
-//! table is an error: a filter that is ignored would show, or change, more than was asked for.
+//! Several values have commas between them (`\,` is a comma in a value), or the name is given several times. Spaces around a value do
+//! not count, unless they have a backslash before them; those of a reference do. A name that is not in the table is an error, and so is
+//! a missing value between commas: a filter that is ignored would show, or change, more than was asked for.
 
 mod time_range;
 
@@ -125,12 +126,13 @@ impl ItemQuery {
             let message = format!("there is no filter {name:?}; filters are {}", NAMES.join(", "));
             return Err(Refusal::new(ErrorCode::INVALID_REQUEST, message));
         }
-        let text = text.trim();
-        if text.is_empty() {
+        // Spaces may belong to a reference, or to the name of a queue.
+        let text = if matches!(name, "ref" | "queue") { text } else { text.trim() };
+        if text.is_empty() || name == "queue" && text.trim().is_empty() {
             return Ok(());
         }
         match name {
-            "queue" => self.queues.extend(values(text)),
+            "queue" => self.queues.extend(values(name, text)?),
             "status" => several(&mut self.status, name, text)?,
             "review" => several(&mut self.review, name, text)?,
             "priority" => several(&mut self.priority, name, text)?,
@@ -165,7 +167,7 @@ impl ItemQuery {
         let exception_type =
             self.exception_type.map(|kind| kind.name().trim_end_matches("Exception").to_owned());
         let values = [
-            list(self.queues.iter().map(|name| escaped(name, ','))),
+            list(self.queues.iter().map(|name| list_value(name))),
             list(self.status.iter().map(Status::to_string)),
             list(self.review.iter().map(ReviewStatus::to_string)),
             exception_type,
@@ -291,23 +293,44 @@ impl Display for ItemQuery {
 }
 
 /// The values of a list, between which there are commas.
-fn values(text: &str) -> Vec<String> {
+fn values(name: &str, text: &str) -> Result<Vec<String>, Refusal> {
     let (mut values, mut value, mut letters) = (Vec::new(), String::new(), text.chars());
+    let mut kept = 0; // up to here it is not trimmed
     loop {
         match letters.next() {
-            Some('\\') => value.extend(letters.next()),
+            Some('\\') => {
+                value.extend(letters.next());
+                kept = value.len();
+            }
+            Some(letter) if value.is_empty() && letter.is_whitespace() => {}
             Some(letter) if letter != ',' => value.push(letter),
             other => {
-                let whole = std::mem::take(&mut value);
-                if !whole.trim().is_empty() {
-                    values.push(whole.trim().to_owned());
+                value.truncate(value.trim_end().len().max(kept));
+                if value.is_empty() {
+                    let message = format!("{name}: a value is missing in {text:?}");
+                    return Err(Refusal::new(ErrorCode::INVALID_REQUEST, message));
                 }
+                values.push(std::mem::take(&mut value));
+                kept = 0;
                 if other.is_none() {
-                    return values;
+                    return Ok(values);
                 }
             }
         }
     }
+}
+
+/// A text as it is written among the values of a filter, such as the name of a queue: with a backslash before each comma and backslash,
+/// and before spaces around it.
+pub fn list_value(text: &str) -> String {
+    let mut written = escaped(text, ',');
+    if let Some(last) = written.chars().next_back().filter(|last| last.is_whitespace()) {
+        written.insert(written.len() - last.len_utf8(), '\\');
+    }
+    if written.starts_with(char::is_whitespace) {
+        written.insert(0, '\\');
+    }
+    written
 }
 
 /// The text with a backslash before each backslash and each `special` letter.
@@ -324,7 +347,7 @@ fn several<T: FromStr<Err: Display> + PartialEq>(
     name: &str,
     text: &str,
 ) -> Result<(), Refusal> {
-    for value in values(text) {
+    for value in values(name, text)? {
         let value = parsed(name, &value)?;
         if !into.contains(&value) {
             into.push(value);
@@ -439,7 +462,7 @@ mod tests {
 
     #[test]
     fn special_letters_are_kept() {
-        for name in ["a,b", r"a\b", r"a\,b", "ä b&c=d", "*"] {
+        for name in ["a,b", r"a\b", r"a\,b", "ä b&c=d", "*", " a ", "  a", " ", r"\ "] {
             let query = ItemQuery {
                 queues: vec![name.to_owned(), "other".to_owned()],
                 reference: Some(ReferenceFilter::Equals(name.to_owned())),
@@ -469,11 +492,18 @@ mod tests {
             ("type=Odd", "type: "),
             ("ended=soon", "\"soon\" is not a time"),
             ("job=1", "job: "),
+            ("status=,", "status: a value is missing in \",\""),
+            ("status=Failed,", "status: a value is missing"),
+            ("queue= , ", "queue: a value is missing"),
+            ("review=None,,Verified", "review: a value is missing"),
+            ("priority=,High", "priority: a value is missing"),
         ] {
             let message = parse(text).unwrap_err().to_string();
             assert!(message.contains(part), "{text}: {message}");
         }
-        assert_eq!(parse("status=&queue= "), Ok(ItemQuery::default()));
+        assert_eq!(parse("status=&queue= &ref=&reason= "), Ok(ItemQuery::default()));
+        assert_eq!(parse("queue= A , B ").unwrap().queues, ["A", "B"]);
+        assert_eq!(parse("ref= ").unwrap().reference, Some(ReferenceFilter::Equals(" ".to_owned())));
     }
 
     #[test]

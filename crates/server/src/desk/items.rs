@@ -15,7 +15,7 @@ use crate::api_error::ApiError;
 use performer_core::model::cursor::PageCursor;
 use performer_core::model::exception::ExceptionType;
 use performer_core::model::item::{ItemFilter, Page, Priority, QueueItem};
-use performer_core::model::item_query::ItemQuery;
+use performer_core::model::item_query::{ItemQuery, list_value};
 use performer_core::model::key::FolderId;
 use performer_core::model::list::COUNT_LIMIT;
 use performer_core::model::statistics::QueueStatistics;
@@ -189,7 +189,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         facets: facets(call, &whole, &queues).await?,
         filter: html::visible(&shown(&whole)),
         folder: call.folder,
-        queue_names: queues.iter().map(|queue| queue.queue.name.clone()).collect(),
+        queue_names: queues.iter().map(|queue| list_value(&queue.queue.name)).collect(),
         statuses: choices(Status::ALL.iter().map(|known| known.name()), |name| {
             query.status.iter().any(|status| status.name() == name)
         }),

@@ -11,7 +11,7 @@ use super::reply::Reply;
 use crate::api_error::ApiError;
 use performer_core::model::cursor::PageCursor;
 use performer_core::model::item::Page;
-use performer_core::model::item_query::{ItemQuery, Reviewer};
+use performer_core::model::item_query::{ItemQuery, Reviewer, list_value};
 use performer_core::model::key::{FolderId, ItemId};
 use performer_core::model::review::Comment;
 use performer_core::orchestrator::ReviewAdministration as _;
@@ -92,7 +92,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         whose: WHOSE.into_iter().map(whose).collect(),
         chosen,
         queue: html::visible(call.asked("queue")),
-        queue_names: queues.iter().map(|queue| queue.queue.name.clone()).collect(),
+        queue_names: queues.iter().map(|queue| list_value(&queue.queue.name)).collect(),
         folder: call.folder,
         count: items::count_text(count.unwrap_or_default()),
         item,

@@ -138,7 +138,7 @@ impl<R: Rows> Apply<'_, R> {
         queue: &QueueDefinition,
         next: Option<&NextItems<'_>>,
     ) -> Applied<(Allowance, Starts)> {
-        self.limited = Some(queue.id);
+        self.locked_limits.insert(queue.id);
         let starts = self.rows.starts(queue.id, next)?;
         let pending = self.statistics.get(&queue.id).map_or(0, |delta| delta.in_progress);
         let in_progress = self.rows.statistics(queue.id)?.in_progress + pending;

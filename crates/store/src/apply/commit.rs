@@ -1,6 +1,6 @@
 //! The transaction of a batch: repeated after a conflict, and split if one of its operations cannot be applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::super::arrivals::{Arrivals, NoArrivals};
@@ -185,7 +185,7 @@ fn run_transaction<R: Rows>(
         wakes: WakeSet::default(),
         more_left: WakeSet::default(),
         none_left: WakeSet::default(),
-        limited: None,
+        locked_limits: BTreeSet::new(),
         queues_changed: false,
         lookups: LookupCache::default(),
         group_changes: BTreeMap::new(),

@@ -68,13 +68,18 @@ impl<R: Rows> Apply<'_, R> {
                 Err(ApplyError::Failed(error)) => return Err(error),
             }
         }
-        if queues.is_empty() { Ok(()) } else { self.rows.lock_groups(&Vec::from_iter(queues)) }
+        if queues.is_empty() {
+            return Ok(());
+        }
+        self.locked_limits.extend(&queues);
+        self.rows.lock_groups(&Vec::from_iter(queues))
     }
 
     /// Settles the groups of all items that were changed.
     pub(super) fn settle_groups(&mut self) -> Result<()> {
         for (queue, changes) in std::mem::take(&mut self.group_changes) {
             let Some(rules) = self.group_rules(queue)? else { continue };
+            self.locked_limits.insert(queue);
             crash_point!("groups.before_settle");
             if self.rows.settle_groups(queue, rules, changes, self.now)? {
                 self.wake_waiters(queue);
@@ -86,6 +91,7 @@ impl<R: Rows> Apply<'_, R> {
 
     /// Settles the groups of items whose DeferDate has come, before a claim.
     pub(super) fn settle_due(&mut self, queue: QueueId, rules: GroupRules) -> Result<()> {
+        self.locked_limits.insert(queue);
         let due = self.rows.due_items(queue, rules, self.now)?;
         if !due.is_empty() {
             let changes = self.group_changes.entry(queue).or_default();
@@ -106,6 +112,7 @@ impl<R: Rows> Apply<'_, R> {
         if rules == before.limits.group_rules() {
             return Ok(());
         }
+        self.rows.lock_group_rules(after.id)?; // first, because settling locks more
         self.settle_groups()?; // by the rules so far
         self.rows.change_group_rules(after.id, rules, self.now)?;
         Ok(())

@@ -59,10 +59,10 @@ impl<R: Rows> Apply<'_, R> {
         }
     }
 
-    /// Whether claims on a queue may be applied now. Claims on queues with limits lock them in the order of their names:
-    /// where another one is locked already, waiting claims are left to a transaction of their own.
+    /// Whether claims on a queue may be applied now. Transactions lock queues with limits in one order, so that two do not wait for
+    /// each other: where others are locked already, and this one is not, waiting claims are left to a transaction of their own.
     fn may_serve(&mut self, queue: QueueId) -> Result<bool> {
-        if self.limited.is_none_or(|locked| locked == queue) {
+        if !R::CAN_CONFLICT || self.locked_limits.is_empty() || self.locked_limits.contains(&queue) {
             return Ok(true);
         }
         let asked = match self.queue_by_id(queue) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::super::groups::{Group, GroupChanges, GroupRows, settle};
+use super::super::groups::{Group, GroupChanges, GroupRows, LastTurns, settle};
 use super::Memory;
 use super::item::StoredItem;
 use performer_core::model::groups::{GroupRules, PlaceInGroup, turn};
@@ -78,9 +78,6 @@ impl Groups {
     }
 }
 
-/// The turns that a group has had, by rank, of items that have left their slots.
-type LastTurns = BTreeMap<u8, i64>;
-
 /// One group, while it is settled.
 struct OneGroup<'a> {
     groups: &'a mut Groups,
@@ -121,8 +118,7 @@ impl Group for OneGroup<'_> {
             let held = self.groups.held.get(&self.name);
             let last = held.and_then(|held| held.keys.range(..=up_to).next_back());
             let last = last.filter(|key| key.rank() == place.rank).map(SelectionKey::turn);
-            let last = last.max(self.last_turns.get(&place.rank).copied());
-            SelectionKey::in_turn(place.rank, turn(first, last), id)
+            SelectionKey::in_turn(place.rank, turn(first, self.last_turns.or_held(place.rank, last)), id)
         } else {
             SelectionKey::of_rank(place.rank, due_date, id)
         };
@@ -135,18 +131,11 @@ impl Group for OneGroup<'_> {
         let Some(item) = self.groups.remove(id) else { return Ok(()) };
         if let Some(key) = item.slot {
             self.ready.remove(&key);
-            remember(&mut self.last_turns, key, true);
+            self.last_turns.remember_left(key.rank(), key.turn(), Status::New);
         }
         self.groups.insert(Grouped { slot: None, ..item });
         Ok(())
     }
-}
-
-/// Remembers the turn of an item that leaves its slot. `unused`: it was not claimed, and another one gets its turn.
-fn remember(turns: &mut LastTurns, key: SelectionKey, unused: bool) {
-    let last = if unused { key.turn() - 1 } else { key.turn() };
-    let known = turns.entry(key.rank()).or_insert(last);
-    *known = last.max(*known);
 }
 
 impl Memory {
@@ -175,10 +164,10 @@ impl Memory {
     ) -> Option<(Arc<str>, LastTurns)> {
         let item = self.items.get(&id);
         let queue = self.queues.get_mut(&queue)?;
-        let (mut turns, mut group) = (LastTurns::new(), None);
+        let (mut turns, mut group) = (LastTurns::default(), None);
         if let Some(removed) = queue.groups.remove(id) {
             if let Some(key) = removed.slot {
-                remember(&mut turns, key, state.status == Status::New);
+                turns.remember_left(key.rank(), key.turn(), state.status);
             }
             group = Some(removed.group);
         }
@@ -192,7 +181,7 @@ impl Memory {
                 queue.groups.insert(Grouped { group: name.clone(), place, due_date, slot: None });
             } else if state.status == Status::InProgress {
                 let key = if rules.fair {
-                    SelectionKey::in_turn(place.rank, turns.get(&place.rank).copied().unwrap_or(0), id)
+                    SelectionKey::in_turn(place.rank, turns.of_rank(place.rank).unwrap_or(0), id)
                 } else {
                     SelectionKey::of_rank(place.rank, due_date, id)
                 };
@@ -223,14 +212,10 @@ impl GroupRows for Memory {
     ) -> Result<bool> {
         let may_exceed = changes.may_exceed();
         let mut groups: BTreeMap<Arc<str>, LastTurns> =
-            changes.groups.into_iter().map(|group| (group.into(), LastTurns::new())).collect();
+            changes.groups.into_iter().map(|group| (group.into(), LastTurns::default())).collect();
         for (id, state) in &changes.items {
             if let Some((group, turns)) = self.regroup(queue, rules, *id, state, now) {
-                let known = groups.entry(group).or_default();
-                for (rank, turn) in turns {
-                    let last = known.entry(rank).or_insert(turn);
-                    *last = turn.max(*last);
-                }
+                groups.entry(group).or_default().extend(turns);
             }
         }
         let Some(queue) = self.queues.get_mut(&queue) else { return Ok(false) };

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
+use super::Postgres;
 use super::claim_rows::HELD_STATES;
 use super::columns::get;
 use super::ready_items::{EntryNumbers, number};
-use super::{Postgres, queues};
 use performer_core::model::groups::GroupRules;
 use performer_core::model::key::QueueId;
 use performer_core::orchestrator::Result;
@@ -51,7 +51,6 @@ impl Postgres {
         rules: Option<GroupRules>,
         now: Timestamp,
     ) -> Result<()> {
-        queues::lock_rules(&mut self.session, queue)?;
         self.lock_groups_of(queue)?;
         (self.prefetched_items, self.places) = (None, Vec::new());
         self.mark()?;

@@ -12,11 +12,12 @@ use std::convert::Infallible;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
-use super::super::groups::{Group, GroupChanges, GroupRows, settle};
-use super::Postgres;
+use super::super::groups::{Group, GroupChanges, GroupRows, LastTurns, settle};
+use super::claim_cursor::RANKS;
 use super::columns::{date, get};
 use super::ready_items::{EntryNumbers, due_date, mark, number, rank_of};
 use super::session::{BoundQuery, OwnedValue, Session};
+use super::{DueItems, Postgres, queues};
 use performer_core::crash_point;
 use performer_core::model::groups::{GroupRules, PlaceInGroup, turn};
 use performer_core::model::key::{ItemId, QueueId};
@@ -24,9 +25,6 @@ use performer_core::model::lifecycle::ItemState;
 use performer_core::model::selection::is_deferred;
 use performer_core::model::status::Status;
 use performer_core::orchestrator::Result;
-
-/// The turns that a group has had, by rank, of items that have left their slots.
-type LastTurns = BTreeMap<u8, i64>;
 
 /// How many groups are settled together.
 const SETTLED_TOGETHER: usize = 1_000;
@@ -84,7 +82,8 @@ struct Grouped {
 
 impl Grouped {
     fn read(row: &Row) -> Result<Self> {
-        let rank: i16 = get(row, 3)?;
+        // A rank that does not exist, in a damaged row, is the last.
+        let rank = usize::try_from(get::<i16>(row, 3)?).map_or(RANKS - 1, |rank| rank.min(RANKS - 1));
         let (id, due_date, first) = (get(row, 2)?, get(row, 4)?, get(row, 5)?);
         let place = PlaceInGroup {
             rank: u8::try_from(rank).unwrap_or(u8::MAX),
@@ -109,7 +108,7 @@ impl Loaded {
     /// The last turn that the group had in a rank.
     fn last_turn(&self, rank: u8) -> Option<i64> {
         let held = self.ready.values().chain(&self.in_progress).filter(|item| item.place.rank == rank);
-        held.filter_map(|item| item.slot).max().max(self.last_turns.get(&rank).copied())
+        self.last_turns.or_held(rank, held.filter_map(|item| item.slot).max())
     }
 }
 
@@ -126,7 +125,7 @@ struct OneGroup<'a> {
     fair: bool,
     /// The first turn of each rank among the ready items of the queue. (Of an item that loses its slot the turn stays: another one
     /// of its group gets it.)
-    first_turns: &'a mut [Option<i64>; 6],
+    first_turns: &'a mut [Option<i64>; RANKS],
     moves: &'a mut Moves,
 }
 
@@ -150,7 +149,7 @@ impl Group for OneGroup<'_> {
         let PlaceInGroup { rank, due_date, id, .. } = item.place;
         let slot = if self.fair {
             let last = self.loaded.last_turn(rank);
-            let first = &mut self.first_turns[usize::from(rank.min(5))];
+            let first = &mut self.first_turns[usize::from(rank)];
             let turn = turn(*first, last);
             first.get_or_insert(turn);
             turn
@@ -167,19 +166,12 @@ impl Group for OneGroup<'_> {
         self.loaded.ready.remove(&item.place);
         self.loaded.waiting.insert(item.place, Grouped { slot: None, ..item });
         let Some(slot) = item.slot else { return Ok(()) };
-        remember(&mut self.loaded.last_turns, item.place.rank, slot, true);
+        self.loaded.last_turns.remember_left(item.place.rank, slot, Status::New);
         if self.moves.entered.remove(&item.place.id).is_none() {
             self.moves.left.insert(item.place.id, slot);
         }
         Ok(())
     }
-}
-
-/// Remembers the turn of an item that leaves its slot. `unused`: it was not claimed, and another one gets its turn.
-fn remember(turns: &mut LastTurns, rank: u8, turn: i64, unused: bool) {
-    let last = if unused { turn - 1 } else { turn };
-    let known = turns.entry(rank).or_insert(last);
-    *known = last.max(*known);
 }
 
 impl Moves {
@@ -307,14 +299,13 @@ impl Concerned {
                 kind::IN_PROGRESS => group.in_progress.push(item),
                 kind::LAST_TURN => {
                     if let Some(turn) = item.slot {
-                        remember(&mut group.last_turns, rank, turn, false);
+                        group.last_turns.remember(rank, turn);
                     }
                 }
                 kind::GONE => {
                     let state = self.gone.get(&id).or_else(|| self.again.get(&id));
-                    if let Some(turn) = item.slot {
-                        let unused = state.is_some_and(|state| state.status == Status::New);
-                        remember(&mut group.last_turns, rank, turn, unused);
+                    if let Some((turn, state)) = item.slot.zip(state) {
+                        group.last_turns.remember_left(rank, turn, state.status);
                     }
                 }
                 other => unreachable!("no row of a group is of kind {other}"),
@@ -331,7 +322,7 @@ impl Postgres {
             return Ok(false);
         }
         self.lock_alone(&format!("starts/{}", queue.0))?;
-        self.locked_groups.insert(queue, false);
+        self.locked_groups.insert(queue, DueItems::Unknown);
         Ok(true)
     }
 
@@ -353,8 +344,9 @@ impl Postgres {
         let answers = self.session.ask(&queries)?;
         let removed = if concerned.again.is_empty() { &[][..] } else { &answers[0] };
         let groups = concerned.loaded(answers[first].iter().chain(removed))?;
-        self.locked_groups.insert(queue, answers[first + 1].is_empty());
-        let mut first_turns = [None; 6];
+        let due = if answers[first + 1].is_empty() { DueItems::Moved } else { DueItems::Unknown };
+        self.locked_groups.insert(queue, due);
+        let mut first_turns = [None; RANKS];
         if rules.fair {
             first_turns = self.cursors.entry(queue.0).or_default().turns.update(&answers[first + 2])?;
         }
@@ -433,16 +425,21 @@ impl GroupRows for Postgres {
         self.flush_bulk_insert()?;
         self.lock_groups_of(queue)?;
         let mut changes = GroupChanges::default();
-        if self.locked_groups.get(&queue) == Some(&true) {
+        if self.locked_groups.get(&queue) == Some(&DueItems::Moved) {
             return Ok(changes);
         }
         let (marked, drawn) = (self.mark_name(), self.numbers() == EntryNumbers::Drawn);
         let rows = self.session.query(DUE, &[&queue.0, &date(now), &marked, &drawn, &rules.fair])?;
-        self.locked_groups.insert(queue, true);
+        self.locked_groups.insert(queue, DueItems::Moved);
         for row in rows {
             changes.groups.insert(get(&row, 0)?);
         }
         Ok(changes)
+    }
+
+    fn lock_group_rules(&mut self, queue: QueueId) -> Result<()> {
+        self.flush_bulk_insert()?;
+        queues::lock_rules(&mut self.session, queue)
     }
 
     fn change_group_rules(

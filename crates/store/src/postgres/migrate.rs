@@ -1,5 +1,10 @@
-//! Creates the schema, or migrates an older one. Each step and its version number are one transaction, under a lock:
-//! nobody ever sees half a schema.
+//! Creates the schema, or migrates an older one. All steps and their version number are one transaction, under a lock, so that
+//! no other transaction sees half a schema.
+//!
+//! A migration begins when the transactions of older programs have ended. Each transaction that writes reads `schema_version` with its
+//! first statement, and its lock on that table is kept until it ends, so a migration that has that table alone has waited for all of
+//! them; and those that begin meanwhile wait in their first statement, and see then whether they are too old. Otherwise a
+//! transaction that had been admitted before a migration could write after it as if nothing had changed.
 
 use super::columns::get;
 use super::session::Session;
@@ -94,6 +99,9 @@ fn bring_up_to_date(session: &mut Session) -> Result<()> {
                 } else {
                     session.batch("COMMIT")
                 };
+            }
+            if found < known() {
+                session.batch(&format!("LOCK TABLE {quoted}.schema_version IN ACCESS EXCLUSIVE MODE"))?;
             }
         } else {
             let one_row = "CREATE TABLE schema_version (version integer NOT NULL); INSERT INTO schema_version VALUES (0)";

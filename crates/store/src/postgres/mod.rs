@@ -26,7 +26,7 @@
 //! | `figures.rs` | the statements on figures by minute and hour |
 //! | `reasons.rs` | the statements on groups of failures |
 //! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
-//! | `list.rs` | finds items by key and by age |
+//! | `list.rs` | finds items by key and by age, and how attempts ended |
 //! | `dialect.rs` | how this database says the statements of `../sql` |
 //! | `columns.rs` | the columns of an item, to and from the model |
 //! | `error.rs` | what PostgreSQL's errors mean to a caller |
@@ -50,7 +50,7 @@ use self::claim_cache::ClaimCache;
 use self::claim_cursor::ClaimCursor;
 use self::connection::{CommitId, TransactionStart};
 use self::listener::Listener;
-use self::prefetch::Prefetched;
+use self::prefetch::LoadedRows;
 use self::ready_items::{ClaimQuery, LockedRow, PrefetchedItems};
 use self::session::{BoundQuery, Session};
 use super::notifier::WakeSet;
@@ -120,8 +120,8 @@ pub(super) struct Postgres {
     references: Vec<QueueId>,
     /// The open transaction, or the last one, does work that only one can do at a time.
     serialized: bool,
-    /// Queues with rules about groups that the open transaction has locked. `true`: no item of it is due.
-    locked_groups: HashMap<QueueId, bool>,
+    /// Queues with rules about groups that the open transaction has locked.
+    locked_groups: HashMap<QueueId, DueItems>,
     /// References that the open transaction has added.
     added_references: HashSet<(QueueId, String)>,
     /// New items that are not inserted yet.
@@ -160,11 +160,20 @@ pub(super) struct Postgres {
     /// The next transaction searches for the items of its claims when no more claims join it, and not when it begins.
     searches_late: bool,
     /// What was loaded when the open transaction began.
-    prefetched: Prefetched,
+    loaded: LoadedRows,
     /// Time limit of the next query.
     list_limit: Option<Duration>,
     /// The listener, and the index of this writer.
     listener: Option<(Arc<Listener>, usize)>,
+}
+
+/// What is known of the deferred items of a locked queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DueItems {
+    /// There may be some whose DeferDate has come.
+    Unknown,
+    /// There are none, or they have been moved.
+    Moved,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,7 +269,7 @@ impl Postgres {
             counted: None,
             wanted: None,
             searches_late: false,
-            prefetched: Prefetched::default(),
+            loaded: LoadedRows::default(),
             list_limit: None,
             listener: None,
         }
@@ -286,7 +295,7 @@ impl Postgres {
         self.places.clear();
         (self.prefetched_items, self.marked) = (None, false);
         (self.counted, self.wanted) = (None, None);
-        self.prefetched = Prefetched::default();
+        self.loaded = LoadedRows::default();
         self.session.forget();
     }
 
@@ -325,10 +334,14 @@ impl Postgres {
         self.session.enqueue(&query.sql, &query.bound())
     }
 
-    /// Keeps others from looking queues up until the transaction ends.
+    /// Keeps others from looking queues up until the transaction ends. All others wait for this transaction, so it waits for each
+    /// further lock, and for this one, only for a moment; then it is undone and repeated. Otherwise a caller's own transaction, which
+    /// may keep its locks for long, would keep all queues from being used.
     fn take_queues(&mut self) -> Result<()> {
-        self.prefetched.forget_queues();
+        const SHORT_WAITS: &str = "SET LOCAL lock_timeout = '1s'";
+        self.loaded.forget_queues();
         if self.queues != QueuesLock::Alone {
+            self.session.enqueue(SHORT_WAITS, &[])?;
             self.lock_alone(QUEUES)?;
             self.queues = QueuesLock::Alone;
         }

@@ -25,46 +25,47 @@ const MAX_LOOKUPS: usize = 4;
 /// The most names of queues that are remembered.
 const MAX_NAMES: usize = 1_000;
 
-/// What to load.
+/// Which rows operations need.
 #[derive(Default)]
-pub(super) struct PrefetchPlan {
+pub(super) struct Needs {
     queues: Vec<(FolderId, String)>,
     jobs: Vec<JobKey>,
     ids: i64,
-    /// The search for the items of the claims, if all are on one queue whose id is known.
+    /// The search for the items of the claims, if all are on one queue, which had no limits when it was looked up last, and none asks
+    /// for a reference; and if the search is not to be late.
     claim_plan: Option<ClaimPlan>,
     walk: Vec<BoundQuery>,
 }
 
-/// What was loaded.
+/// The rows that were loaded.
 #[derive(Default)]
-pub(super) struct Prefetched {
+pub(super) struct LoadedRows {
     /// Nobody else changes them until the transaction ends.
     queues: Vec<(FolderId, String, Arc<QueueDefinition>)>,
     /// Nobody else ends them until the transaction ends.
     jobs: Vec<Job>,
 }
 
-impl PrefetchPlan {
+impl Needs {
     /// Nothing, if queues are changed, because that needs their exclusive lock; nor in the caller's transaction, which
     /// must not block others.
     pub(super) fn of(operations: &[Request], store: &mut Postgres, now: Option<Timestamp>) -> Self {
-        let mut plan = Self::default();
+        let mut needs = Self::default();
         if store.session.is_callers() || !Self::suits(operations) {
-            return plan;
+            return needs;
         }
         if !store.searches_late
             && let Some((folder, name, count)) = claims_of_one_queue(operations)
             && let Some(queue) = store.names.get(&(folder, name.to_owned())).copied()
         {
             let (claim_plan, walk) = store.claim(ClaimQuery { queue: queue.0, count, groups: None }, now);
-            (plan.claim_plan, plan.walk) = (Some(claim_plan), walk);
-            plan.queue(folder, name); // before others, of which only some are looked up
+            (needs.claim_plan, needs.walk) = (Some(claim_plan), walk);
+            needs.queue(folder, name); // before others, of which only some are looked up
         }
-        plan.look_up(operations);
+        needs.look_up(operations);
         // If there must be no gaps, each id is drawn when it is needed.
-        plan.ids = if store.max_ids > 1 { plan.ids.min(store.max_ids) } else { 0 };
-        plan
+        needs.ids = if store.max_ids > 1 { needs.ids.min(store.max_ids) } else { 0 };
+        needs
     }
 
     /// Whether these calls suit a transaction that keeps queues unchanged.
@@ -152,42 +153,42 @@ fn claims_of_one_queue(operations: &[Request]) -> Option<(FolderId, &str, i64)> 
 impl Postgres {
     /// Uses the results of the queries. What was not found is looked up again, and refused, when it is needed. False: items were
     /// searched as in a queue without limits, and it was another one; the transaction has to be undone.
-    pub(super) fn use_answers(&mut self, plan: PrefetchPlan, answers: Vec<Vec<Row>>) -> Result<bool> {
+    pub(super) fn use_answers(&mut self, needs: Needs, answers: Vec<Vec<Row>>) -> Result<bool> {
         let mut answers = answers.into_iter();
-        if !plan.queues.is_empty() {
+        if !needs.queues.is_empty() {
             self.queues = QueuesLock::Shared;
         }
-        let is_joined = plan.one_of_each().is_some();
-        for (folder, name) in plan.queues {
+        let is_joined = needs.one_of_each().is_some();
+        for (folder, name) in needs.queues {
             let row = answers.next().and_then(|rows| rows.into_iter().next());
             if let Some(row) = row.as_ref().filter(|_| is_joined) {
-                self.prefetched.jobs.extend(jobs::job_behind_queue(row)?);
+                self.loaded.jobs.extend(jobs::job_behind_queue(row)?);
             }
             match queues::one_queue(row)? {
                 Some(queue) => {
                     self.name(folder, &name, &queue);
-                    self.prefetched.queues.push((folder, name, queue));
+                    self.loaded.queues.push((folder, name, queue));
                 }
                 None => drop(self.names.remove(&(folder, name))),
             }
         }
-        for _ in plan.jobs.iter().filter(|_| !is_joined) {
+        for _ in needs.jobs.iter().filter(|_| !is_joined) {
             for row in answers.next().iter().flatten() {
-                self.prefetched.jobs.push(jobs::read_job(row)?);
+                self.loaded.jobs.push(jobs::read_job(row)?);
             }
         }
-        if let Some(claim_plan) = plan.claim_plan {
+        if let Some(claim_plan) = needs.claim_plan {
             let asked = answers.by_ref().take(claim_plan.queries).collect();
             // The queue may have another name by now, or another queue this name, or there are limits.
             let is_so =
                 |queue: &QueueDefinition| queue.id.0 == claim_plan.ask.queue && queue.limits.is_none();
-            if !self.prefetched.queues.iter().any(|(.., queue)| is_so(queue)) {
+            if !self.loaded.queues.iter().any(|(.., queue)| is_so(queue)) {
                 return Ok(false); // the search may have made items ready, and has locked some
             }
             let items = self.claimed(&claim_plan, asked)?;
             self.prefetched_items = Some(PrefetchedItems { ask: claim_plan.ask, limited: false, items });
         }
-        self.marked = plan.ids > 0;
+        self.marked = needs.ids > 0;
         for row in answers.nth(1).iter().flatten() {
             self.ids.push_back(get(row, 0)?);
         }
@@ -207,7 +208,7 @@ impl Postgres {
     }
 }
 
-impl Prefetched {
+impl LoadedRows {
     pub(super) fn queue_named(&self, folder: FolderId, name: &str) -> Option<Arc<QueueDefinition>> {
         let named = self.queues.iter().find(|(known, queue, _)| *known == folder && queue == name);
         named.map(|(.., queue)| queue.clone())

@@ -23,7 +23,7 @@ impl Removal for Postgres {
         // Skips a queue that another process works on.
         const NEXT: &str =
             "SELECT queue_id, after FROM queue_removal ORDER BY queue_id LIMIT 1 FOR UPDATE SKIP LOCKED";
-        // First where the items wait, because these rows are found by their queue.
+        // First what is found by its queue: where items wait, and what is known of the queue and its items.
         const READY: &str = "DELETE FROM item_ready WHERE ctid = ANY (ARRAY(\
              SELECT ctid FROM item_ready WHERE queue_id = $1 LIMIT $2))";
         const DEFERRED: &str = "DELETE FROM item_deferred WHERE ctid = ANY (ARRAY(\
@@ -32,6 +32,8 @@ impl Removal for Postgres {
              SELECT item_id FROM item_grouped WHERE queue_id = $1 AND place IS NULL LIMIT $2))";
         const SLOTS: &str = "DELETE FROM item_grouped WHERE item_id = ANY (ARRAY(\
              SELECT item_id FROM item_grouped WHERE queue_id = $1 AND place IS NOT NULL LIMIT $2))";
+        const REVIEW: &str = "DELETE FROM item_review WHERE ctid = ANY (ARRAY(\
+             SELECT ctid FROM item_review WHERE queue_id = $1 LIMIT $2))";
         const FIGURES: &str = "DELETE FROM figure WHERE ctid = ANY (ARRAY(\
              SELECT ctid FROM figure WHERE queue_id = $1 LIMIT $2))";
         const LEVELS: &str = "DELETE FROM level WHERE ctid = ANY (ARRAY(\
@@ -39,10 +41,7 @@ impl Removal for Postgres {
         const FIRST: &str = "SELECT id FROM item WHERE id > $1 ORDER BY id LIMIT 1";
         const ITEMS: &str =
             "SELECT id FROM item WHERE id >= $1 AND id < $2 AND queue_id = $3 ORDER BY id LIMIT $4";
-        const REMOVE: &str = "WITH review AS (DELETE FROM item_review USING item_state WHERE item_state.item_id = ANY ($1) \
-             AND item_review.queue_id = item_state.queue_id AND item_review.status = item_state.status \
-             AND item_review.item_id = item_state.item_id), \
-             state AS (DELETE FROM item_state WHERE item_id = ANY ($1)), \
+        const REMOVE: &str = "WITH state AS (DELETE FROM item_state WHERE item_id = ANY ($1)), \
              copy AS (DELETE FROM item_copy WHERE item_id = ANY ($1)), \
              exception AS (DELETE FROM item_exception WHERE item_id = ANY ($1)), \
              event AS (DELETE FROM item_event WHERE item_id = ANY ($1)), \
@@ -52,13 +51,14 @@ impl Removal for Postgres {
              shard AS (DELETE FROM queue_shard WHERE queue_id = $1), \
              starts AS (DELETE FROM queue_starts WHERE queue_id = $1), \
              counts AS (DELETE FROM reason_count WHERE reason_id IN (SELECT id FROM reason WHERE queue_id = $1)), \
-             reasons AS (DELETE FROM reason WHERE queue_id = $1) \
+             reasons AS (DELETE FROM reason WHERE queue_id = $1), \
+             review AS (DELETE FROM item_review WHERE queue_id = $1) \
              DELETE FROM queue_removal WHERE queue_id = $1";
         self.flush_bulk_insert()?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let Some(next) = self.session.query_opt(NEXT, &[])? else { return Ok(false) };
         let (queue, after): (i64, i64) = (get(&next, 0)?, get(&next, 1)?);
-        for places in [READY, DEFERRED, BEHIND, SLOTS, FIGURES, LEVELS] {
+        for places in [READY, DEFERRED, BEHIND, SLOTS, REVIEW, FIGURES, LEVELS] {
             if self.session.execute(places, &[&queue, &limit])? > 0 {
                 return Ok(true);
             }
@@ -99,7 +99,7 @@ impl Removal for Postgres {
 
     fn remove_jobs(&mut self, jobs: &[JobKey]) -> Result<u64> {
         const SQL: &str = "DELETE FROM job WHERE number = ANY ($1::bigint[]) AND end_time IS NOT NULL";
-        self.prefetched.forget_jobs();
+        self.loaded.forget_jobs();
         let numbers: Vec<i64> = jobs.iter().map(|job| job.number().0).collect();
         self.session.execute(SQL, &[&numbers])
     }

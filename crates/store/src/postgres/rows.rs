@@ -11,6 +11,7 @@ use super::super::rows::{
     ClaimLoad, ClaimedRow, ItemRow, ListComments, ListRequest, NewRow, NextItems, RetryCopy, Rows,
     StateUpdate,
 };
+use super::super::sql::list::is_for_review;
 use super::super::sql::{self, review};
 use super::super::unreadable_rows::SkippedItems;
 use super::columns::{get, signed, text};
@@ -30,6 +31,10 @@ use performer_core::model::robot::Held;
 use performer_core::model::statistics::{Ended, QueueStatistics};
 use performer_core::model::status::Status;
 use performer_core::orchestrator::{OrchestratorError, Result};
+
+/// The next transaction searches late if one claim came later for so many that this one began with. Fewer would not be worth the
+/// round trip; a threshold of as many went back and forth.
+const SEARCH_LATE_IF: usize = 4;
 
 impl WriterHooks for Postgres {
     fn was_committed(&mut self) -> Result<bool> {
@@ -86,10 +91,10 @@ impl Rows for Postgres {
     }
 
     /// Claims that come while a transaction is begun can join it if it has not searched yet; otherwise they are a transaction of
-    /// their own. A search of its own for all of them costs one round trip, and saves a commit if they are as many.
+    /// their own. A search of its own for all of them costs one round trip, and saves a commit if there are enough of them.
     fn note_claim_load(&mut self, load: &ClaimLoad) {
         if let Some(begun_with @ 1..) = load.begun_with {
-            self.searches_late = load.came_later().saturating_mul(4) >= begun_with;
+            self.searches_late = load.came_later().saturating_mul(SEARCH_LATE_IF) >= begun_with;
         }
     }
 
@@ -151,7 +156,7 @@ impl Rows for Postgres {
     }
 
     fn queue_named(&mut self, folder: FolderId, name: &str) -> Result<Option<Arc<QueueDefinition>>> {
-        if let Some(queue) = self.prefetched.queue_named(folder, name) {
+        if let Some(queue) = self.loaded.queue_named(folder, name) {
             return Ok(Some(queue));
         }
         self.keep_queues()?;
@@ -159,7 +164,7 @@ impl Rows for Postgres {
     }
 
     fn queue(&mut self, id: QueueId) -> Result<Option<Arc<QueueDefinition>>> {
-        if let Some(queue) = self.prefetched.queue(id) {
+        if let Some(queue) = self.loaded.queue(id) {
             return Ok(Some(queue));
         }
         self.keep_queues()?;
@@ -276,7 +281,7 @@ impl Rows for Postgres {
         let numbers = self.numbers();
         let done = write::write(&mut self.session, id, before.queue, &before.state, written, numbers)?;
         if done {
-            review::follow(self, (id, before.queue), before.state.status, written.state.status)?;
+            review::update_row(self, (id, before.queue), before.state.status, written.state.status)?;
         }
         let row = before.after(written);
         match (before.state.status, written.state.status) {
@@ -309,10 +314,13 @@ impl Rows for Postgres {
 
     fn write_ended(&mut self, ended: &[(ItemId, QueueId, &ItemState, StateUpdate<'_>)]) -> Result<Vec<bool>> {
         write::enqueue_ended(&mut self.session, ended)?;
-        for (id, queue, before, written) in ended {
-            review::follow(self, (*id, *queue), before.status, written.state.status)?;
-            self.claim_cache.gone(*id, true);
+        // They were in progress, so none of them has a row yet.
+        let for_review = ended.iter().filter(|(.., written)| is_for_review(written.state.status));
+        let for_review: Vec<i64> = for_review.map(|(id, ..)| id.0).collect();
+        if !for_review.is_empty() {
+            self.session.enqueue(&review::insertion::<Self>("= ANY ($1)"), &[&for_review])?;
         }
+        ended.iter().for_each(|(id, ..)| self.claim_cache.gone(*id, true));
         Ok(vec![true; ended.len()])
     }
 
@@ -407,7 +415,7 @@ impl Rows for Postgres {
         if let Some(row) = self.row(id)? {
             ready_items::remove_waiting(&mut self.session, row.queue, id, &row.state)?;
         }
-        review::leave(self, id)?;
+        review::remove_row(self, id)?;
         write::remove_item(&mut self.session, id)
     }
 
@@ -434,7 +442,7 @@ impl Rows for Postgres {
     }
 
     fn insert_job(&mut self, job: &Job, _of_this_process: bool) -> Result<()> {
-        self.prefetched.forget_jobs();
+        self.loaded.forget_jobs();
         jobs::insert_job(&mut self.session, job)
     }
 
@@ -443,7 +451,7 @@ impl Rows for Postgres {
     }
 
     fn claiming_job(&mut self, key: JobKey) -> Result<Option<Job>> {
-        if let Some(job) = self.prefetched.job(key) {
+        if let Some(job) = self.loaded.job(key) {
             return Ok(Some(job));
         }
         self.share(&jobs::lock_of(key))?;
@@ -456,7 +464,7 @@ impl Rows for Postgres {
     }
 
     fn write_job(&mut self, job: &Job) -> Result<()> {
-        self.prefetched.forget_jobs();
+        self.loaded.forget_jobs();
         if job.end_time.is_some() {
             self.claim_cache.job_ended(job.key.number());
         }

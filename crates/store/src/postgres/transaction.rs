@@ -1,8 +1,10 @@
 //! Begins and ends transactions.
 //!
-//! A transaction of robots takes two round trips. The first begins it and loads all that its operations need: the time,
-//! the queue, the jobs, the next items (`prefetch.rs`). The second writes everything and commits: results are written without
-//! reading the rows, guarded so that the commit fails if one has changed (`write.rs`), and then the transaction is repeated.
+//! A transaction of robots takes two round trips if all its claims are on one queue without limits. The first begins it and loads
+//! what its operations need: the time, the queue, the jobs, the next items (`prefetch.rs`). The second writes everything and commits:
+//! results of items that this process claimed are written without reading the rows, guarded so that the commit fails if one has
+//! changed (`write.rs`), and then the transaction is repeated with the rows read. There is a third one if items are searched late
+//! (`note_claim_load` in `rows.rs`), and more for limits (`queue_limits.rs`), for groups (`groups.rs`) and for what was not foreseen.
 
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use super::super::backend::Request;
 use super::caller_transaction::Executor;
 use super::connection::{BeginAnswer, CommitId, StartTime, TransactionStart};
 use super::pipeline::{self, QueuedStatement};
-use super::prefetch::PrefetchPlan;
+use super::prefetch::Needs;
 use super::session::{BegunTransaction, BoundQuery, Session};
 use super::{Postgres, commit_outcome, error, migrate, sharing};
 use performer_core::model::clock::Clock;
@@ -26,7 +28,7 @@ impl Postgres {
         }
         self.forget_transaction();
         self.serialized = false;
-        let (plan, (began, answers)) = self.begin_anew(operations, clock)?;
+        let (needs, (began, answers)) = self.begin_anew(operations, clock)?;
         if let Some((listener, writer)) = &self.listener {
             listener.set_own_process(*writer, self.session.process());
         }
@@ -42,7 +44,7 @@ impl Postgres {
             return self.begin_for(operations, clock); // the claim cursors are reset
         }
         (self.began, self.writes) = (Some(began), true);
-        let seen = answers.and_then(|answers| self.use_answers(plan, answers));
+        let seen = answers.and_then(|answers| self.use_answers(needs, answers));
         match seen {
             Ok(true) => Ok(()),
             Ok(false) => {
@@ -56,16 +58,12 @@ impl Postgres {
         }
     }
 
-    fn begin_anew(
-        &mut self,
-        operations: &[Request],
-        clock: &dyn Clock,
-    ) -> Result<(PrefetchPlan, BegunTransaction)> {
+    fn begin_anew(&mut self, operations: &[Request], clock: &dyn Clock) -> Result<(Needs, BegunTransaction)> {
         self.session.connect()?;
         self.resolve_earlier_commit()?;
         let now = (!self.keeps_time).then(|| clock.now());
-        let mut plan = PrefetchPlan::of(operations, self, now);
-        let (locks, queries) = (plan.locks(self), plan.queries(self));
+        let mut needs = Needs::of(operations, self, now);
+        let (locks, queries) = (needs.locks(self), needs.queries(self));
         let begun = match self.session.begin(&locks, &queries) {
             // The server was restarted while this connection was idle: nothing has been done yet.
             Err(error) if error.kind() == ErrorKind::Unavailable && !self.session.is_open() => {
@@ -77,7 +75,7 @@ impl Postgres {
         if begun.is_err() && !self.session.is_callers() {
             self.undo(); // it may have been begun, and failed to get a lock
         }
-        Ok((plan, begun?))
+        Ok((needs, begun?))
     }
 
     pub(super) fn begin_to_read(&mut self) -> Result<()> {

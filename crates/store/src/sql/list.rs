@@ -69,21 +69,22 @@ pub(crate) fn list<E: Engine + Places>(
     let ListRequest { filter, page, count, .. } = *ask;
     let Some(statuses) = statuses(filter) else { return Ok((Vec::new(), count.then_some(0))) };
     let search = Search::of(engine, ask, statuses)?;
-    let counted = if count {
-        // The range of a prefix has fewer items than a walk passes, and a count needs no order.
-        let by_reference = search.by_reference || filter.reference.is_some() && search.is_everywhere();
+    let mut values = Values::default();
+    let found_in = places(engine, ask, &search, &mut values)?;
+    // The range of a prefix has fewer items than a walk passes, and a count needs no order.
+    let counts_range = filter.reference.is_some() && search.is_everywhere() && !search.by_reference;
+    let counted = if counts_range && count {
         let mut values = Values::default();
-        let places = places(engine, ask, &Search { by_reference, ..search.clone() }, &mut values)?;
-        let sql = count_up_to(&places, ask.rows_counted());
-        Some(engine.read_number(&sql, &values)?.unwrap_or(0).unsigned_abs())
+        let range = places(engine, ask, &Search { by_reference: true, ..search }, &mut values)?;
+        Some(count_up_to(engine, &range, &values, ask.rows_counted())?)
+    } else if count {
+        Some(count_up_to(engine, &found_in, &values, ask.rows_counted())?)
     } else {
         None
     };
-    let mut values = Values::default();
-    let places = places(engine, ask, &search, &mut values)?;
     let order = conditions::order::<E>(&filter.order, page.descending);
     let (top, skip) = (page.top, page.skip.min(u32::MAX as usize));
-    let ids = match &places[..] {
+    let ids = match &found_in[..] {
         [place] => place.first("", &order, top, skip),
         places => {
             // The page is among the first items of each part.
@@ -139,15 +140,22 @@ fn places<E: Engine + Places>(
     let ListRequest { queues, filter, page, .. } = *ask;
     let rest = rest(engine, filter, search, values)?;
     let order = conditions::order::<E>(&filter.order, page.descending);
-    let words = (&*rest, &*order);
+    let rest_and_order = (&*rest, &*order);
     if search.by_state {
-        let pairs = queues.iter().flat_map(|queue| search.statuses.iter().map(|status| (*queue, *status)));
-        return pairs.map(|pair| place(engine, ask, pair, words, values)).collect();
+        let (in_progress, others): (Vec<Status>, Vec<Status>) =
+            search.statuses.iter().partition(|status| **status == Status::InProgress);
+        let pairs = queues.iter().flat_map(|queue| others.iter().map(|status| (*queue, *status)));
+        let mut places: Vec<Place> =
+            pairs.map(|pair| place(engine, ask, pair, rest_and_order, values)).collect::<Result<_>>()?;
+        if !in_progress.is_empty() {
+            places.push(held::<E>(queues, rest_and_order, values));
+        }
+        return Ok(places);
     }
     Ok(vec![if search.by_reason {
-        of_reason::<E>(queues, filter.reason.unwrap_or_default(), &search.statuses, words, values)
+        of_reason::<E>(queues, filter.reason.unwrap_or_default(), &search.statuses, rest_and_order, values)
     } else {
-        everywhere::<E>(queues, filter, search, words, values)
+        everywhere::<E>(queues, filter, search, rest_and_order, values)
     }])
 }
 
@@ -180,56 +188,72 @@ fn is_about_review(condition: &Condition) -> bool {
     }
 }
 
-/// UNION ALL stops with its LIMIT, in the middle of any part.
-fn count_up_to(places: &[Place], limit: i64) -> String {
+/// How many items there are, up to a limit. UNION ALL stops with its LIMIT, in the middle of any part.
+fn count_up_to<E: Engine>(engine: &mut E, places: &[Place], values: &Values, limit: i64) -> Result<u64> {
     let each: Vec<String> = places.iter().map(|place| format!("SELECT 1 FROM {}", place.text)).collect();
-    format!("SELECT count(*) FROM ({} LIMIT {limit}) AS found", each.join(" UNION ALL "))
+    let sql = format!("SELECT count(*) FROM ({} LIMIT {limit}) AS found", each.join(" UNION ALL "));
+    Ok(engine.read_number(&sql, values)?.unwrap_or(0).unsigned_abs())
 }
 
 /// Joins the state of an item, which one that was never touched does not have.
 pub(crate) const WITH_STATE: &str = " LEFT JOIN item_state ON item_state.item_id = item.id";
+
+/// Joins items by their id to what is walked along, if anything is said of them.
+fn join_of_items<D: Dialect>(id: &str) -> String {
+    format!(" {} item ON item.id = {id}{}", D::THEN_JOIN, D::COPIES)
+}
+
+/// What a place has to join for `item`.
+const OF_ITEMS: &[&str] = &["item.", "item_copy."];
+
+/// The items in progress. Those of all queues are found together, because the claims of all jobs are read for them.
+fn held<E: Places>(queues: &[QueueId], rest_and_order: (&str, &str), values: &mut Values) -> Place {
+    let (table, condition) = E::IN_PROGRESS;
+    let condition = format!("{condition} AND {}", in_queues::<E>("item_state.queue_id", queues, values));
+    let items = Joined { tables: OF_ITEMS, join: &join_of_items::<E>("item_state.item_id") };
+    Place::new(table, STATE, &[items], &condition, rest_and_order)
+}
 
 /// The items of one queue and state.
 fn place<E: Engine + Places>(
     engine: &mut E,
     ask: &ListRequest<'_>,
     (queue, status): (QueueId, Status),
-    words: (&str, &str),
+    rest_and_order: (&str, &str),
     values: &mut Values,
 ) -> Result<Place> {
-    let of = values.bind::<E>(queue.0);
-    let with_item = format!(" {} item ON item.id = item_state.item_id{}", E::THEN_JOIN, E::COPIES);
-    let items = Joined { tables: &["item.", "item_copy."], join: &with_item };
     Ok(match status {
-        Status::New if engine.statistics(queue)?.new <= FEW_WAITING => few_waiting::<E>(&of, words),
+        Status::New if engine.statistics(queue)?.new <= FEW_WAITING => {
+            few_waiting::<E>(&values.bind::<E>(queue.0), rest_and_order)
+        }
         Status::New => {
             let from = first_waiting(engine, queue, ask.page.descending)?;
-            many_waiting::<E>(&of, &values.bind::<E>(from), ask.filter, words)
+            let [queue, from] = [queue.0, from].map(|number| values.bind::<E>(number));
+            many_waiting::<E>(&queue, &from, ask.filter, rest_and_order)
         }
-        Status::InProgress => {
-            let (table, condition) = E::IN_PROGRESS;
-            Place::new(table, STATE, &[items], &format!("{condition} AND item_state.queue_id = {of}"), words)
-        }
+        Status::InProgress => held::<E>(&[queue], rest_and_order, values),
         Status::Successful => {
+            let of = values.bind::<E>(queue.0);
             let condition = format!("item_state.queue_id = {of} AND item_state.status = {}", status.number());
-            Place::new("item_state", STATE, &[items], &condition, words)
+            let items = Joined { tables: OF_ITEMS, join: &join_of_items::<E>("item_state.item_id") };
+            Place::new("item_state", STATE, &[items], &condition, rest_and_order)
         }
         Status::Failed | Status::Abandoned | Status::Retried | Status::Deleted => {
+            let of = values.bind::<E>(queue.0);
             let condition =
                 format!("item_review.queue_id = {of} AND item_review.status = {}", status.number());
             let with_state =
                 format!(" {} item_state ON item_state.item_id = item_review.item_id", E::THEN_JOIN);
-            let with_item = format!(" {} item ON item.id = item_review.item_id{}", E::THEN_JOIN, E::COPIES);
             let joined = [
-                Joined { tables: &["item.", "item_copy."], join: &with_item },
+                Joined { tables: OF_ITEMS, join: &join_of_items::<E>("item_review.item_id") },
                 Joined { tables: &["item_state."], join: &with_state },
             ];
-            Place::new("item_review", REVIEW, &joined, &condition, words)
+            Place::new("item_review", REVIEW, &joined, &condition, rest_and_order)
         }
     })
 }
 
-fn few_waiting<E: Engine>(queue: &str, words: (&str, &str)) -> Place {
+fn few_waiting<E: Engine>(queue: &str, rest_and_order: (&str, &str)) -> Place {
     let table = format!(
         "(SELECT item_id FROM item_ready WHERE queue_id = {queue} \
          UNION ALL SELECT item_id FROM item_deferred WHERE queue_id = {queue} \
@@ -237,7 +261,7 @@ fn few_waiting<E: Engine>(queue: &str, words: (&str, &str)) -> Place {
          {} item ON item.id = waiting.item_id",
         E::THEN_JOIN
     );
-    Place::new(&table, ITEM, &states_of_items::<E>(), "true", words)
+    Place::new(&table, ITEM, &states_of_items::<E>(), "true", rest_and_order)
 }
 
 /// NOT EXISTS, because PostgreSQL takes "no row or a row with 0" for rare, and would sort all waiting items.
@@ -245,13 +269,19 @@ fn many_waiting<E: Engine + Places>(
     queue: &str,
     from: &str,
     filter: &ItemFilter,
-    words: (&str, &str),
+    rest_and_order: (&str, &str),
 ) -> Place {
     let condition = format!(
         "item.id >= {from} AND item.queue_id = {queue} AND NOT EXISTS (SELECT 1 FROM item_state AS begun \
          WHERE begun.item_id = item.id AND begun.item_id >= {from} AND begun.status <> 0)"
     );
-    Place::new(&format!("item{}", hint::<E>(filter, false)), ITEM, &states_of_items::<E>(), &condition, words)
+    Place::new(
+        &format!("item{}", hint::<E>(filter, false)),
+        ITEM,
+        &states_of_items::<E>(),
+        &condition,
+        rest_and_order,
+    )
 }
 
 /// What is joined to items of any state.
@@ -262,8 +292,8 @@ fn states_of_items<E: Dialect>() -> [Joined<'static>; 2] {
     ]
 }
 
-/// An id from which on waiting items are found, if that is known quickly: the first of those without a DueDate, if none
-/// has a DueDate, none is deferred, and no groups are kept.
+/// An id from which on all waiting items are found: the first of the ready ones, if no item has a DueDate, is deferred or has a row in
+/// `item_grouped`. 0 otherwise, and if the list is descending.
 fn first_waiting<E: Engine>(engine: &mut E, queue: QueueId, descending: bool) -> Result<i64> {
     if descending {
         return Ok(0); // the scan ends long before
@@ -357,7 +387,7 @@ fn of_reason<E: Places>(
     queues: &[QueueId],
     reason: i64,
     statuses: &[Status],
-    words: (&str, &str),
+    rest_and_order: (&str, &str),
     values: &mut Values,
 ) -> Place {
     const OF_REASON: Names = &[("item.id", "item_exception.item_id")];
@@ -368,15 +398,14 @@ fn of_reason<E: Places>(
         in_queues::<E>(&queue, queues, values),
         in_statuses("coalesce(item_state.status, 0)", statuses)
     );
-    let with_item = format!(" {} item ON item.id = item_exception.item_id{}", E::THEN_JOIN, E::COPIES);
     let joined = [
-        Joined { tables: &["item.", "item_copy."], join: &with_item },
+        Joined { tables: OF_ITEMS, join: &join_of_items::<E>("item_exception.item_id") },
         Joined {
             tables: &["item_state."],
             join: " LEFT JOIN item_state ON item_state.item_id = item_exception.item_id",
         },
     ];
-    Place::new(&format!("item_exception{}", E::BY_REASON), OF_REASON, &joined, &condition, words)
+    Place::new(&format!("item_exception{}", E::BY_REASON), OF_REASON, &joined, &condition, rest_and_order)
 }
 
 /// The items of any queue and state.
@@ -384,7 +413,7 @@ fn everywhere<E: Places>(
     queues: &[QueueId],
     filter: &ItemFilter,
     search: &Search,
-    words: (&str, &str),
+    rest_and_order: (&str, &str),
     values: &mut Values,
 ) -> Place {
     let queues = in_queues::<E>("item.queue_id", queues, values);
@@ -395,11 +424,17 @@ fn everywhere<E: Places>(
             let (table, join) = E::in_range(&queues, &range);
             let [_, copies] = states_of_items::<E>();
             let joined = [Joined { tables: &["item_state."], join }, copies];
-            Place::new(&table, ITEM, &joined, &format!("{queues} AND {range} AND {statuses}"), words)
+            Place::new(&table, ITEM, &joined, &format!("{queues} AND {range} AND {statuses}"), rest_and_order)
         }
         _ => {
             let table = format!("item{}", hint::<E>(filter, search.by_reference));
-            Place::new(&table, ITEM, &states_of_items::<E>(), &format!("{queues} AND {statuses}"), words)
+            Place::new(
+                &table,
+                ITEM,
+                &states_of_items::<E>(),
+                &format!("{queues} AND {statuses}"),
+                rest_and_order,
+            )
         }
     }
 }

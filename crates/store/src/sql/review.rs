@@ -10,7 +10,7 @@ use performer_core::model::status::Status;
 use performer_core::orchestrator::Result;
 
 /// Writes the row of an item whose state was written.
-pub(crate) fn follow<E: Engine>(
+pub(crate) fn update_row<E: Engine>(
     engine: &mut E,
     (id, queue): (ItemId, QueueId),
     before: Status,
@@ -27,32 +27,33 @@ pub(crate) fn follow<E: Engine>(
     }
     if is_for_review(after) {
         let mut values = Values::default();
-        let sql = enter::<E>(&values.bind::<E>(id.0));
-        engine.execute(&sql, &values)?;
+        let this = format!("= {}", values.bind::<E>(id.0));
+        engine.execute(&insertion::<E>(&this), &values)?;
     }
     Ok(())
 }
 
-fn enter<D: Dialect>(item: &str) -> String {
+/// Inserts the rows of items that have just come to such a state; `which` is said of their ids.
+pub(crate) fn insertion<D: Dialect>(which: &str) -> String {
     format!(
         "INSERT INTO item_review (item_id, queue_id, status, review_status, outcome, reviewer_user_id, start_processing, \
          end_processing, priority, due_date, creation_time, reference) \
          SELECT item.id, item_state.queue_id, item_state.status, item_state.review_status, item_state.outcome, \
          item_state.reviewer_user_id, item_state.start_processing, {}, item.priority, item.due_date, \
          item.creation_time, item.reference FROM item_state {} item ON item.id = item_state.item_id \
-         WHERE item_state.item_id = {item}",
+         WHERE item_state.item_id {which}",
         D::END_PROCESSING,
         D::THEN_JOIN
     )
 }
 
 /// Removes the row of an item that is about to be removed.
-pub(crate) fn leave<E: Engine>(engine: &mut E, id: ItemId) -> Result<()> {
+pub(crate) fn remove_row<E: Engine>(engine: &mut E, id: ItemId) -> Result<()> {
     let mut values = Values::default();
     let item = values.bind::<E>(id.0);
     let sql = format!(
-        "DELETE FROM item_review WHERE queue_id = (SELECT queue_id FROM item_state WHERE item_state.item_id = {item}) \
-         AND status = (SELECT status FROM item_state WHERE item_state.item_id = {item}) AND item_id = {item}"
+        "DELETE FROM item_review WHERE (queue_id, status) = \
+         (SELECT queue_id, status FROM item_state WHERE item_state.item_id = {item}) AND item_id = {item}"
     );
     engine.execute(&sql, &values)
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::dialect;
 use super::error::{explain, explain_running, file_error};
+use super::{dialect, prepared};
 use performer_core::crash_point;
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 use performer_core::private_file::warn_if_open_to_others;
@@ -206,7 +206,8 @@ fn identity(path: &Path) -> rusqlite::Result<(i32, usize)> {
     Ok((application, schema_version(&connection)?))
 }
 
-fn refuse_newer(path: &Path, version: usize) -> Result<()> {
+/// Refuses a version of the schema that this program does not know.
+pub(super) fn refuse_newer(path: &Path, version: usize) -> Result<()> {
     let newest = MIGRATIONS.len();
     if version <= newest {
         return Ok(());
@@ -242,8 +243,9 @@ fn migrate_one(connection: &mut Connection, from: usize) -> rusqlite::Result<()>
     transaction.commit()
 }
 
-fn schema_version(connection: &Connection) -> rusqlite::Result<usize> {
-    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+/// The version of the file's schema, inside a transaction if one is open.
+pub(super) fn schema_version(connection: &Connection) -> rusqlite::Result<usize> {
+    let version: i64 = prepared(connection, "PRAGMA user_version")?.query_row([], |row| row.get(0))?;
     Ok(usize::try_from(version).unwrap_or(usize::MAX))
 }
 

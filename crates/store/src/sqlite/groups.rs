@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::super::groups::{Group, GroupChanges, GroupRows, settle};
+use super::super::groups::{Group, GroupChanges, GroupRows, LastTurns, settle};
 use super::super::rows::Rows;
 use super::super::unreadable_rows::is_unreadable;
 use super::columns::micros;
@@ -19,9 +19,6 @@ use performer_core::model::status::Status;
 use performer_core::orchestrator::Result;
 
 type SqlResult<T> = rusqlite::Result<T>;
-
-/// The turns that a group has had, by rank, of items that have left their slots.
-type LastTurns = BTreeMap<u8, i64>;
 
 /// An item of a group.
 #[derive(Clone, Copy, Debug)]
@@ -145,7 +142,7 @@ impl Group for OneGroup<'_> {
             let first = prepared(c, FIRST)?.query_row(params![self.queue.0, item.rank], |row| row.get(0))?;
             let values = params![self.queue.0, self.name, item.rank];
             let last: Option<i64> = prepared(c, LAST)?.query_row(values, |row| row.get(0))?;
-            turn(first, last.max(self.last_turns.get(&item.rank).copied()))
+            turn(first, self.last_turns.or_held(item.rank, last))
         } else {
             item.due_date
         };
@@ -157,17 +154,10 @@ impl Group for OneGroup<'_> {
         const WAIT: &str = "UPDATE item_grouped SET place = NULL WHERE item_id = ?1";
         if let Some(place) = item.place {
             ready_items::remove_ready(self.connection, self.queue, (item.rank, place, item.id))?;
-            remember(&mut self.last_turns, item.rank, place, true);
+            self.last_turns.remember_left(item.rank, place, Status::New);
         }
         prepared(self.connection, WAIT)?.execute([item.id.0]).map(drop)
     }
-}
-
-/// Remembers the turn of an item that leaves its slot. `unused`: it was not claimed, and another one gets its turn.
-fn remember(turns: &mut LastTurns, rank: u8, turn: i64, unused: bool) {
-    let last = if unused { turn - 1 } else { turn };
-    let known = turns.entry(rank).or_insert(last);
-    *known = last.max(*known);
 }
 
 /// Brings the row of an item in line with its state: it is gone, or it waits, or it is InProgress and holds a slot. Returns the
@@ -187,16 +177,16 @@ fn regroup(
     if state.status == Status::InProgress {
         // It was inserted when it was added, and a claim has left it as it was.
         let held = prepared(connection, HOLD)?.query_row(params![id.0, rules.fair], |row| row.get(0));
-        return Ok(held.optional()?.map(|group| (group, LastTurns::new())));
+        return Ok(held.optional()?.map(|group| (group, LastTurns::default())));
     }
     let read = |row: &Row<'_>| {
         let group: String = row.get(0)?;
         Ok((group, row.get::<_, u8>(1)?, row.get::<_, Option<i64>>(2)?, row.get::<_, bool>(3)?))
     };
     let removed = prepared(connection, REMOVE)?.query_row([id.0], read).optional()?;
-    let mut turns = LastTurns::new();
+    let mut turns = LastTurns::default();
     if let Some((_, rank, Some(turn), _)) = &removed {
-        remember(&mut turns, *rank, *turn, state.status == Status::New);
+        turns.remember_left(*rank, *turn, state.status);
     }
     if state.status == Status::New && !is_deferred(state, now) {
         let read = |row: &Row<'_>| Ok((row.get::<_, Option<String>>(0)?, ItemId(row.get(1)?)));
@@ -268,7 +258,7 @@ fn change_rules(connection: &Connection, queue: QueueId, rules: Option<GroupRule
     prepared(connection, UNREADY)?.execute([queue.0])?;
     prepared(connection, RUNNING)?.execute(params![queue.0, rules.fair])?;
     let groups: BTreeMap<String, LastTurns> = prepared(connection, GROUPS)?
-        .query_map([queue.0], |row| Ok((row.get(0)?, LastTurns::new())))?
+        .query_map([queue.0], |row| Ok((row.get(0)?, LastTurns::default())))?
         .collect::<SqlResult<_>>()?;
     settle_all(connection, (queue, rules), groups, false).map(drop)
 }
@@ -285,13 +275,10 @@ impl GroupRows for Sqlite {
         let may_exceed = changes.may_exceed();
         self.run(|c| {
             let mut groups: BTreeMap<String, LastTurns> =
-                changes.groups.into_iter().map(|group| (group, LastTurns::new())).collect();
+                changes.groups.into_iter().map(|group| (group, LastTurns::default())).collect();
             for (id, state) in &changes.items {
                 if let Some((group, turns)) = regroup(c, (queue, rules), *id, state, now)? {
-                    let known = groups.entry(group).or_default();
-                    for (rank, turn) in turns {
-                        remember(known, rank, turn, false);
-                    }
+                    groups.entry(group).or_default().extend(turns);
                 }
             }
             settle_all(c, (queue, rules), groups, may_exceed)

@@ -10,7 +10,7 @@
 //! | `figures.rs` | the statements on figures by minute and hour |
 //! | `reasons.rs` | the statements on groups of failures |
 //! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
-//! | `list.rs` | finds items by key and by age |
+//! | `list.rs` | finds items by key and by age, and how attempts ended |
 //! | `dialect.rs` | how this database says the statements of `../sql` |
 //! | `columns.rs` | the columns of an item, to and from the model |
 //! | `job_locks.rs` | lock files, which show whose process has ended |
@@ -26,7 +26,7 @@ use rusqlite::{CachedStatement, Connection, OpenFlags};
 use self::job_locks::JobLocks;
 use super::backend::WriterHooks as _;
 use super::readers::LANES;
-use super::rows::ItemRow;
+use super::rows::{ItemRow, Rows as _};
 use super::unreadable_rows::SkippedItems;
 use performer_core::model::key::{ItemId, ItemKey, JobKey, KeyMaker};
 use performer_core::model::lifecycle::ItemState;
@@ -129,6 +129,17 @@ impl Sqlite {
             self.broken |= error::breaks_the_connection(&error);
             error::explain_running(error, &self.path)
         })
+    }
+
+    /// Begins a transaction, unless another program has brought the file to a version that this one does not know.
+    fn begin_with(&mut self, begin: &str) -> Result<()> {
+        self.run(|c| prepared(c, begin)?.execute([]).map(drop))?;
+        let version = self.run(file::schema_version);
+        let known = version.and_then(|version| file::refuse_newer(&self.path, version));
+        if known.is_err() {
+            self.rollback(); // others can write
+        }
+        known
     }
 
     /// The last id given to an item. The keys of items continue from the last one.

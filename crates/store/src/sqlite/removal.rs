@@ -20,7 +20,7 @@ impl Removal for Sqlite {
     }
 
     fn remove_chunk(&mut self, limit: usize) -> Result<bool> {
-        // First where the items wait, because these rows are found by their queue.
+        // First what is found by its queue: where items wait, and what is known of the queue and its items.
         const READY: &str = "DELETE FROM item_ready WHERE (queue_id, rank, due_date, item_id) IN \
              (SELECT queue_id, rank, due_date, item_id FROM item_ready WHERE queue_id = ?1 LIMIT ?2)";
         const DEFERRED: &str = "DELETE FROM item_deferred WHERE (queue_id, defer_date, item_id) IN \
@@ -33,8 +33,8 @@ impl Removal for Sqlite {
              (SELECT item_id FROM item_grouped WHERE queue_id = ?1 AND place IS NULL LIMIT ?2)";
         const SLOTS: &str = "DELETE FROM item_grouped WHERE item_id IN \
              (SELECT item_id FROM item_grouped WHERE queue_id = ?1 AND place IS NOT NULL LIMIT ?2)";
-        const OF_REVIEW: &str = "DELETE FROM item_review WHERE item_id = ?1 AND (queue_id, status) = \
-             (SELECT queue_id, status FROM item_state WHERE item_state.item_id = ?1)";
+        const REVIEW: &str = "DELETE FROM item_review WHERE (queue_id, status, item_id) IN \
+             (SELECT queue_id, status, item_id FROM item_review WHERE queue_id = ?1 LIMIT ?2)";
         const ITEMS: &str =
             "SELECT id FROM item WHERE id >= ?1 AND id < ?2 AND queue_id = ?3 ORDER BY id LIMIT ?4";
         self.insert_pending_ready()?;
@@ -45,7 +45,7 @@ impl Removal for Sqlite {
             let Some((queue, after)) = prepared(c, sql)?.query_row([], read).optional()? else {
                 return Ok(false);
             };
-            for places in [READY, DEFERRED, BEHIND, SLOTS, FIGURES, LEVELS] {
+            for places in [READY, DEFERRED, BEHIND, SLOTS, REVIEW, FIGURES, LEVELS] {
                 if prepared(c, places)?.execute([queue, limit])? > 0 {
                     return Ok(true);
                 }
@@ -58,6 +58,7 @@ impl Removal for Sqlite {
                     "DELETE FROM queue_statistics WHERE queue_id = ?1",
                     "DELETE FROM queue_starts WHERE queue_id = ?1",
                     "DELETE FROM reason WHERE queue_id = ?1",
+                    "DELETE FROM item_review WHERE queue_id = ?1",
                 ] {
                     prepared(c, sql)?.execute([queue])?;
                 }
@@ -68,7 +69,6 @@ impl Removal for Sqlite {
                 .query_map([first, end, queue, limit], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
             for id in &found {
-                prepared(c, OF_REVIEW)?.execute([id])?;
                 write::remove_item(c, ItemId(*id))?;
             }
             let last = found.last().copied().filter(|_| row_count(found.len()) == limit);

@@ -67,7 +67,7 @@ impl Rows for Sqlite {
         (self.last_written, self.last_item, self.pending_ready, self.found_first) = (None, None, None, None);
         (self.new_jobs, self.ended_jobs) = (Vec::new(), Vec::new());
         // IMMEDIATE: a transaction that begins by reading could fail when it begins to write.
-        self.run(|c| prepared(c, "BEGIN IMMEDIATE")?.execute([]).map(drop))
+        self.begin_with("BEGIN IMMEDIATE")
     }
 
     fn commit(&mut self) -> Result<()> {
@@ -124,7 +124,7 @@ impl Rows for Sqlite {
         if !self.connection.is_autocommit() {
             self.rollback(); // a query that ended in a panic
         }
-        self.run(|c| prepared(c, "BEGIN DEFERRED")?.execute([]).map(drop))
+        self.begin_with("BEGIN DEFERRED")
     }
 
     fn kept_time(&mut self) -> Result<Option<Timestamp>> {
@@ -266,7 +266,7 @@ impl Rows for Sqlite {
         }
         let done = self.run(|c| write(c, id, before.queue, &before.state, written))?;
         if done {
-            review::follow(self, (id, before.queue), before.state.status, written.state.status)?;
+            review::update_row(self, (id, before.queue), before.state.status, written.state.status)?;
         }
         Ok(done)
     }
@@ -300,7 +300,7 @@ impl Rows for Sqlite {
         }
         let done = self.run(|c| write_ended(c, ended))?;
         for ((id, queue, before, written), _) in ended.iter().zip(&done).filter(|(_, done)| **done) {
-            review::follow(self, (*id, *queue), before.status, written.state.status)?;
+            review::update_row(self, (*id, *queue), before.status, written.state.status)?;
         }
         Ok(done)
     }
@@ -423,7 +423,7 @@ impl Rows for Sqlite {
         if let Some(row) = self.row(id)? {
             self.run(|c| ready_items::remove_waiting(c, row.queue, id, &row.state))?;
         }
-        review::leave(self, id)?;
+        review::remove_row(self, id)?;
         self.run(|c| remove_item(c, id))
     }
 

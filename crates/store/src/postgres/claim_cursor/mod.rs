@@ -41,6 +41,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
+pub(super) use self::turns::RANKS;
 use self::turns::TurnCursor;
 use self::watermarks::Watermarks;
 use super::super::rows::NextItems;
@@ -179,6 +180,7 @@ impl Postgres {
 
     /// The first items that may be claimed. Items that came due while the clock was ahead are deferred again.
     pub(super) fn next_to_take(&mut self, next: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>> {
+        self.record_allowed(next);
         if next.groups.is_some() {
             return self.next_of_groups(next);
         }
@@ -223,7 +225,6 @@ impl Postgres {
     }
 
     fn first_that_wait(&mut self, next: &NextItems<'_>) -> Result<Items> {
-        self.record_allowed(next);
         let prefetched_items =
             self.prefetched_items.take().filter(|prefetched_items| prefetched_items.is_answer_to(next));
         match (prefetched_items, next.reference) {

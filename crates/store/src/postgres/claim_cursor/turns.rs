@@ -1,8 +1,8 @@
 //! Where searches begin in a queue whose groups take turns.
 //!
-//! There the key of a ready item has the turn of its group, and items of all ranks have one. An item becomes ready only when its
-//! group is settled, under the lock of the queue that its claims need too, and with a number that is drawn for it. So nothing is
-//! entered while a transaction with that lock looks: what is entered later has a higher number, and no marks are needed.
+//! There the key of a ready item has the turn of its group, and items of all ranks have one. An item becomes ready when its group is
+//! settled or the rules are changed, under the lock of the queue that its claims need too. So nothing is entered while a transaction
+//! with that lock looks, and no marks are needed: what is entered later has the last number that was drawn then, or a higher one.
 
 use tokio_postgres::Row;
 
@@ -11,8 +11,8 @@ use super::super::ready_items::ClaimQuery;
 use super::super::session::{BoundQuery, OwnedValue};
 use performer_core::orchestrator::Result;
 
-/// `model::selection::rank`.
-const RANKS: usize = 6;
+/// How many ranks there are, of [`rank`](performer_core::model::selection::rank).
+pub(in super::super) const RANKS: usize = 6;
 
 /// A key after all others of its rank.
 const NO_TURN: (i64, i64) = (i64::MAX, i64::MAX);
