@@ -22,6 +22,7 @@
 //! | `rows.rs` | the trait `Rows`: what `apply.rs` reads and writes, row by row |
 //! | `tokens.rs` | access tokens of a server |
 //! | `document.rs` | the document in which a server keeps its folders, users and roles |
+//! | `operations.rs` | acts on many items at once |
 //! | `removal.rs` | removes what is no longer needed, in chunks |
 //! | `figures.rs` | figures by minute, counted in memory |
 //! | `sql/` | where a database looks for the items of a list |
@@ -73,6 +74,7 @@ mod in_place;
 mod memory;
 mod notifier;
 mod open;
+mod operations;
 mod parked_claims;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -98,6 +100,7 @@ pub use comments::{CommentsOn, MAX_COMMENTS_LISTED};
 pub use document::{DocumentChange, DocumentOutcome};
 #[cfg(feature = "postgres")]
 pub use postgres::tokio_postgres;
+pub use operations::OperationItems;
 pub use removal::RemovedEnded;
 pub use scoped_items::{UnclaimedReport, UnleasedCaller};
 pub use scoped_queues::{QueueSelector, Reach};

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 /// The number of an item. Every attempt has its own; a number is never used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct ItemId(pub i64);
 
 /// The number of a queue. Never used again.
