@@ -13,6 +13,7 @@
 //! | [`audit`] | who changed what, and from where |
 //! | [`sweep`] | which jobs have probably stopped |
 //! | [`clock_guard`] | whether the clock can be believed before something is removed because of its age |
+//! | [`operation`] | acts on many items at once: what may follow what, and when the next step is due |
 //! | [`review`] | who may change a comment |
 //! | [`query`] | conditions on items, and sort orders of lists |
 //! | [`item_query`] | filters of items as people write them, in URLs and options |
@@ -21,8 +22,8 @@
 #[cfg(feature = "json-schema")]
 pub use performer_core::model::schema_fit;
 pub use performer_core::model::{
-    audit, clock_guard, deadlines, groups, history, item_query, lifecycle, limits, query, review, selection,
-    sweep,
+    audit, clock_guard, deadlines, groups, history, item_query, lifecycle, limits, operation, query, review,
+    selection, sweep,
 };
 
 // Items.

@@ -16,6 +16,7 @@
 //! | `apply/report.rs` | results and progress |
 //! | `apply/jobs.rs` | jobs |
 //! | `apply/administration.rs` | what people change: queues, items, reviews, comments |
+//! | `apply/operation.rs`, `apply/selection.rs` | acts on many items at once; which items they are |
 //! | `apply/retention.rs` | what depends on age: retention, overdue items |
 //! | `apply/document.rs` | the document of a server, and access tokens |
 //! | `apply/query.rs` | queries |
@@ -29,10 +30,12 @@ mod commit;
 mod document;
 mod groups;
 mod jobs;
+mod operation;
 mod parked;
 mod query;
 mod report;
 mod retention;
+mod selection;
 
 pub(super) use retention::MAX_OVERDUE_PER_SWEEP;
 
@@ -117,6 +120,8 @@ struct Apply<'a, R> {
     figures: UnwrittenFigures,
     /// Whether figures are written with this transaction even if they are not due.
     figures_at_once: bool,
+    /// The last retry copy that was made.
+    last_copy: Option<ItemId>,
 }
 
 /// What a batch answers and leaves to do.
@@ -258,6 +263,13 @@ impl<R: Rows> Apply<'_, R> {
             Operation::RemoveEndedTokens { limit } => self.remove_ended_tokens(limit),
             Operation::StopJob { job, strategy } => self.stop_job(job, strategy),
             Operation::WriteFigures => Ok(Answer::Done),
+            Operation::CreateOperation { operation, items } => self.create_operation(&operation, &items),
+            Operation::KeepItems { id, from, items } => self.keep_items(id, from, &items),
+            Operation::SteerOperation { id, reach, steering } => {
+                self.steer_operation(id, reach.as_deref(), &steering)
+            }
+            Operation::StepOperation { id, version } => self.step_operation(id, version),
+            Operation::RemoveOperation { limit } => self.remove_operation(limit),
         }
     }
 

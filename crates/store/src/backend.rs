@@ -12,6 +12,7 @@ use super::clock::StoreClock;
 use super::comments::CommentsOn;
 use super::deadlines::DueWork;
 use super::document::{DocumentChange, DocumentOutcome};
+use super::operations::{ListOperationItems, OperationItems, OperationRemoval, Steering};
 use super::removal::RetentionProgress;
 use super::scoped_items::UnclaimedReport;
 use super::scoped_queues::{QueueSelector, Reach};
@@ -27,6 +28,7 @@ use performer_core::model::item::{
 use performer_core::model::job::{Job, JobEnd, JobOwner, JobState, NewJob, StopStrategy};
 use performer_core::model::key::{Claim, FolderId, ItemId, ItemKey, JobKey, JobNumber, QueueId};
 use performer_core::model::limits::LimitsEdit;
+use performer_core::model::operation::{CHUNK, ItemOperation, OperationId, OperationItem, Plan, Selected};
 use performer_core::model::queue::{NewQueueDefinition, QueueDefinition};
 use performer_core::model::reason::{Reason, ReasonFilter};
 #[cfg(feature = "crash-points")]
@@ -253,6 +255,31 @@ pub(crate) enum Operation {
     },
     /// Writes the figures that are due, for a store in which nothing else happens.
     WriteFigures,
+    /// Makes an operation on many items, with the first of its items.
+    CreateOperation {
+        operation: Box<ItemOperation>,
+        items: Arc<[ItemVersion]>,
+    },
+    /// Keeps more items of an operation, from a place on.
+    KeepItems {
+        id: OperationId,
+        from: u64,
+        items: Arc<[ItemVersion]>,
+    },
+    SteerOperation {
+        id: OperationId,
+        reach: Reach,
+        steering: Steering,
+    },
+    /// Does the next step of an operation that has this version.
+    StepOperation {
+        id: OperationId,
+        version: u64,
+    },
+    /// Removes about `limit` items of an operation that need not be kept any more.
+    RemoveOperation {
+        limit: usize,
+    },
 }
 
 impl Operation {
@@ -265,6 +292,9 @@ impl Operation {
             Self::Delete(items) | Self::Review { items, .. } | Self::SetReviewer { items, .. } => {
                 items.len().max(1)
             }
+            Self::StepOperation { .. } => CHUNK,
+            // Narrow rows, of which nothing but their place is known.
+            Self::CreateOperation { items, .. } | Self::KeepItems { items, .. } => (items.len() / 20).max(1),
             _ => 1,
         }
     }
@@ -329,6 +359,7 @@ impl Operation {
             Self::CreateQueue(_) => "create_queue",
             Self::Review { .. } => "review",
             Self::ApplyRetention { .. } => "retention",
+            Self::StepOperation { .. } => "operation",
             _ => "other",
         }
     }
@@ -411,6 +442,31 @@ pub(crate) enum Query {
     Robots {
         now: Timestamp,
     },
+    /// The items of an operation that is to be made.
+    Select {
+        folders: Arc<[FolderId]>,
+        plan: Box<Plan>,
+        which: OperationItems,
+        now: Timestamp,
+    },
+    Operation {
+        id: OperationId,
+        reach: Reach,
+    },
+    /// Operations within reach with smaller numbers, the newest first.
+    Operations {
+        reach: Reach,
+        before: Option<OperationId>,
+        limit: usize,
+    },
+    OperationItems {
+        ask: ListOperationItems,
+        reach: Reach,
+    },
+    /// Operations whose next step is due at a time.
+    DueOperations {
+        now: Timestamp,
+    },
 }
 
 /// The answer to an operation or a query.
@@ -457,6 +513,12 @@ pub(crate) enum Answer {
     Claims(Vec<Claim>),
     Owner(Option<JobOwner>),
     Robots(Vec<Robot>),
+    Selected(Box<Selected>),
+    Operation(Box<ItemOperation>),
+    Operations(Vec<ItemOperation>),
+    OperationItems(Vec<OperationItem>),
+    DueOperations(Vec<(OperationId, u64)>),
+    OperationRemoval(OperationRemoval),
 }
 
 /// The one kind of answer that an operation has; any other kind is a bug in this crate. Evaluates to a `Result` and

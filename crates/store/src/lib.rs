@@ -23,6 +23,7 @@
 //! | `rows.rs` | the trait `Rows`: what `apply.rs` reads and writes, row by row |
 //! | `tokens.rs` | access tokens of a server |
 //! | `document.rs` | the document in which a server keeps its folders, users and roles |
+//! | `operations.rs` | acts on many items at once |
 //! | `removal.rs` | removes what is no longer needed, in chunks |
 //! | `deadlines.rs` | items that are ready and have a DueDate |
 //! | `figures.rs` | figures by minute, counted in memory |
@@ -78,6 +79,7 @@ mod in_place;
 mod memory;
 mod notifier;
 mod open;
+mod operations;
 mod parked_claims;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -102,6 +104,7 @@ mod writer_hooks;
 pub use comments::{CommentsOn, MAX_COMMENTS_LISTED};
 pub use deadlines::DueWork;
 pub use document::{DocumentChange, DocumentOutcome};
+pub use operations::OperationItems;
 #[cfg(feature = "postgres")]
 pub use postgres::tokio_postgres;
 pub use removal::RemovedEnded;

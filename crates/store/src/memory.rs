@@ -6,6 +6,7 @@ mod figures;
 mod groups;
 mod item;
 mod list;
+mod operations;
 mod queue;
 mod ready_items;
 mod reasons;
@@ -61,6 +62,7 @@ pub(crate) struct Memory {
     /// By number.
     audit: Vec<AuditRow>,
     figures: figures::StoredFigures,
+    operations: operations::StoredOperations,
     document: Option<(u64, String)>,
     last_queue: i64,
     last_item: i64,
@@ -89,6 +91,7 @@ impl Memory {
             reasons: BTreeMap::new(),
             audit: Vec::new(),
             figures: figures::StoredFigures::default(),
+            operations: operations::StoredOperations::default(),
             document: None,
             last_queue: 0,
             last_item: 0,
@@ -403,7 +406,7 @@ impl Rows for Memory {
     }
 
     fn list(&mut self, ask: &ListRequest<'_>) -> Result<(Vec<QueueItem>, Option<u64>)> {
-        Ok(list::list(&self.items, ask))
+        Ok(list::list(&self.items, &self.operations, ask))
     }
 
     fn ended_since(&mut self, queue: Option<QueueId>, since: Timestamp) -> Result<Vec<Ended>> {
@@ -462,13 +465,7 @@ impl Rows for Memory {
     }
 
     fn list_comments(&mut self, ask: &ListComments<'_>) -> Result<Vec<Comment>> {
-        let items: Option<BTreeSet<ItemId>> = ask.items.map(|items| items.iter().copied().collect());
-        let is_asked_for = |comment: &&Comment| {
-            items.as_ref().is_none_or(|items| items.contains(&comment.item_id))
-                && self.items.get(&comment.item_id).is_some_and(|item| ask.queues.contains(&item.queue))
-        };
-        let behind = self.comments.range((Bound::Excluded(ask.after), Bound::Unbounded));
-        Ok(behind.map(|(_, comment)| comment).filter(is_asked_for).take(ask.limit).cloned().collect())
+        Ok(list::comments(&self.comments, &self.items, ask))
     }
 
     fn insert_job(&mut self, job: &Job, _of_this_process: bool) -> Result<()> {

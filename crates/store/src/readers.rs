@@ -45,9 +45,10 @@ impl Lane {
         match query {
             Query::Items(filter, page) | Query::ItemsOf { filter, page, .. } => Self::of_list(filter, page),
             // Whether any comment there is is on an item of these folders is known when it is looked at.
-            Query::CommentsOf { on: CommentsOn::Any, .. } | Query::Ended { .. } | Query::EndedJobs { .. } => {
-                Self::Search
-            }
+            Query::CommentsOf { on: CommentsOn::Any, .. }
+            | Query::Ended { .. }
+            | Query::EndedJobs { .. }
+            | Query::Select { .. } => Self::Search,
             Query::Audit(_)
             | Query::DueWork { .. }
             | Query::AuditFrom(_)
@@ -61,6 +62,8 @@ impl Lane {
             | Query::CommentsOf { .. }
             | Query::Jobs { .. }
             | Query::Robots { .. }
+            | Query::Operations { .. }
+            | Query::OperationItems { .. }
             | Query::NamedTokens => Self::ListRequest,
             Query::Queue(_)
             | Query::Statistics(_)
@@ -71,6 +74,8 @@ impl Lane {
             | Query::Token(_)
             | Query::LiveJobs
             | Query::Held(_)
+            | Query::Operation { .. }
+            | Query::DueOperations { .. }
             | Query::OwnerOf(_) => Self::Quick,
         }
     }

@@ -14,6 +14,7 @@ use super::backend::{Claimant, Request, WriterHooks};
 use super::deadlines::DueRows;
 use super::figures::FigureRows;
 use super::groups::GroupRows;
+use super::operations::OperationRows;
 use super::reasons::Reasons;
 use super::removal::Removal;
 use super::tokens::Tokens;
@@ -59,7 +60,7 @@ impl ClaimLoad {
 
 /// Rows, inside the one transaction that is open.
 pub(crate) trait Rows:
-    WriterHooks + FigureRows + Removal + Reasons + Tokens + GroupRows + AuditRows + DueRows
+    WriterHooks + FigureRows + Removal + Reasons + Tokens + GroupRows + AuditRows + DueRows + OperationRows
 {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;
@@ -193,6 +194,10 @@ pub(crate) trait Rows:
     fn item_keyed(&mut self, key: ItemKey) -> Result<Option<ItemId>>;
     /// A page of items, and how many match in all if that was asked for: any number over the page's limit stands for more.
     fn list(&mut self, ask: &ListRequest<'_>) -> Result<(Vec<QueueItem>, Option<u64>)>;
+    /// The ids of a page, however large it is.
+    fn list_ids(&mut self, ask: &ListRequest<'_>) -> Result<Vec<ItemId>> {
+        Ok(self.list(ask)?.0.iter().map(|item| item.id).collect())
+    }
     /// How attempts ended since a time, by minute.
     fn ended_since(&mut self, queue: Option<QueueId>, since: Timestamp) -> Result<Vec<Ended>>;
     /// The document of a server and its version, if the version is not `known`.

@@ -51,6 +51,10 @@ impl Inner {
             let message = "the Orchestrator does not group failures by reason";
             return Err(OrchestratorError::new(ErrorKind::Unsupported, message));
         }
+        if wanted.refused_by.is_some() {
+            let message = "the Orchestrator has no operations on many items";
+            return Err(OrchestratorError::new(ErrorKind::Unsupported, message));
+        }
         let (filter, counts) = (self.filter(wanted).await?, page.count_limit > 0);
         // What the Orchestrator counts is what the whole filter matches: with a cursor in it, the rest of the list.
         let (behind, all) = match &page.after {

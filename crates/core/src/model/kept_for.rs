@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::stored_time::StoredTime;
+use super::stored_time::{self, StoredTime};
 
 /// For how long something is kept that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,9 @@ impl KeptFor {
     /// 30 days for a job; longer while an item names it as the one that took it.
     pub const ENDED_JOB: Self = Self(Duration::from_secs(30 * 86_400));
 
+    /// 30 days for an operation on many items, with what became of each.
+    pub const ENDED_OPERATION: Self = Self(Duration::from_secs(30 * 86_400));
+
     /// A day for a token. It is of no use any more; but a clock that is wrong for a while destroys none.
     pub const ENDED_TOKEN: Self = Self(Duration::from_secs(86_400));
 
@@ -22,6 +25,11 @@ impl KeptFor {
     /// [believed](super::clock_guard::Judgement::believed).
     pub fn begin(self, now: Timestamp) -> Timestamp {
         now.checked_sub(self.0).unwrap_or(StoredTime::FIRST.timestamp())
+    }
+
+    /// Until when something is kept that ended at this time.
+    pub fn end(self, ended: Timestamp) -> Timestamp {
+        stored_time::after(ended, self.0)
     }
 
     /// Whether what ended at this time has been kept for long enough at `now`.
@@ -37,10 +45,13 @@ mod tests {
     #[test]
     fn what_ended_is_kept_for_its_time_and_no_longer() {
         let ended: Timestamp = "2026-03-01T08:00:00Z".parse().unwrap();
-        for (kept, days) in [(KeptFor::ENDED_JOB, 30), (KeptFor::ENDED_TOKEN, 1)] {
+        for (kept, days) in
+            [(KeptFor::ENDED_JOB, 30), (KeptFor::ENDED_OPERATION, 30), (KeptFor::ENDED_TOKEN, 1)]
+        {
             let last = ended + Duration::from_secs(days * 86_400);
             assert!(!kept.is_over(ended, ended) && !kept.is_over(ended, last), "{kept:?}");
             assert!(kept.is_over(ended, last + Duration::from_micros(1)), "{kept:?}");
+            assert_eq!(kept.end(ended), last, "{kept:?}");
         }
     }
 

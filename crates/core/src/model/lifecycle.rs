@@ -309,6 +309,19 @@ pub fn is_overdue(item: &ItemState, queue: &QueuePolicy, now: Timestamp) -> bool
     item.status == Status::InProgress && stored_time::after(started, queue.abandon_after) < now
 }
 
+/// Checks that the caller has seen the current version of an item.
+///
+/// # Errors
+///
+/// Code 1020 if the item has changed since.
+pub fn check_version(item: &ItemState, row_version: u64) -> Result<(), Refusal> {
+    if row_version == item.row_version {
+        return Ok(());
+    }
+    let message = format!("the item changed: it is at version {}", item.row_version);
+    Err(Refusal::new(ErrorCode::OPTIMISTIC_CONCURRENCY, message))
+}
+
 /// T16: why an item in this state cannot be given new values.
 pub fn not_editable(status: Status) -> Refusal {
     let code = match status {
@@ -576,11 +589,7 @@ impl Step<'_> {
 
     /// The caller has seen the current version.
     fn current(&self, row_version: u64) -> Result<(), Refusal> {
-        if row_version == self.item.row_version {
-            return Ok(());
-        }
-        let message = format!("the item changed: it is at version {}", self.item.row_version);
-        Err(Refusal::new(ErrorCode::OPTIMISTIC_CONCURRENCY, message))
+        check_version(self.item, row_version)
     }
 
     fn may_retry(&self) -> bool {

@@ -42,6 +42,9 @@ pub struct ItemFilter {
     /// Only items that failed with this reason ([`Reason::id`](super::reason::Reason::id)). Unsupported by a UiPath Orchestrator, which
     /// does not group failures.
     pub reason: Option<i64>,
+    /// Only items that this [operation](super::operation) refused, by its number. Unsupported by a UiPath Orchestrator, which has no
+    /// operations.
+    pub refused_by: Option<i64>,
     /// Any other condition.
     pub condition: Option<Condition>,
     /// What the list is sorted by; empty for the order of the ids.
@@ -116,6 +119,13 @@ impl ItemFilter {
     #[must_use]
     pub fn reason(mut self, reason: impl Into<Option<i64>>) -> Self {
         self.reason = reason.into();
+        self
+    }
+
+    /// Only items that the operation with this number refused. Default: any.
+    #[must_use]
+    pub fn refused_by(mut self, operation: impl Into<Option<i64>>) -> Self {
+        self.refused_by = operation.into();
         self
     }
 

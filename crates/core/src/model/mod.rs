@@ -23,6 +23,7 @@
 //! | [`list`], [`cursor`] | filters and pages of lists; where a page begins |
 //! | [`item_query`] | filters of items as people write them, in URLs and options |
 //! | [`history`] | the events of an item |
+//! | [`operation`] | acts on many items at once: what may follow what, and when the next step is due |
 //! | [`review`] | comments, reviewers, and answers to bulk calls |
 //! | [`deadlines`] | whether what waits will be done by its DueDate |
 //! | [`audit`] | who changed what, and from where |
@@ -36,7 +37,7 @@
 //! | [`clock`] | the only reader of the time of day |
 //! | [`stored_time`] | the instants that a store can keep |
 //! | [`clock_guard`] | whether the time can be believed before something is removed because of its age |
-//! | [`kept_for`] | how long ended jobs and tokens are kept |
+//! | [`kept_for`] | how long ended jobs, operations and tokens are kept |
 //! | [`FieldEdit`] | a change of a value that may be absent |
 //! | `enumeration` | enumerations with documented names and numbers |
 //! | `refusal` | the answer of a rule that refuses an event |
@@ -70,6 +71,7 @@ pub mod limits;
 pub mod list;
 pub mod log;
 mod new_item;
+pub mod operation;
 pub mod prefix;
 pub mod query;
 pub mod queue;

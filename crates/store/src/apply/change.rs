@@ -76,6 +76,7 @@ impl<R: Rows> Apply<'_, R> {
                 created_by: self.scope.user,
                 now: self.now,
             })?;
+            self.last_copy = Some(copied);
             self.note_changed(queue, copied, copy)?;
             crash_point!(within "after_copy");
         }

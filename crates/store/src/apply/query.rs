@@ -9,6 +9,7 @@ use super::super::rows::{ItemRow, ListComments, ListRequest, Rows};
 use super::super::scoped_queues::QueueSelector;
 use super::super::sweep::LiveJobs;
 use super::super::unreadable_rows::is_unreadable;
+use super::selection;
 use performer_core::model::figures::Figures;
 use performer_core::model::history::events;
 use performer_core::model::item::{ItemFilter, ItemPage, Page, QueueItem};
@@ -164,6 +165,21 @@ pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Resul
             }
             Ok(Answer::Robots(robots))
         }
+        Query::Select { folders, plan, which, now } => {
+            let now = rows.reading_at(now)?;
+            Ok(Answer::Selected(Box::new(selection::select(rows, &folders, &plan, which, now)?)))
+        }
+        Query::Operation { id, reach } => {
+            Ok(Answer::Operation(Box::new(selection::operation(rows, id, reach.as_deref())?)))
+        }
+        Query::Operations { reach, before, limit } => {
+            Ok(Answer::Operations(selection::operations(rows, reach.as_deref(), before, limit)?))
+        }
+        Query::OperationItems { ask, reach } => selection::items(rows, &ask, reach.as_deref()),
+        Query::DueOperations { now } => {
+            let now = rows.reading_at(now)?;
+            Ok(Answer::DueOperations(rows.due_operations(now)?))
+        }
         Query::LiveJobs => {
             let jobs = rows.live_jobs()?;
             let told = jobs.into_iter().map(|job| {
@@ -259,10 +275,31 @@ impl Counted {
 fn list<R: Rows>(
     rows: &mut R,
     folders: &[FolderId],
-    mut filter: ItemFilter,
-    mut page: Page,
+    filter: ItemFilter,
+    page: Page,
 ) -> Result<(Vec<QueueItem>, Option<Counted>)> {
     page.validate()?;
+    find(rows, folders, filter, page, |rows, ask| rows.list(ask))
+}
+
+/// The ids of the items of a list, of which there may be more than a page has.
+pub(super) fn ids<R: Rows>(
+    rows: &mut R,
+    folders: &[FolderId],
+    filter: ItemFilter,
+    page: Page,
+) -> Result<Vec<ItemId>> {
+    Ok(find(rows, folders, filter, page, |rows, ask| Ok((rows.list_ids(ask)?, None)))?.0)
+}
+
+/// What a back end says of the items of a list, and how many match if the page counts.
+fn find<R: Rows, T>(
+    rows: &mut R,
+    folders: &[FolderId],
+    mut filter: ItemFilter,
+    mut page: Page,
+    read: impl Fn(&mut R, &ListRequest<'_>) -> Result<(Vec<T>, Option<u64>)>,
+) -> Result<(Vec<T>, Option<Counted>)> {
     let limit = page.count_limit;
     let count = limit > 0;
     let behind = match page.after.take() {
@@ -321,17 +358,18 @@ fn list<R: Rows>(
     let only_states = filter.condition.is_none()
         && (filter.reference.is_none() && filter.review_status.is_empty() && filter.priority.is_none())
         && (filter.exception_type.is_none() && filter.key.is_none() && filter.reason.is_none())
+        && filter.refused_by.is_none()
         && (filter.created_from.is_none() && filter.created_before.is_none());
     if !only_states {
         // What is counted is the whole list, wherever the page begins.
         let Some(behind) = behind else {
             let (items, counted) =
-                rows.list(&ListRequest { queues: &queues, filter: &filter, page: &page, count })?;
+                read(rows, &ListRequest { queues: &queues, filter: &filter, page: &page, count })?;
             return Ok((items, counted.map(|counted| Counted::up_to(limit, counted))));
         };
         let counted = if count {
             let nothing = Page::first(0).count_limit(limit);
-            rows.list(&ListRequest { queues: &queues, filter: &filter, page: &nothing, count })?.1
+            read(rows, &ListRequest { queues: &queues, filter: &filter, page: &nothing, count })?.1
         } else {
             None
         };
@@ -340,7 +378,7 @@ fn list<R: Rows>(
             None => behind,
         });
         let ask = ListRequest { queues: &queues, filter: &filter, page: &page, count: false };
-        return Ok((rows.list(&ask)?.0, counted.map(|counted| Counted::up_to(limit, counted))));
+        return Ok((read(rows, &ask)?.0, counted.map(|counted| Counted::up_to(limit, counted))));
     }
     // The counters of the queues say how many items match; queues without any need not be searched.
     let statuses: &[Status] = if filter.status.is_empty() { Status::ALL } else { &filter.status };
@@ -358,6 +396,6 @@ fn list<R: Rows>(
     }
     filter.condition = behind;
     let ask = ListRequest { queues: &with_some, filter: &filter, page: &page, count: false };
-    let (items, _) = rows.list(&ask)?;
+    let (items, _) = read(rows, &ask)?;
     Ok((items, counted))
 }

@@ -1,25 +1,32 @@
-//! Lists of items in memory, and statistics on how attempts ended.
+//! Lists of items and comments in memory, and statistics on how attempts ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use jiff::Timestamp;
 
-use super::super::rows::ListRequest;
+use super::super::rows::{ListComments, ListRequest};
 use super::item::{StoredItem, passes, to_queue_item};
+use super::operations::StoredOperations;
 use performer_core::model::item::QueueItem;
 use performer_core::model::key::{ItemId, QueueId};
 use performer_core::model::lifecycle::ItemState;
 use performer_core::model::query;
+use performer_core::model::review::Comment;
 use performer_core::model::statistics::Ended;
 
 /// A page, and how many items match in all if that was asked for.
 pub(super) fn list(
     items: &BTreeMap<ItemId, StoredItem>,
+    operations: &StoredOperations,
     ask: &ListRequest<'_>,
 ) -> (Vec<QueueItem>, Option<u64>) {
     let ListRequest { queues, filter, page, count } = ask;
     let of_queues = items.iter().filter(|(_, item)| queues.contains(&item.queue));
-    let matching: Vec<_> = of_queues.filter(|(id, item)| passes(**id, item, filter)).collect();
+    let refused = filter.refused_by.map(|operation| operations.refused_by(operation));
+    let is_asked = |id: &ItemId| refused.as_ref().is_none_or(|refused| refused.contains(id));
+    let matching: Vec<_> =
+        of_queues.filter(|(id, item)| is_asked(id) && passes(**id, item, filter)).collect();
     let count = count.then_some(matching.len() as u64);
     let show = |(id, item): &(&ItemId, &StoredItem)| to_queue_item(**id, item);
     let items = if !filter.order.is_empty() {
@@ -32,6 +39,21 @@ pub(super) fn list(
         matching.iter().skip(page.skip).take(page.top).map(show).collect()
     };
     (items, count)
+}
+
+/// Comments by id.
+pub(super) fn comments(
+    comments: &BTreeMap<i64, Comment>,
+    all: &BTreeMap<ItemId, StoredItem>,
+    ask: &ListComments<'_>,
+) -> Vec<Comment> {
+    let items: Option<BTreeSet<ItemId>> = ask.items.map(|items| items.iter().copied().collect());
+    let is_asked_for = |comment: &&Comment| {
+        items.as_ref().is_none_or(|items| items.contains(&comment.item_id))
+            && all.get(&comment.item_id).is_some_and(|item| ask.queues.contains(&item.queue))
+    };
+    let behind = comments.range((Bound::Excluded(ask.after), Bound::Unbounded));
+    behind.map(|(_, comment)| comment).filter(is_asked_for).take(ask.limit).cloned().collect()
 }
 
 /// How attempts ended since a time, by queue, minute and outcome.

@@ -30,6 +30,7 @@ impl Dialect for Postgres {
     const THEN_JOIN: &'static str = "JOIN";
     const COPIES: &'static str =
         " LEFT JOIN item_copy ON item_copy.item_id = item.id AND item.root_id IS NOT NULL";
+    const FOR_UPDATE: &'static str = " FOR UPDATE";
     const END_PROCESSING: &'static str = "item_state.end_processing";
 
     const LOCK_AUDIT: Option<&'static str> = Some("LOCK TABLE audit IN SHARE ROW EXCLUSIVE MODE");

@@ -30,7 +30,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0016_expect_rows.sql"),
     include_str!("migrations/0017_groups.sql"),
     include_str!("migrations/0018_review.sql"),
-    include_str!("migrations/0021_audit.sql"),
+    include_str!("migrations/0019_operations.sql"),
+    include_str!("migrations/0020_audit.sql"),
 ];
 
 /// The oldest supported version of PostgreSQL.

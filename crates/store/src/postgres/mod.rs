@@ -25,6 +25,7 @@
 //! | `queues.rs`, `comments.rs`, `jobs.rs`, `tokens.rs` | the statements on queues, comments, jobs and access tokens |
 //! | `figures.rs` | the statements on figures by minute and hour |
 //! | `reasons.rs` | the statements on groups of failures |
+//! | `operations.rs` | the statements on acts on many items |
 //! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
 //! | `list.rs` | finds items by key and by age, and how attempts ended |
 //! | `dialect.rs` | how this database says the statements of `../sql` |
@@ -83,6 +84,7 @@ mod jobs;
 mod list;
 mod listener;
 mod migrate;
+mod operations;
 mod pass_file;
 mod pipeline;
 mod pooler;

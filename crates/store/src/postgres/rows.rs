@@ -379,6 +379,10 @@ impl Rows for Postgres {
         Ok((self.find_items(&ids)?, count))
     }
 
+    fn list_ids(&mut self, ask: &ListRequest<'_>) -> Result<Vec<ItemId>> {
+        Ok(sql::list::list(self, ask)?.0)
+    }
+
     fn ended_since(&mut self, queue: Option<QueueId>, since: Timestamp) -> Result<Vec<Ended>> {
         list::ended_since(&mut self.session, queue, since)
     }

@@ -56,6 +56,8 @@ pub(crate) trait Dialect {
     const THEN_JOIN: &'static str;
     /// Joins `item_copy` to `item`. Only copies are looked up.
     const COPIES: &'static str;
+    /// Behind a query of one table: locks its rows until the transaction ends.
+    const FOR_UPDATE: &'static str;
     /// The column of [`Field::EndProcessing`](performer_core::model::query::Field::EndProcessing).
     const END_PROCESSING: &'static str;
 

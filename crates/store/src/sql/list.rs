@@ -17,6 +17,7 @@
 use super::super::rows::{ListRequest, outcome_of};
 use super::conditions;
 use super::dialect::{Bound, Dialect, Engine, Values, in_queues, one_of};
+use super::operations;
 use super::places::{ITEM, Joined, Names, Place, REVIEW, STATE};
 use performer_core::model::item::{ItemFilter, ReferenceFilter};
 use performer_core::model::key::{ItemId, QueueId};
@@ -480,6 +481,9 @@ fn rest<E: Engine + Places>(
         let reason = values.bind::<E>(reason);
         conditions
             .push(format!("item.id IN (SELECT item_id FROM item_exception WHERE reason_id = {reason})"));
+    }
+    if let Some(operation) = filter.refused_by {
+        conditions.push(operations::refused_by::<E>(operation, values));
     }
     if let Some(condition) = &filter.condition {
         conditions.push(conditions::condition::<E>(condition, values));

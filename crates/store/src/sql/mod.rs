@@ -8,6 +8,7 @@
 //! | `conditions.rs` | conditions and sort orders |
 //! | `places.rs` | where the items of a list are looked for |
 //! | `list.rs` | lists of items |
+//! | `operations.rs` | acts on many items |
 //! | `reasons.rs` | the list of groups of failures |
 //! | `review.rs` | the table of items that people look for |
 
@@ -16,6 +17,7 @@ pub(crate) mod conditions;
 pub(crate) mod deadlines;
 pub(crate) mod dialect;
 pub(crate) mod list;
+pub(crate) mod operations;
 mod places;
 pub(crate) mod reasons;
 pub(crate) mod review;

@@ -29,6 +29,8 @@ impl Dialect for Sqlite {
     /// Looking up the id NULL finds nothing and reads nothing.
     const COPIES: &'static str =
         " LEFT JOIN item_copy ON item_copy.item_id = iif(item.root_id IS NULL, NULL, item.id)";
+    /// Nobody else writes anyway.
+    const FOR_UPDATE: &'static str = "";
     /// Until there is an outcome the column only reserves room.
     const END_PROCESSING: &'static str = "iif(item_state.outcome IS NULL, NULL, item_state.end_processing)";
 

@@ -36,7 +36,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0009_queries.sql"),
     include_str!("migrations/0010_groups.sql"),
     include_str!("migrations/0011_review.sql"),
-    include_str!("migrations/0014_audit.sql"),
+    include_str!("migrations/0012_operations.sql"),
+    include_str!("migrations/0013_audit.sql"),
 ];
 
 /// Opens a file for use. Creates or migrates it first.

@@ -9,6 +9,7 @@
 //! | `queues.rs`, `comments.rs`, `jobs.rs`, `tokens.rs` | the statements on queues, comments, jobs and access tokens |
 //! | `figures.rs` | the statements on figures by minute and hour |
 //! | `reasons.rs` | the statements on groups of failures |
+//! | `operations.rs` | the statements on acts on many items |
 //! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
 //! | `list.rs` | finds items by key and by age, and how attempts ended |
 //! | `dialect.rs` | how this database says the statements of `../sql` |
@@ -43,6 +44,7 @@ mod item;
 mod job_locks;
 mod jobs;
 mod list;
+mod operations;
 mod queues;
 mod ready_items;
 mod reasons;

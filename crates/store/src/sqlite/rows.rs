@@ -393,6 +393,10 @@ impl Rows for Sqlite {
         Ok((items, count))
     }
 
+    fn list_ids(&mut self, ask: &ListRequest<'_>) -> Result<Vec<ItemId>> {
+        Ok(sql::list::list(self, ask)?.0)
+    }
+
     fn ended_since(&mut self, queue: Option<QueueId>, since: Timestamp) -> Result<Vec<Ended>> {
         self.run(|c| list::ended_since(c, queue, since))
     }

@@ -1,0 +1,212 @@
+//! Acts on many items at once: a step of an operation acts on some of its items, and is one commit with them.
+
+use super::super::backend::{Answer, Scope};
+use super::super::operations::{ListOperationItems, OperationRemoval, Steering};
+use super::super::rows::Rows;
+use super::super::unreadable_rows::is_unreadable;
+use super::{Applied, Apply, ApplyError, refusal_of};
+use performer_core::crash_point;
+use performer_core::model::Refusal;
+use performer_core::model::code::ErrorCode;
+use performer_core::model::content::SpecificContent;
+use performer_core::model::key::{FolderId, ItemId};
+use performer_core::model::operation::{
+    Act, CHUNK, CopyEnd, ItemOperation, ItemResult, MAX_PREVIEWS, NextStep, OperationId, OperationState,
+};
+use performer_core::model::review::ItemVersion;
+use performer_core::orchestrator::OrchestratorError;
+
+/// Among so many of the newest operations are all previews of the last minutes.
+const NEWEST: usize = 100;
+
+impl<R: Rows> Apply<'_, R> {
+    pub(super) fn create_operation(&mut self, new: &ItemOperation, items: &[ItemVersion]) -> Applied {
+        let mut operation = new.clone();
+        operation.created = self.now;
+        match operation.plan.act {
+            Act::TakeBack { of } => self.operation(of)?.may_be_taken_back()?,
+            _ => self.check_previews(&operation)?,
+        }
+        operation.id = self.rows.insert_operation(&operation)?;
+        self.keep(operation, items)
+    }
+
+    fn check_previews(&mut self, new: &ItemOperation) -> Applied<()> {
+        let now = self.now;
+        let waits = |known: &ItemOperation| {
+            matches!(known.state, OperationState::Preparing | OperationState::Preview)
+                && known.user_id == new.user_id
+                && known.kept_until().is_some_and(|until| until >= now)
+        };
+        let waiting = self.rows.operations(None, NEWEST)?.iter().filter(|known| waits(known)).count();
+        if waiting >= MAX_PREVIEWS {
+            let message = format!(
+                "{waiting} previews wait to be started; start one of them, or wait until they are ten minutes old"
+            );
+            return Err(Refusal::new(ErrorCode::UNAVAILABLE_RESOURCES, message).into());
+        }
+        Ok(())
+    }
+
+    /// Keeps more items of an operation that is being prepared.
+    pub(super) fn keep_items(&mut self, id: OperationId, from: u64, items: &[ItemVersion]) -> Applied {
+        let operation = self.operation_to_change(id)?;
+        if operation.kept != from {
+            // Refuses it, with the reason.
+            operation.clone().keep(from, items.len() as u64)?;
+        }
+        self.keep(operation, items)
+    }
+
+    fn keep(&mut self, mut operation: ItemOperation, items: &[ItemVersion]) -> Applied {
+        let from = operation.kept;
+        operation.keep(from, items.len() as u64)?;
+        self.rows.insert_operation_items(operation.id, from, items)?;
+        self.rows.write_operation(&operation)?;
+        Ok(Answer::Operation(Box::new(operation)))
+    }
+
+    /// Starts, stops or resumes an operation.
+    pub(super) fn steer_operation(
+        &mut self,
+        id: OperationId,
+        reach: Option<&[FolderId]>,
+        steering: &Steering,
+    ) -> Applied {
+        let mut operation = self.operation_to_change(id)?;
+        if !operation.is_within(reach) {
+            let message =
+                format!("operation {id} has items in a folder where the caller has no right to this");
+            return Err(Refusal::new(ErrorCode::FORBIDDEN_OPERATION, message).into());
+        }
+        match steering {
+            Steering::Start => {
+                operation.start(self.now)?;
+                if let Act::TakeBack { of } = operation.plan.act {
+                    let mut original = self.operation_to_change(of)?;
+                    original.take_back(id)?;
+                    self.rows.write_operation(&original)?;
+                }
+            }
+            Steering::Stop(by) => operation.stop(by, self.now)?,
+            Steering::Resume => operation.resume(self.now)?,
+        }
+        self.rows.write_operation(&operation)?;
+        Ok(Answer::Operation(Box::new(operation)))
+    }
+
+    /// Does the next step of an operation, unless another process was faster or it is not due. Answers with the operation.
+    pub(super) fn step_operation(&mut self, id: OperationId, version: u64) -> Applied {
+        let mut operation = self.operation_to_change(id)?;
+        if operation.version != version {
+            return Ok(Answer::Operation(Box::new(operation)));
+        }
+        match operation.next_step(self.now) {
+            NextStep::Nothing => {}
+            NextStep::Canary => {
+                let ends = self.ends_of_copies(id)?;
+                if operation.decide_canary(&ends, self.now) {
+                    self.rows.write_operation(&operation)?;
+                }
+            }
+            NextStep::Chunk { acts } => {
+                let (done, refused) = self.act_on_next(&operation, acts)?;
+                operation.record_chunk(done, refused, self.now);
+                self.rows.write_operation(&operation)?;
+            }
+        }
+        Ok(Answer::Operation(Box::new(operation)))
+    }
+
+    /// Acts on the next items of an operation. Returns how many were acted on, and how many refused.
+    fn act_on_next(&mut self, operation: &ItemOperation, acts: usize) -> Applied<(u64, u64)> {
+        let ask = ListOperationItems {
+            operation: operation.id,
+            from: operation.next_place(),
+            refused_only: false,
+            limit: CHUNK,
+        };
+        let (mut done, mut refused) = (0, 0);
+        for mut item in self.rows.operation_items(&ask)? {
+            if done == acts as u64 {
+                break;
+            }
+            item.result = match self.act_on(operation, item.item) {
+                Ok(copy) => ItemResult::Done { copy },
+                Err(ApplyError::Refused(error)) => ItemResult::Refused(refusal_of(&error)),
+                Err(ApplyError::Failed(error)) if is_unreadable(&error) => {
+                    ItemResult::Refused(refusal_of(&error))
+                }
+                Err(failed) => return Err(failed),
+            };
+            *(if matches!(item.result, ItemResult::Done { .. }) { &mut done } else { &mut refused }) += 1;
+            self.rows.write_operation_item(operation.id, &item)?;
+            crash_point!(within "between_items");
+        }
+        Ok((done, refused))
+    }
+
+    /// Acts on one item in the name of the user who made the operation. Returns the copy that was made of it.
+    fn act_on(&mut self, operation: &ItemOperation, item: ItemVersion) -> Applied<Option<ItemId>> {
+        let (id, plan) = (item.id, &operation.plan);
+        let row = self.row(id)?;
+        let queue = self.queue_by_id(row.queue)?;
+        let is_within = |folder: &&FolderId| operation.folders.contains(*folder);
+        let folder = queue.as_ref().and_then(|queue| queue.folders.iter().find(is_within).copied());
+        let folder = folder.ok_or_else(|| ApplyError::Refused(OrchestratorError::no_item(id)))?;
+        self.scope = Scope { folder, user: operation.user_id };
+        plan.act.check(&row.state, item.row_version)?;
+        self.last_copy = None;
+        if let Some(event) = plan.act.event(item.row_version, folder) {
+            self.apply_event_to(id, &row, event)?;
+        }
+        if plan.act == Act::Purge {
+            self.rows.set_content(id, &SpecificContent::empty())?;
+        }
+        if let Some(comment) = &plan.comment {
+            self.rows.insert_comment(id, &operation.by(), comment, self.now)?;
+        }
+        Ok(self.last_copy.take())
+    }
+
+    /// How the last attempts of the copies ended that an operation has made.
+    fn ends_of_copies(&mut self, id: OperationId) -> Applied<Vec<CopyEnd>> {
+        let mut last = Vec::new();
+        for copy in self.rows.operation_copies(id)? {
+            last.push(self.rows.chain(copy)?.last().copied().unwrap_or(copy));
+        }
+        let standings = self.rows.standings(&last)?;
+        let status_of = |id: &ItemId| {
+            standings.iter().find(|standing| standing.id == *id).map(|standing| standing.row.state.status)
+        };
+        Ok(last.iter().map(|id| CopyEnd::of(status_of(id))).collect())
+    }
+
+    /// Removes a part of an operation that need not be kept any more, by a time that can be believed.
+    pub(super) fn remove_operation(&mut self, limit: usize) -> Applied {
+        let Some(by) = self.judge_clock()?.believed() else {
+            return Ok(Answer::OperationRemoval(OperationRemoval::None));
+        };
+        let Some(id) = self.rows.superfluous_operation(by)? else {
+            return Ok(Answer::OperationRemoval(OperationRemoval::None));
+        };
+        let is_gone = self.rows.remove_operation(id, limit)?;
+        let removal = if is_gone { OperationRemoval::Whole } else { OperationRemoval::Part };
+        Ok(Answer::OperationRemoval(removal))
+    }
+
+    fn operation(&mut self, id: OperationId) -> Applied<ItemOperation> {
+        let found = self.rows.operation(id)?;
+        found.ok_or_else(|| ApplyError::Refused(no_operation(id)))
+    }
+
+    fn operation_to_change(&mut self, id: OperationId) -> Applied<ItemOperation> {
+        let found = self.rows.operation_to_change(id)?;
+        found.ok_or_else(|| ApplyError::Refused(no_operation(id)))
+    }
+}
+
+/// There is no operation with this number.
+pub(super) fn no_operation(id: OperationId) -> OrchestratorError {
+    OrchestratorError::not_found(format!("operation {id} does not exist"))
+}
