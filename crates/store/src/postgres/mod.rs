@@ -26,6 +26,7 @@
 //! | `figures.rs` | the statements on figures by minute and hour |
 //! | `reasons.rs` | the statements on groups of failures |
 //! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
+//! | `inspect.rs` | looks at a database from outside, and checks it |
 //! | `list.rs` | finds items by key and by age |
 //! | `dialect.rs` | how this database says the statements of `../sql` |
 //! | `columns.rs` | the columns of an item, to and from the model |
@@ -78,6 +79,7 @@ mod error;
 mod figures;
 mod group_rules;
 mod groups;
+pub(super) mod inspect;
 mod item;
 mod jobs;
 mod list;

@@ -10,6 +10,7 @@
 //! | `figures.rs` | the statements on figures by minute and hour |
 //! | `reasons.rs` | the statements on groups of failures |
 //! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
+//! | `inspect.rs` | looks at a file from outside, checks it and copies it |
 //! | `list.rs` | finds items by key and by age |
 //! | `dialect.rs` | how this database says the statements of `../sql` |
 //! | `columns.rs` | the columns of an item, to and from the model |
@@ -39,6 +40,7 @@ mod error;
 mod figures;
 mod file;
 mod groups;
+pub(super) mod inspect;
 mod item;
 mod job_locks;
 mod jobs;
