@@ -7,8 +7,10 @@
 //! | [`lifecycle`] | (item, event, queue, now) -> Transition: the only place that knows how an item may change |
 //! | [`selection`] | which item is next |
 //! | [`limits`] | how many items of a limited queue may start now |
+//! | [`claim_blockers`] | why a claim on a queue gets no item |
 //! | [`groups`] | which items of a group may be claimed, and whose turn it is |
 //! | [`history`] | the events of an item |
+//! | [`difference`] | what differs between two attempts |
 //! | [`sweep`] | which jobs have probably stopped |
 //! | [`clock_guard`] | whether the clock can be believed before something is removed because of its age |
 //! | [`review`] | who may change a comment |
@@ -19,7 +21,8 @@
 #[cfg(feature = "json-schema")]
 pub use performer_core::model::schema_fit;
 pub use performer_core::model::{
-    clock_guard, groups, history, item_query, lifecycle, limits, query, review, selection, sweep,
+    claim_blockers, clock_guard, difference, groups, history, item_query, lifecycle, limits, query, review,
+    selection, sweep,
 };
 
 // Items.

@@ -6,6 +6,7 @@
 //! | `filter.rs` | the options that select items |
 //! | `queue.rs`, `item/`, `reason.rs`, `import/`, `stats.rs` | `performer queue`, `item`, `reason`, `item import` and `stats`, for any URL |
 //! | `job.rs` | `performer job`: the running performers and their results |
+//! | `store.rs` | `performer store`: what a store is, whether it is sound, a copy of it |
 //! | `access.rs` | `performer access`: the applications, users, tokens and robots of a server |
 //! | `new.rs` | `performer new`: writes a project from the files in `templates/new` |
 //! | `store_url.rs` | the URL of a server's store, as an argument, in the environment or in a file |
@@ -27,11 +28,14 @@ mod log;
 mod new;
 mod output;
 mod queue;
+mod queue_removal;
 mod queue_schema;
+mod queue_why;
 mod reason;
 mod serve;
 mod signals;
 mod stats;
+mod store;
 mod store_url;
 
 use std::ffi::OsString;
@@ -85,6 +89,8 @@ enum Action {
     Job(job::Jobs),
     Stats(stats::Stats),
     #[command(subcommand)]
+    Store(store::Store),
+    #[command(subcommand)]
     Access(access::Access),
     Help(help::Help),
     Completions(help::Completions),
@@ -100,13 +106,17 @@ struct GlobalArgs {
 }
 
 impl GlobalArgs {
-    async fn connect(&self) -> Result<Arc<dyn Administration>, CliError> {
-        let url = self.url.as_deref().ok_or_else(|| {
+    /// The location of the queues.
+    fn url(&self) -> Result<String, CliError> {
+        self.url.clone().filter(|url| !url.is_empty()).ok_or_else(|| {
             CliError::usage(
                 "no location of the queues was given; use --url sqlite:FILE or --url http://HOST:PORT, or set PERFORMER_URL",
             )
-        })?;
-        Ok(connect(url).await?)
+        })
+    }
+
+    async fn connect(&self) -> Result<Arc<dyn Administration>, CliError> {
+        Ok(connect(&self.url()?).await?)
     }
 }
 
@@ -141,6 +151,7 @@ fn main() -> ExitCode {
             Action::Reason(reason) => reason.run().await,
             Action::Job(job) => job.run().await,
             Action::Stats(stats) => stats.run().await,
+            Action::Store(store) => store.run().await,
             Action::Access(access) => access.run().await,
             Action::Help(help) => help.run(),
             Action::Completions(completions) => completions.run(),
@@ -226,6 +237,35 @@ mod tests {
             Command::try_parse_from(words("performer queue limit 'A b' --max-start 5 # no such option"))
                 .is_err()
         );
+    }
+
+    #[test]
+    fn every_example_of_a_help_is_understood() {
+        fn check(command: &clap::Command, seen: &mut usize) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in help.lines().map(str::trim).filter(|line| line.starts_with("performer ")) {
+                let line = line.split(" && ").next().unwrap_or(line);
+                let mut words = words(line.split(" | ").next().unwrap_or(line));
+                words.truncate(
+                    words
+                        .iter()
+                        .position(|word| word.starts_with('>') || word.starts_with("2>"))
+                        .unwrap_or(words.len()),
+                );
+                *seen += 1;
+                if let Err(error) = Command::try_parse_from(&words) {
+                    assert!(
+                        error.kind() == clap::error::ErrorKind::DisplayHelp,
+                        "{}: {line}\n{error}",
+                        command.get_name()
+                    );
+                }
+            }
+            command.get_subcommands().for_each(|inner| check(inner, seen));
+        }
+        let mut seen = 0;
+        check(&Command::command(), &mut seen);
+        assert!(seen > 60, "the test reads something: {seen}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod crash;
 mod help;
 mod import;
+mod inspect;
 mod items;
 mod jobs;
 mod limits;

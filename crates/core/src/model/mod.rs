@@ -18,11 +18,13 @@
 //! | [`query`] | conditions on items, and sort orders of lists |
 //! | [`limits`] | limits of a queue that hold for all performers together |
 //! | [`groups`] | items that belong together: how many at once, and whose turn it is |
+//! | [`claim_blockers`] | why a claim on a queue gets no item |
 //! | [`retry_delay`] | how long an automatic retry waits |
 //! | [`prefix`] | a prefix as a range of texts |
 //! | [`list`], [`cursor`] | filters and pages of lists; where a page begins |
 //! | [`item_query`] | filters of items as people write them, in URLs and options |
 //! | [`history`] | the events of an item |
+//! | [`difference`] | what differs between two attempts |
 //! | [`review`] | comments, reviewers, and answers to bulk calls |
 //! | [`figures`] | what ended and what waited, by minute and hour |
 //! | [`reason`], [`fingerprint`] | failures grouped by their reason; which reasons are the same |
@@ -44,11 +46,13 @@ mod enumeration;
 pub mod json;
 
 pub mod asset;
+pub mod claim_blockers;
 pub mod clock;
 pub mod clock_guard;
 pub mod code;
 pub mod content;
 pub mod cursor;
+pub mod difference;
 pub mod exception;
 mod field_edit;
 pub mod figures;
