@@ -7,10 +7,12 @@
 //! | [`lifecycle`] | (item, event, queue, now) -> Transition: the only place that knows how an item may change |
 //! | [`selection`] | which item is next |
 //! | [`limits`] | how many items of a limited queue may start now |
+//! | [`claim_blockers`] | why a claim on a queue gets no item |
 //! | [`groups`] | which items of a group may be claimed, and whose turn it is |
 //! | [`history`] | the events of an item |
 //! | [`deadlines`] | whether what waits will be done by its DueDate |
 //! | [`audit`] | who changed what, and from where |
+//! | [`difference`] | what differs between two attempts |
 //! | [`sweep`] | which jobs have probably stopped |
 //! | [`clock_guard`] | whether the clock can be believed before something is removed because of its age |
 //! | [`operation`] | acts on many items at once: what may follow what, and when the next step is due |
@@ -22,8 +24,8 @@
 #[cfg(feature = "json-schema")]
 pub use performer_core::model::schema_fit;
 pub use performer_core::model::{
-    audit, clock_guard, deadlines, groups, history, item_query, lifecycle, limits, operation, query, review,
-    selection, sweep,
+    audit, claim_blockers, clock_guard, deadlines, difference, groups, history, item_query, lifecycle,
+    limits, operation, query, review, selection, sweep,
 };
 
 // Items.

@@ -82,6 +82,10 @@ suite! {
         no_more_items_are_started_in_a_window_than_the_limit_allows:
             "the Orchestrator cannot pause or limit a queue",
         limits_are_kept_when_a_queue_is_updated: "the Orchestrator cannot pause or limit a queue",
+        claims_are_held_back_by_what_is_named: "the Orchestrator cannot pause or limit a queue",
+        a_limit_on_starts_holds_claims_back_until_the_time_that_is_named:
+            "the Orchestrator cannot pause or limit a queue",
+        full_groups_hold_claims_back: "the Orchestrator has no groups of items",
         the_group_of_an_item_is_stored_and_copied: "the Orchestrator has no groups of items",
         items_of_a_group_are_in_progress_one_at_a_time_in_order: "the Orchestrator has no groups of items",
         the_order_of_a_group_is_that_of_the_queue_whenever_items_come: "the Orchestrator has no groups of items",

@@ -8,6 +8,7 @@
 //! | `deadline.rs` | `performer deadline`: whether what waits will be done in time |
 //! | `job.rs` | `performer job`: the running performers and their results |
 //! | `audit.rs` | `performer audit`: what people changed in a store |
+//! | `store.rs` | `performer store`: what a store is, whether it is sound, a copy of it |
 //! | `access.rs` | `performer access`: the applications, users, tokens and robots of a server |
 //! | `new.rs` | `performer new`: writes a project from the files in `templates/new` |
 //! | `store_url.rs` | the URL of a server's store, as an argument, in the environment or in a file |
@@ -31,11 +32,14 @@ mod log;
 mod new;
 mod output;
 mod queue;
+mod queue_removal;
 mod queue_schema;
+mod queue_why;
 mod reason;
 mod serve;
 mod signals;
 mod stats;
+mod store;
 mod store_url;
 
 use std::ffi::OsString;
@@ -94,6 +98,8 @@ enum Action {
     #[command(subcommand)]
     Audit(audit::Audit),
     #[command(subcommand)]
+    Store(store::Store),
+    #[command(subcommand)]
     Access(access::Access),
     Help(help::Help),
     Completions(help::Completions),
@@ -109,8 +115,9 @@ struct GlobalArgs {
 }
 
 impl GlobalArgs {
-    fn url(&self) -> Result<&str, CliError> {
-        self.url.as_deref().ok_or_else(|| {
+    /// The location of the queues.
+    fn url(&self) -> Result<String, CliError> {
+        self.url.clone().filter(|url| !url.is_empty()).ok_or_else(|| {
             CliError::usage(
                 "no location of the queues was given; use --url sqlite:FILE or --url http://HOST:PORT, or set PERFORMER_URL",
             )
@@ -118,8 +125,7 @@ impl GlobalArgs {
     }
 
     async fn connect(&self) -> Result<Arc<dyn Administration>, CliError> {
-        let url = self.url()?;
-        Ok(connect_as(url, environment::actor()).await?)
+        Ok(connect_as(&self.url()?, environment::actor()).await?)
     }
 
     /// The store itself, for what no Orchestrator over HTTP offers.
@@ -132,7 +138,7 @@ impl GlobalArgs {
             let message = "this is read from the store itself: use --url sqlite:FILE or --url postgres://USER@HOST/DATABASE";
             return Err(CliError::usage(message));
         }
-        Ok(Store::open(url).await?.acting_as(environment::actor()))
+        Ok(Store::open(&url).await?.acting_as(environment::actor()))
     }
 }
 
@@ -169,6 +175,7 @@ fn main() -> ExitCode {
             Action::Job(job) => job.run().await,
             Action::Stats(stats) => stats.run().await,
             Action::Audit(audit) => audit.run().await,
+            Action::Store(store) => store.run().await,
             Action::Access(access) => access.run().await,
             Action::Help(help) => help.run(),
             Action::Completions(completions) => completions.run(),
@@ -254,6 +261,35 @@ mod tests {
             Command::try_parse_from(words("performer queue limit 'A b' --max-start 5 # no such option"))
                 .is_err()
         );
+    }
+
+    #[test]
+    fn every_example_of_a_help_is_understood() {
+        fn check(command: &clap::Command, seen: &mut usize) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in help.lines().map(str::trim).filter(|line| line.starts_with("performer ")) {
+                let line = line.split(" && ").next().unwrap_or(line);
+                let mut words = words(line.split(" | ").next().unwrap_or(line));
+                words.truncate(
+                    words
+                        .iter()
+                        .position(|word| word.starts_with('>') || word.starts_with("2>"))
+                        .unwrap_or(words.len()),
+                );
+                *seen += 1;
+                if let Err(error) = Command::try_parse_from(&words) {
+                    assert!(
+                        error.kind() == clap::error::ErrorKind::DisplayHelp,
+                        "{}: {line}\n{error}",
+                        command.get_name()
+                    );
+                }
+            }
+            command.get_subcommands().for_each(|inner| check(inner, seen));
+        }
+        let mut seen = 0;
+        check(&Command::command(), &mut seen);
+        assert!(seen > 60, "the test reads something: {seen}");
     }
 
     #[test]

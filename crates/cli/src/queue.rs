@@ -1,4 +1,5 @@
-//! `performer queue`: creates, shows, edits, pauses and limits queues; their schemas are in `queue_schema.rs`.
+//! `performer queue`: creates, shows, edits, pauses and limits queues; their schemas are in `queue_schema.rs`, why
+//! nothing is handed out in `queue_why.rs`, and what is removed in `queue_removal.rs`.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,24 +9,29 @@ use serde_json::{Value, json};
 
 use super::GlobalArgs;
 use super::output::{self, CliError, Column, CommandResult, ListOutput};
+use super::queue_removal::{Delete, Retention};
 use super::queue_schema::Schema;
+use super::queue_why::Why;
 use performer_core::model::FieldEdit;
 use performer_core::model::limits::{LimitsEdit, MaxStarts, QueueLimits};
 use performer_core::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
 use performer_core::model::retry_delay::RetryDelay;
 use performer_core::orchestrator::ErrorKind;
 
-/// Create, show, edit, pause and limit queues, and set their schemas
+/// Create, show, edit, pause, limit and delete queues, and show why nothing is handed out
 #[derive(Subcommand)]
 pub(super) enum Queue {
     Create(Create),
     List(List),
     Show(Show),
+    Why(Why),
     Edit(Edit),
     Pause(Pause),
     Resume(Resume),
     Limit(Limit),
     Schema(Schema),
+    Retention(Retention),
+    Delete(Delete),
 }
 
 /// Create a queue
@@ -198,6 +204,9 @@ impl Queue {
             Self::Resume(Resume { name, global }) => pause(&name, &global, false).await,
             Self::Limit(limit) => limit.run().await,
             Self::Schema(schema) => schema.run().await,
+            Self::Why(why) => why.run().await,
+            Self::Retention(retention) => retention.run().await,
+            Self::Delete(delete) => delete.run().await,
         }
     }
 }

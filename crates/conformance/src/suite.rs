@@ -92,6 +92,10 @@ macro_rules! every_check {
                 reports_and_claims_together_keep_the_limit_and_the_order,
                 no_more_items_are_started_in_a_window_than_the_limit_allows,
                 limits_are_kept_when_a_queue_is_updated;
+            blockers:
+                claims_are_held_back_by_what_is_named,
+                a_limit_on_starts_holds_claims_back_until_the_time_that_is_named,
+                full_groups_hold_claims_back;
             groups:
                 the_group_of_an_item_is_stored_and_copied,
                 items_of_a_group_are_in_progress_one_at_a_time_in_order,

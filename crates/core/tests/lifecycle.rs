@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use performer::model::{
-    ErrorCode, EventAction, Holder, ItemId, JobNumber, NewQueueItem, Outcome, QueuePolicy, lifecycle,
-    lifecycle::Change, lifecycle::Event, lifecycle::ItemState, lifecycle::Transition, lifecycle::transition,
+    ErrorCode, EventAction, Holder, ItemId, ItemKey, JobNumber, NewQueueItem, Outcome, QueueId, QueueItem,
+    QueuePolicy, lifecycle, lifecycle::Change, lifecycle::Event, lifecycle::ItemState, lifecycle::Transition,
+    lifecycle::transition,
 };
 use performer::{ExponentialDelay, Priority, RetryDelay, ReviewStatus, Status};
 
@@ -442,6 +443,27 @@ fn t23_an_item_is_removed_after_its_period_with_its_whole_chain() {
     let new = item(Status::New, ReviewStatus::None); // created at second 10
     assert!(!expire(&new, 10 + 5 * DAY, true) && expire(&new, 11 + 5 * DAY, true));
     assert!(!expire(&item(Status::InProgress, ReviewStatus::None), 1_000 * DAY, true));
+}
+
+#[test]
+fn the_condition_of_expired_items_is_the_rule() {
+    let policy = QueuePolicy::default().retention_days(2).stale_retention_days(5);
+    let mut seen = [0, 0];
+    for status in Status::ALL.iter().copied() {
+        for second in [0, 40, 2 * 86_400, 2 * 86_400 + 31, 5 * 86_400 + 10, 5 * 86_400 + 11, 9 * 86_400] {
+            for state in [
+                item(status, ReviewStatus::None),
+                ItemState { end_processing: None, ..item(status, ReviewStatus::None) },
+            ] {
+                let row = QueueItem::of_state(ID, ItemKey::from_bytes([1; 16]), QueueId(1), &state);
+                let expected = lifecycle::is_expired(&state, &policy, at(second));
+                let holds = lifecycle::is_expired_by(&policy, at(second)).holds(&row);
+                assert_eq!(holds, expected, "{status} at {second}");
+                seen[usize::from(expected)] += 1;
+            }
+        }
+    }
+    assert!(seen[0] > 5 && seen[1] > 5, "{seen:?}");
 }
 
 /// T1: an item counts by its reference only where references are unique, and only if it has one.

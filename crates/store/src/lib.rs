@@ -7,6 +7,7 @@
 //! | `audit.rs` | the audit: what people changed |
 //! | `open.rs` | opens the store at a URL |
 //! | `group_commit.rs` | commits: the requests that wait become one transaction; the threads that write |
+//! | `inspection.rs` | looks at a store from outside: what it is, whether it is sound, and a copy of it |
 //! | `in_place.rs` | a back end that is called directly |
 //! | `arrivals.rs` | what joins a transaction after it has begun |
 //! | `comments.rs` | the comments of an item, which a back end answers in pages |
@@ -76,6 +77,8 @@ mod figures;
 mod group_commit;
 mod groups;
 mod in_place;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub mod inspection;
 mod memory;
 mod notifier;
 mod open;

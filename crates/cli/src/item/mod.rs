@@ -3,12 +3,15 @@
 //! | file | what it contains |
 //! |---|---|
 //! | `list.rs`, `export.rs` | `performer item list` and `export` |
+//! | `edit.rs`, `history.rs` | `performer item edit`, `history` and `diff` |
 //! | `act.rs` | acts on items that are named or selected by filters: the preview, the question, the refusals |
 //! | `canary.rs` | retries a few items first, and the rest only if those succeed |
 
 mod act;
 mod canary;
+mod edit;
 mod export;
+mod history;
 mod list;
 
 use std::collections::BTreeMap;
@@ -18,7 +21,9 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use self::act::{Assign, Comment, Delete, Purge, Retry, Review};
+use self::edit::Edit;
 use self::export::Export;
+use self::history::{Diff, History};
 use self::list::List;
 use super::GlobalArgs;
 use super::import::Import;
@@ -28,7 +33,7 @@ use performer_core::model::json::Scalar;
 use performer_core::model::key::ItemId;
 use performer_tables::time;
 
-/// Add, import, export, list and show items; retry, review, comment and delete them
+/// Add, import, export, list, show and edit items; retry, review, comment and delete them
 #[derive(Subcommand)]
 pub(super) enum Item {
     Add(Add),
@@ -36,6 +41,9 @@ pub(super) enum Item {
     Export(Box<Export>),
     List(Box<List>),
     Show(Show),
+    History(History),
+    Diff(Diff),
+    Edit(Edit),
     Retry(Box<Retry>),
     Review(Box<Review>),
     Assign(Box<Assign>),
@@ -96,6 +104,9 @@ impl Item {
             Self::Export(export) => export.run().await,
             Self::List(list) => list.run().await,
             Self::Show(show) => show.run().await,
+            Self::History(history) => history.run().await,
+            Self::Diff(diff) => diff.run().await,
+            Self::Edit(edit) => edit.run().await,
             Self::Retry(retry) => retry.run().await,
             Self::Review(review) => review.run().await,
             Self::Assign(assign) => assign.run().await,

@@ -5,6 +5,7 @@ mod crash;
 mod deadlines;
 mod help;
 mod import;
+mod inspect;
 mod items;
 mod jobs;
 mod limits;

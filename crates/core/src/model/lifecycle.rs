@@ -69,12 +69,13 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::code::ErrorCode;
 use super::history::{EventAction, MAX_PROGRESS_EVENTS, Recorded, remembered};
 use super::item::{NewQueueItem, Priority};
 use super::key::{Holder, ItemId, JobNumber};
+use super::query::{Comparison, Condition, Field, Value};
 use super::queue::QueuePolicy;
 use super::refusal::Refusal;
 use super::result::Outcome;
@@ -301,6 +302,29 @@ pub fn is_expired(item: &ItemState, queue: &QueuePolicy, now: Timestamp) -> bool
         _ => (item.end_processing.unwrap_or(item.creation_time), queue.retention_days),
     };
     stored_time::after(since, Duration::from_secs(u64::from(days) * 86_400)) < now
+}
+
+/// T23: the condition that an item [is expired](is_expired), for lists.
+pub fn is_expired_by(queue: &QueuePolicy, now: Timestamp) -> Condition {
+    let before = |days: u32| {
+        let age = SignedDuration::from_hours(24 * i64::from(days));
+        Value::Time(now.checked_sub(age).unwrap_or(StoredTime::FIRST.timestamp()))
+    };
+    let compare = |field, comparison, value| Condition::Compare(field, comparison, value);
+    let is =
+        |status: Status| compare(Field::Status, Comparison::Equal, Value::Number(status.number().into()));
+    let is_new = || is(Status::New);
+    let is_final = Condition::Not(Box::new(Condition::Any(vec![is_new(), is(Status::InProgress)])));
+    let stale = compare(Field::CreationTime, Comparison::Less, before(queue.stale_retention_days));
+    let ended = compare(Field::EndProcessing, Comparison::Less, before(queue.retention_days));
+    let never_started = Condition::All(vec![
+        compare(Field::EndProcessing, Comparison::Equal, Value::Null),
+        compare(Field::CreationTime, Comparison::Less, before(queue.retention_days)),
+    ]);
+    Condition::Any(vec![
+        Condition::All(vec![is_new(), stale]),
+        Condition::All(vec![is_final, Condition::Any(vec![ended, never_started])]),
+    ])
 }
 
 /// T15: whether the item is InProgress for longer than its queue allows.

@@ -47,6 +47,14 @@ pub struct MaxStarts {
     pub per: Duration,
 }
 
+impl MaxStarts {
+    /// Until when a start counts against the limit: the end of the window that begins with the end of its part.
+    pub fn counts_until(self, started: Timestamp) -> Timestamp {
+        let until = part_end(self, started.as_microsecond()).saturating_add(micros(self.per));
+        Timestamp::from_microsecond(until).unwrap_or(Timestamp::MAX)
+    }
+}
+
 /// The shortest window: a robot that waits for its turn polls about once a second.
 pub const MIN_WINDOW: Duration = Duration::from_secs(1);
 /// The longest window.
@@ -214,8 +222,7 @@ impl Starts {
     /// Records starts. Forgets starts that are outside every window.
     pub fn count(&mut self, count: usize, most: MaxStarts, now: Timestamp) {
         let (window, now) = (micros(most.per), now.as_microsecond());
-        let part = (window / WINDOW_PARTS).max(1);
-        let end = (now.div_euclid(part) + 1) * part;
+        let end = part_end(most, now);
         self.parts.retain(|(end, _)| end + window > now);
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         match self.parts.back_mut().filter(|(last, _)| *last >= end) {
@@ -223,6 +230,12 @@ impl Starts {
             None => self.parts.push_back((end, count)),
         }
     }
+}
+
+/// The end of the part of a window in which a microsecond is.
+fn part_end(most: MaxStarts, at: i64) -> i64 {
+    let part = (micros(most.per) / WINDOW_PARTS).max(1);
+    (at.div_euclid(part) + 1) * part
 }
 
 fn micros(duration: Duration) -> i64 {

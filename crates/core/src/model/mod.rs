@@ -18,12 +18,14 @@
 //! | [`query`] | conditions on items, and sort orders of lists |
 //! | [`limits`] | limits of a queue that hold for all performers together |
 //! | [`groups`] | items that belong together: how many at once, and whose turn it is |
+//! | [`claim_blockers`] | why a claim on a queue gets no item |
 //! | [`retry_delay`] | how long an automatic retry waits |
 //! | [`prefix`] | a prefix as a range of texts |
 //! | [`list`], [`cursor`] | filters and pages of lists; where a page begins |
 //! | [`item_query`] | filters of items as people write them, in URLs and options |
 //! | [`history`] | the events of an item |
 //! | [`operation`] | acts on many items at once: what may follow what, and when the next step is due |
+//! | [`difference`] | what differs between two attempts |
 //! | [`review`] | comments, reviewers, and answers to bulk calls |
 //! | [`deadlines`] | whether what waits will be done by its DueDate |
 //! | [`audit`] | who changed what, and from where |
@@ -48,12 +50,14 @@ pub mod json;
 
 pub mod asset;
 pub mod audit;
+pub mod claim_blockers;
 pub mod clock;
 pub mod clock_guard;
 pub mod code;
 pub mod content;
 pub mod cursor;
 pub mod deadlines;
+pub mod difference;
 pub mod exception;
 mod field_edit;
 pub mod figures;

@@ -18,6 +18,7 @@ use crate::model::selection::validate_count;
 use crate::model::status::Status;
 
 mod administration;
+mod claim_facts;
 mod decorator;
 mod error;
 mod follow_up;
@@ -26,6 +27,7 @@ mod observed;
 pub use administration::{
     Administration, FleetAdministration, ItemAdministration, QueueAdministration, ReviewAdministration,
 };
+pub use claim_facts::read_claim_blockers;
 pub use decorator::Decorator;
 #[doc(hidden)]
 pub use error::kind_for_code;

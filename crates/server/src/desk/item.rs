@@ -15,6 +15,7 @@ use super::timeline::{self, Happening};
 use crate::api_error::ApiError;
 use crate::directory::Directory;
 use crate::permission::{Action, Area, Permission};
+use performer_core::model::difference::ItemDifferences;
 use performer_core::model::item::QueueItem;
 use performer_core::model::item_query::Reviewer;
 use performer_core::model::key::{FolderId, ItemId};
@@ -76,7 +77,8 @@ struct Compared {
     after: i64,
     content: Vec<Difference>,
     output: Vec<Difference>,
-    facts: Vec<(&'static str, String, String)>,
+    analytics: Vec<Difference>,
+    facts: Vec<Difference>,
 }
 
 /// What the reader may do with an item as it is now.
@@ -223,34 +225,15 @@ fn compared(call: &DeskCall, item: &QueueItem, chain: &[QueueItem]) -> Result<Op
         || ApiError::not_found(format!("diff: {wanted:?} is no attempt of the chain of item {}.", item.id));
     let other = other.ok_or_else(missing)?;
     let (before, after) = if other.id < item.id { (other, item) } else { (item, other) };
-    let output = |item: &QueueItem| item.output.as_ref().map_or("{}", |output| output.as_json()).to_owned();
+    let found = ItemDifferences::between(before, after);
     Ok(Some(Compared {
         before: before.id.0,
         after: after.id.0,
-        content: differences(before.specific_content.as_json(), after.specific_content.as_json()),
-        output: differences(&output(before), &output(after)),
-        facts: compared_facts(before, after),
+        content: differences(found.content),
+        output: differences(found.output),
+        analytics: differences(found.analytics),
+        facts: differences(found.fields),
     }))
-}
-
-/// What else differs between two attempts.
-fn compared_facts(before: &QueueItem, after: &QueueItem) -> Vec<(&'static str, String, String)> {
-    let reason = |item: &QueueItem| {
-        item.processing_exception
-            .as_ref()
-            .map(|exception| html::visible(&exception.reason))
-            .unwrap_or_default()
-    };
-    let both = |label, of: &dyn Fn(&QueueItem) -> String| (label, of(before), of(after));
-    let facts = [
-        both("Status", &|item| item.status.to_string()),
-        both("Exception", &|item| item.exception_type().map(|kind| kind.to_string()).unwrap_or_default()),
-        both("Reason", &reason),
-        both("Took", &|item| took(item).map(html::duration).unwrap_or_default()),
-        both("Robot", &|item| item.robot.map(|robot| robot.to_string()).unwrap_or_default()),
-        both("Priority", &|item| item.priority.to_string()),
-    ];
-    facts.into_iter().filter(|(_, before, after)| before != after).collect()
 }
 
 pub(super) async fn json(call: &DeskCall) -> Result<Reply, ApiError> {

@@ -27,6 +27,7 @@
 //! | `reasons.rs` | the statements on groups of failures |
 //! | `operations.rs` | the statements on acts on many items |
 //! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
+//! | `inspect.rs` | looks at a database from outside, and checks it |
 //! | `list.rs` | finds items by key and by age, and how attempts ended |
 //! | `dialect.rs` | how this database says the statements of `../sql` |
 //! | `columns.rs` | the columns of an item, to and from the model |
@@ -79,6 +80,7 @@ mod error;
 mod figures;
 mod group_rules;
 mod groups;
+pub(super) mod inspect;
 mod item;
 mod jobs;
 mod list;

@@ -195,6 +195,11 @@ impl Session {
         open.map_err(|_| error::too_slow(address, "to connect"))?
     }
 
+    /// From now on statements may take as long as those of a migration.
+    pub(super) fn allow_long_statements(&mut self) {
+        self.limit = MIGRATION_LIMIT;
+    }
+
     /// Runs statements that may take long, including what waits for them.
     pub(super) fn without_haste<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
         self.limit = MIGRATION_LIMIT;
@@ -214,6 +219,11 @@ impl Session {
 
     pub(super) fn is_open(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// Whether a pooler is between this process and the database.
+    pub(super) fn is_pooled(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.client.is_pooled())
     }
 
     /// How many connections were made until now.

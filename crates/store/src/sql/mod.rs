@@ -6,6 +6,7 @@
 //! | `deadlines.rs` | items that are ready and have a DueDate |
 //! | `dialect.rs` | how each database says it: placeholders, texts, hints |
 //! | `conditions.rs` | conditions and sort orders |
+//! | `invariants.rs` | what has to hold between the tables |
 //! | `places.rs` | where the items of a list are looked for |
 //! | `list.rs` | lists of items |
 //! | `operations.rs` | acts on many items |
@@ -16,6 +17,7 @@ pub(crate) mod audit;
 pub(crate) mod conditions;
 pub(crate) mod deadlines;
 pub(crate) mod dialect;
+pub(crate) mod invariants;
 pub(crate) mod list;
 pub(crate) mod operations;
 mod places;

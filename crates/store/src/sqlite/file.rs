@@ -107,9 +107,7 @@ fn wait_while_busy(attempt: i32) -> bool {
 /// without a schema, however many start at once or are killed here.
 fn create(path: &Path) -> Result<()> {
     let failed = |error: std::io::Error| file_error(path, "cannot be made", error);
-    let mut name = path.file_name().map(std::ffi::OsStr::to_owned).unwrap_or_default();
-    name.push(format!(".new-{}-{:016x}", std::process::id(), fastrand::u64(..)));
-    let unfinished = path.with_file_name(name);
+    let unfinished = unfinished_name(path);
     let made = fill(&unfinished).and_then(|()| {
         crash_point!("create.before_link");
         match fs::hard_link(&unfinished, path) {
@@ -126,9 +124,16 @@ fn create(path: &Path) -> Result<()> {
     made
 }
 
+/// A name beside a file, for what becomes the file when it is complete.
+pub(super) fn unfinished_name(path: &Path) -> PathBuf {
+    let mut name = path.file_name().map(std::ffi::OsStr::to_owned).unwrap_or_default();
+    name.push(format!(".new-{}-{:016x}", std::process::id(), fastrand::u64(..)));
+    path.with_file_name(name)
+}
+
 /// Creates an empty file that only its owner may read. SQLite gives the files beside it the same mode. The name is new,
 /// so no other connection holds locks on it that closing it here would release.
-fn make_private(path: &Path) -> std::io::Result<()> {
+pub(super) fn make_private(path: &Path) -> std::io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -148,11 +153,16 @@ fn fill(path: &Path) -> Result<()> {
     connection.close().map_err(|(_, error)| explain(error, path))
 }
 
-/// Checks the file without changing it.
+/// Checks the file without changing it, and that this program knows its schema.
+fn check(path: &Path) -> Result<()> {
+    check_identity(path)?.map_or(Ok(()), |version| refuse_newer(path, version))
+}
+
+/// Checks that the file is one of ours, without changing it. Returns the version of its schema, unless only its log has it.
 ///
 /// Through SQLite, as an immutable file: that takes no locks and creates no files beside it. Not by opening the file
 /// ourselves: closing it would release the locks that other connections of this process hold on it.
-fn check(path: &Path) -> Result<()> {
+pub(super) fn check_identity(path: &Path) -> Result<Option<usize>> {
     let refuse = |message: String| Err(OrchestratorError::new(ErrorKind::Other, message));
     let shown = path.display();
     let metadata = fs::metadata(path).map_err(|error| file_error(path, "cannot be read", error))?;
@@ -173,13 +183,13 @@ fn check(path: &Path) -> Result<()> {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     match identity(path) {
-        Ok((APPLICATION_ID, version)) => refuse_newer(path, version),
+        Ok((APPLICATION_ID, version)) => Ok(Some(version)),
         Ok(_) => refuse(format!("{shown} is a SQLite file of another program")),
         Err(error) => match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::NotADatabase) => refuse(format!("{shown} is not a SQLite file")),
             // The file may be shorter than its header says while a log beside it is checkpointed, or if the program
             // that did so was killed: then SQLite repairs it from the log, or finds that it cannot.
-            Some(rusqlite::ErrorCode::DatabaseCorrupt) if Path::new(&log).exists() => Ok(()),
+            Some(rusqlite::ErrorCode::DatabaseCorrupt) if Path::new(&log).exists() => Ok(None),
             _ => Err(explain(error, path)),
         },
     }
@@ -242,6 +252,11 @@ fn migrate_one(connection: &mut Connection, from: usize) -> rusqlite::Result<()>
         transaction.pragma_update(None, "user_version", from + 1)?;
     }
     transaction.commit()
+}
+
+/// The newest schema version that this program knows.
+pub(super) fn newest_schema() -> usize {
+    MIGRATIONS.len()
 }
 
 /// The version of the file's schema, inside a transaction if one is open.

@@ -11,6 +11,7 @@
 //! | `reasons.rs` | the statements on groups of failures |
 //! | `operations.rs` | the statements on acts on many items |
 //! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
+//! | `inspect.rs` | looks at a file from outside, checks it and copies it |
 //! | `list.rs` | finds items by key and by age, and how attempts ended |
 //! | `dialect.rs` | how this database says the statements of `../sql` |
 //! | `columns.rs` | the columns of an item, to and from the model |
@@ -40,6 +41,7 @@ mod error;
 mod figures;
 mod file;
 mod groups;
+pub(super) mod inspect;
 mod item;
 mod job_locks;
 mod jobs;

@@ -1,0 +1,131 @@
+//! `performer item edit`: changes an item that is New.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use jiff::Timestamp;
+use performer_core::model::FieldEdit;
+use performer_core::model::content::SpecificContent;
+use performer_core::model::item::{ItemEdit, Priority};
+use performer_core::model::json::{Members, Scalar};
+use performer_core::model::key::ItemId;
+use performer_tables::time;
+use serde_json::value::to_raw_value;
+
+use super::super::GlobalArgs;
+use super::super::output::{self, CliError, CommandResult};
+use super::pairs;
+
+/// Change the content, priority or dates of an item that is New
+#[derive(Args)]
+#[command(after_help = "\
+NAME=VALUE sets members of the content and keeps the others; a value is parsed as JSON if it is valid JSON. An item that a robot has claimed\n\
+meanwhile is not changed. A failed item is not edited: `performer item retry` adds a copy, which is New.\n\n\
+Examples:\n  \
+performer item edit 17 amount=12.5 currency=EUR\n  \
+performer item edit 17 --remove comment --priority High\n  \
+performer item edit 17 --content '{\"amount\": 12.5}' --due 2026-12-01\n  \
+performer item edit 17 --defer none")]
+pub(in super::super) struct Edit {
+    /// The id of the item
+    id: i64,
+    /// A member of the content
+    #[arg(value_name = "NAME=VALUE", conflicts_with = "content")]
+    pairs: Vec<String>,
+    /// The whole content, as a JSON object
+    #[arg(long, value_name = "JSON")]
+    content: Option<String>,
+    /// Remove this member of the content; can be repeated
+    #[arg(long, value_name = "NAME", conflicts_with = "content")]
+    remove: Vec<String>,
+    /// The priority: High, Normal or Low
+    #[arg(long, value_name = "PRIORITY")]
+    priority: Option<Priority>,
+    /// The time before which the item should be handed out, or none
+    #[arg(long, value_name = "TIME|none", value_parser = time_or_none)]
+    due: Option<FieldEdit<Timestamp>>,
+    /// The time before which the item is not handed out, or none
+    #[arg(long, value_name = "TIME|none", value_parser = time_or_none)]
+    defer: Option<FieldEdit<Timestamp>>,
+    /// The progress text
+    #[arg(long, value_name = "TEXT")]
+    progress: Option<String>,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+/// A time, or none.
+fn time_or_none(text: &str) -> Result<FieldEdit<Timestamp>, String> {
+    if text.eq_ignore_ascii_case("none") {
+        return Ok(FieldEdit::Clear);
+    }
+    time::parse(text).map(FieldEdit::Set).map_err(|error| error.to_string())
+}
+
+impl Edit {
+    pub(super) async fn run(self) -> CommandResult {
+        let changes_members = !self.pairs.is_empty() || !self.remove.is_empty();
+        let mut edit = ItemEdit::default()
+            .priority(self.priority)
+            .due_date(self.due.unwrap_or(FieldEdit::Keep))
+            .defer_date(self.defer.unwrap_or(FieldEdit::Keep))
+            .specific_content(self.content.as_deref().map(SpecificContent::from_json).transpose()?);
+        edit.progress = self.progress;
+        if edit == ItemEdit::default() && !changes_members {
+            let message = "nothing to change was given; use NAME=VALUE, --content, --remove, --priority, --due, --defer or --progress";
+            return Err(CliError::usage(message));
+        }
+        let orchestrator = self.global.connect().await?;
+        if changes_members {
+            let item = orchestrator.get_queue_item(ItemId(self.id)).await?;
+            let json = changed(item.specific_content.as_json(), &self.pairs, &self.remove)?;
+            edit = edit.specific_content(SpecificContent::from_json(&json)?);
+        }
+        let edited = orchestrator.edit_queue_item(ItemId(self.id), edit).await?;
+        if output::is_json() {
+            output::json(&edited)?;
+        } else {
+            output::line(format!("item {} was changed", edited.id))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The content with other values of some members, and without others.
+pub(super) fn changed(content: &str, set: &[String], remove: &[String]) -> Result<String, CliError> {
+    let unreadable =
+        |error: serde_json::Error| CliError::failed(format!("the content cannot be read: {error}"));
+    let mut members = Members::read(content).map_err(unreadable)?;
+    for name in remove {
+        if members.get(name).is_none() {
+            let names: Vec<&str> = members.iter().map(|(name, _)| name).collect();
+            let message = format!("the content has no member {name:?}; its members are {}", names.join(", "));
+            return Err(CliError::usage(message));
+        }
+    }
+    members.retain(|name| !remove.iter().any(|removed| removed == name));
+    let mut all: std::collections::BTreeMap<&str, Scalar> = std::collections::BTreeMap::new();
+    for (name, value) in members.iter() {
+        all.insert(name, Scalar::read(value.get()).map_err(unreadable)?);
+    }
+    all.extend(pairs(set)?);
+    Ok(to_raw_value(&all).map_err(unreadable)?.get().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_set_and_removed_and_the_others_keep_their_digits() {
+        let words = |all: &[&str]| -> Vec<String> { all.iter().map(|word| (*word).to_owned()).collect() };
+        let content = r#"{"amount":1.50,"big":12345678901234567890123,"note":"x"}"#;
+        assert_eq!(
+            changed(content, &words(&["amount=2.50", "new=a b"]), &words(&["note"])).unwrap(),
+            r#"{"amount":2.50,"big":12345678901234567890123,"new":"a b"}"#
+        );
+        let error = changed(content, &[], &words(&["colour"])).unwrap_err().to_string();
+        assert!(error.contains("no member \"colour\"; its members are amount, big, note"), "{error}");
+        assert!(changed(content, &words(&["amount"]), &[]).is_err());
+    }
+}
