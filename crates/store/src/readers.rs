@@ -50,6 +50,8 @@ impl Lane {
             }
             Query::Queues
             | Query::QueuesOf(_)
+            | Query::StatisticsOf(_)
+            | Query::ItemsWith { .. }
             | Query::Reasons(_)
             | Query::Figures(_)
             | Query::KeysOf(_)
@@ -67,6 +69,7 @@ impl Lane {
             | Query::Document { .. }
             | Query::Token(_)
             | Query::LiveJobs
+            | Query::Job(_)
             | Query::Held(_)
             | Query::OwnerOf(_) => Self::Quick,
         }

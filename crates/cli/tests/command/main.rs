@@ -1,6 +1,8 @@
 //! The command as a user runs it: the real program on real files, over real HTTP and TLS, with real signals.
 
 mod crash;
+#[cfg(unix)]
+mod desk;
 mod help;
 mod import;
 mod items;

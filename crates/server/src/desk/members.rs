@@ -6,26 +6,45 @@ use performer_core::model::json::{Members, Scalar};
 
 use super::html::visible;
 
+/// What kind of value a member has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MemberKind {
+    Text,
+    Number,
+    /// `true`, `false`, `null`, or what is no object.
+    Other,
+}
+
+impl MemberKind {
+    /// The class of its cell.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Number => "number",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// One member of an object.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Member {
     pub(super) name: String,
     /// As it was written: a number has all its digits.
     pub(super) value: String,
-    /// `text`, `number`, `other`: how it is shown.
-    pub(super) kind: &'static str,
+    pub(super) kind: MemberKind,
 }
 
 /// The members of an object, by name. What is no object is one member without a name.
 pub(super) fn members(json: &str) -> Vec<Member> {
     let Ok(members) = Members::read(json) else {
-        return vec![Member { name: String::new(), value: visible(json), kind: "other" }];
+        return vec![Member { name: String::new(), value: visible(json), kind: MemberKind::Other }];
     };
     let member = |(name, value): (&str, &serde_json::value::RawValue)| {
         let (value, kind) = match Scalar::read(value.get()) {
-            Ok(Scalar::Text(text)) => (visible(&text), "text"),
-            Ok(Scalar::Number(number)) => (number.get().to_owned(), "number"),
-            _ => (visible(value.get()), "other"),
+            Ok(Scalar::Text(text)) => (visible(&text), MemberKind::Text),
+            Ok(Scalar::Number(number)) => (number.get().to_owned(), MemberKind::Number),
+            _ => (visible(value.get()), MemberKind::Other),
         };
         Member { name: visible(name), value, kind }
     };
@@ -69,7 +88,7 @@ pub(super) fn differences(before: &str, after: &str) -> Vec<Difference> {
 
 /// A text has quotation marks where it stands beside a number.
 fn shown(member: &Member) -> String {
-    if member.kind == "text" { format!("\"{}\"", member.value) } else { member.value.clone() }
+    if member.kind == MemberKind::Text { format!("\"{}\"", member.value) } else { member.value.clone() }
 }
 
 #[cfg(test)]
@@ -79,7 +98,7 @@ mod tests {
     #[test]
     fn members_keep_their_digits_and_show_what_is_hidden() {
         let found = members(r#"{"n":9007199254740993,"x":1.10,"t":"a\u0000<b>","z":null,"b":true}"#);
-        let texts: Vec<_> = found.iter().map(|member| (&*member.name, &*member.value, member.kind)).collect();
+        let texts: Vec<_> = found.iter().map(|member| (&*member.name, &*member.value, member.kind.class())).collect();
         assert_eq!(
             texts,
             [
@@ -90,7 +109,7 @@ mod tests {
                 ("z", "null", "other"),
             ]
         );
-        assert_eq!(members("[1]"), [Member { name: String::new(), value: "[1]".to_owned(), kind: "other" }]);
+        assert_eq!(members("[1]"), [Member { name: String::new(), value: "[1]".to_owned(), kind: MemberKind::Other }]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod acts;
 mod crawl;
+mod live;
 mod pages;
 mod roles;
 mod sessions;

@@ -1,6 +1,6 @@
 //! What people change: queues, items, reviews (lifecycle T16 to T22, T24) and comments.
 
-use super::super::backend::Answer;
+use super::super::backend::{Answer, NewComment};
 use super::super::rows::{Rows, StateUpdate};
 use super::super::scoped_queues::QueueSelector;
 use super::super::unreadable_rows::is_unreadable;
@@ -160,8 +160,21 @@ impl<R: Rows> Apply<'_, R> {
         Ok(Answer::Done)
     }
 
-    pub(super) fn review(&mut self, to: ReviewStatus, item: ItemVersion) -> Applied<()> {
-        self.apply_event_here(item.id, Event::Review { to, row_version: item.row_version }).map(drop)
+    /// Sets the review status of an item; not refused, it gets the comment.
+    pub(super) fn review(
+        &mut self,
+        to: ReviewStatus,
+        item: ItemVersion,
+        comment: Option<&NewComment>,
+    ) -> Applied<()> {
+        if let Some(comment) = comment {
+            validate_comment(&comment.text)?;
+        }
+        self.apply_event_here(item.id, Event::Review { to, row_version: item.row_version })?;
+        if let Some(NewComment { author, text }) = comment {
+            self.rows.insert_comment(item.id, author, text, self.now)?;
+        }
+        Ok(())
     }
 
     /// Calls `act` for each item and collects the refusals.
