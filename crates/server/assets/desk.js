@@ -1,14 +1,31 @@
-// The desk. Every page is whole without this file: it shows times in the reader's time zone, and adds keyboard shortcuts.
+// The desk. Every page is whole without this file: it shows times in the reader's time zone, adds keyboard shortcuts, and keeps numbers
+// up to date.
 
 const SHORTCUTS_OFF = 'desk-shortcuts-off';
+const find = (selector) => document.querySelector(selector);
+const findAll = (selector) => [...document.querySelectorAll(selector)];
+
+function element(name, text = '', properties = {}) {
+  return Object.assign(document.createElement(name), { textContent: text, ...properties });
+}
+
+// Times
 
 function showLocalTimes() {
-  const format = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
-  for (const time of document.querySelectorAll('time[datetime]')) {
+  const now = new Date();
+  const format = (options) => new Intl.DateTimeFormat(undefined, options);
+  const clock = { hour: '2-digit', minute: '2-digit' };
+  const today = format({ ...clock, second: '2-digit' });
+  const thisYear = format({ day: 'numeric', month: 'short', ...clock });
+  const earlier = format({ day: 'numeric', month: 'short', year: 'numeric', ...clock });
+  for (const time of findAll('time[datetime]')) {
     const at = new Date(time.dateTime);
-    if (!Number.isNaN(at.getTime())) time.textContent = format.format(at);
+    if (Number.isNaN(at.getTime())) continue;
+    const isToday = at.toDateString() === now.toDateString() && time.dataset.short === undefined;
+    const chosen = isToday ? today : at.getFullYear() === now.getFullYear() ? thisYear : earlier;
+    time.textContent = chosen.format(at);
   }
-  const zone = document.querySelector('.zone');
+  const zone = find('.zone');
   if (zone) zone.textContent = `Times are those of ${Intl.DateTimeFormat().resolvedOptions().timeZone}; point at one to see it in UTC.`;
 }
 
@@ -20,73 +37,232 @@ function remember(name, value) {
   try { if (value === null) localStorage.removeItem(name); else localStorage.setItem(name, value); } catch { /* a browser without storage */ }
 }
 
-// The rows of a list: j and k move, x selects, Enter opens.
+// The rows of a list
+
 const list = {
-  rows: () => [...document.querySelectorAll('tr[data-row]')],
   at: -1,
+  rows: () => findAll('tr[data-row]'),
+  boxes: () => findAll('tr[data-row] input[type=checkbox]'),
   move(by) {
     const rows = this.rows();
-    if (rows.length === 0) return;
+    if (rows.length === 0) return false;
     rows[this.at]?.classList.remove('at');
     this.at = Math.min(Math.max(this.at + by, 0), rows.length - 1);
     rows[this.at].classList.add('at');
     rows[this.at].querySelector('th a')?.focus();
+    return true;
   },
   select() {
     const box = this.rows()[this.at]?.querySelector('input[type=checkbox]');
-    if (box) box.checked = !box.checked;
+    if (box) box.click();
+    return Boolean(box);
+  },
+  selectAll(are = this.boxes().some((box) => !box.checked)) {
+    const boxes = this.boxes();
+    for (const box of boxes) box.checked = are;
+    this.showSelection();
+    return boxes.length > 0;
+  },
+  showSelection() {
+    const boxes = this.boxes();
+    const count = boxes.filter((box) => box.checked).length;
+    for (const box of boxes) box.closest('tr').classList.toggle('chosen', box.checked);
+    const label = find('[data-selected]');
+    if (label) label.textContent = count === 0 ? 'With the selected items:' : `${count} selected:`;
+    const all = find('th.select input');
+    if (all) [all.checked, all.indeterminate] = [count === boxes.length, count > 0 && count < boxes.length];
+  },
+  begin() {
+    const head = find('thead th.select');
+    if (!head || this.boxes().length === 0) return;
+    const all = element('input', '', { type: 'checkbox', ariaLabel: 'Select all rows' });
+    all.addEventListener('change', () => this.selectAll(all.checked));
+    head.replaceChildren(all);
+    document.addEventListener('change', (event) => { if (event.target.name === 'item') this.showSelection(); });
+    this.showSelection(); // a browser keeps what was selected when a page is loaded again
   },
 };
 
-// What a key does: [key, what the help says, function that returns whether there is something to do].
-const click = (selector) => () => { const found = document.querySelector(selector); found?.click(); return Boolean(found); };
+// Numbers that change while the page is open
+
+const live = {
+  source: null,
+  isPaused: false,
+  /** What came while the reader was busy. */
+  waiting: null,
+  isFirst: true,
+  announcedAt: -Infinity,
+  /** Whether something would be disturbed: a selection, a form, a comparison. */
+  isBusy() {
+    return Boolean(find('tr[data-row] input:checked') || find('main .diff')
+      || document.activeElement?.matches('main input:not([type=checkbox]), main select, main textarea'));
+  },
+  connect() {
+    const address = document.body.dataset.events;
+    if (!address || this.source || this.isPaused || document.hidden) return;
+    const source = new EventSource(address);
+    this.source = source;
+    source.addEventListener('change', (event) => this.receive(JSON.parse(event.data)));
+    source.addEventListener('end', () => { this.disconnect(); this.say('Your session has ended.'); });
+    source.addEventListener('error', () => {
+      // A stream that was refused is not opened again by the browser.
+      if (source.readyState !== EventSource.CLOSED || this.source !== source) return;
+      this.source = null;
+      setTimeout(() => this.connect(), 60_000);
+    });
+  },
+  disconnect() {
+    this.source?.close();
+    this.source = null;
+  },
+  toggle() {
+    if (!document.body.dataset.events) return false;
+    this.isPaused = !this.isPaused;
+    if (this.isPaused) this.disconnect(); else this.connect();
+    this.say(this.isPaused ? 'Live updates are paused; . goes on.' : '');
+    return true;
+  },
+  receive(changes) {
+    const before = this.waiting ?? { numbers: {} };
+    this.waiting = { ...before, ...changes, numbers: { ...before.numbers, ...changes.numbers } };
+    this.show();
+  },
+  show() {
+    if (!this.waiting || this.isBusy()) return;
+    const { numbers, newer } = this.waiting;
+    this.waiting = null;
+    let hasChanged = false;
+    for (const place of findAll('[data-live]')) {
+      const number = numbers[place.dataset.live];
+      if (number === undefined || number === place.textContent) continue;
+      place.textContent = number;
+      hasChanged = true;
+    }
+    if (newer !== undefined) this.showNewer(newer);
+    if (!this.isFirst && !hasChanged && newer === undefined) this.say('Something has changed since.');
+    this.isFirst = false;
+  },
+  showNewer(count) {
+    const text = count === 0 ? '' : count >= 100 ? '99+ newer' : `${count} newer`;
+    const link = find('[data-newer]');
+    if (link) link.textContent = text;
+    // A screen reader is not told of each of them.
+    if (text !== '' && performance.now() - this.announcedAt > 10_000) {
+      this.announcedAt = performance.now();
+      const place = find('[data-announce]');
+      if (place) place.textContent = `${text} items`;
+    }
+  },
+  say(text) {
+    const place = find('[data-live-state]');
+    if (place) place.textContent = text;
+  },
+  begin() {
+    this.connect();
+    document.addEventListener('visibilitychange', () => { if (document.hidden) this.disconnect(); else this.connect(); });
+    for (const event of ['focusout', 'change', 'keyup']) document.addEventListener(event, () => setTimeout(() => this.show(), 0));
+  },
+};
+
+// Keys
+
+const click = (selector) => () => { const found = find(selector); found?.click(); return Boolean(found); };
+const focus = (selector) => () => { const found = find(selector); found?.focus(); return Boolean(found); };
+
+/** One level up: to the list from which the reader came, or the one that the page names. */
+function up() {
+  const link = find('.path a');
+  if (!link) return false;
+  const cameFrom = document.referrer && new URL(document.referrer);
+  const isList = cameFrom && cameFrom.origin === location.origin && /^\/desk(\/\w+)?$/.test(cameFrom.pathname);
+  if (isList && history.length > 1) history.back(); else link.click();
+  return true;
+}
+
+// After g: to a section, if the reader has it.
+const SECTIONS = [
+  ['h', '/desk', 'start'], ['r', '/desk/review', 'review'], ['i', '/desk/items', 'items'], ['q', '/desk/queues', 'queues'],
+  ['e', '/desk/reasons', 'reasons'], ['o', '/desk/operations', 'operations'], ['d', '/desk/deadlines', 'deadlines'],
+  ['j', '/desk/jobs', 'jobs'], ['a', '/desk/audit', 'audit'], ['s', '/desk/health', 'health'],
+];
+const sectionLink = (path) => findAll('nav.sections a').find((link) => link.pathname === path);
+
+// What a key does: [key, what the help says, where it has a meaning, function that returns whether it did something].
 const KEYS = [
-  ['j', 'next row', () => { list.move(1); return true; }],
-  ['k', 'row before', () => { list.move(-1); return true; }],
-  ['x', 'select the row', () => { list.select(); return true; }],
-  ['/', 'to the filter', () => { const field = document.querySelector('[data-filter]'); field?.focus(); return Boolean(field); }],
-  ['v', 'inbox: Verified', click('[data-inbox] [data-act=verified]')],
-  ['r', 'inbox: Retry', click('[data-inbox] [data-act=retried]')],
-  ['e', 'inbox: open the item', click('[data-inbox] [data-open]')],
-  ['a', 'inbox: In review', click('[data-inbox] [data-act=in-review]')],
-  ['m', 'inbox: mine, or not', click('[data-key=m]')],
-  ['n', 'inbox: next', click('[data-key=n]')],
-  ['c', 'inbox: comment', () => { const field = document.querySelector('[data-key=c]'); field?.focus(); return Boolean(field); }],
+  ['/', 'to the filter', '[data-filter]', focus('[data-filter]')],
+  ['j', 'next row', 'tr[data-row]', () => list.move(1)],
+  ['k', 'row before', 'tr[data-row]', () => list.move(-1)],
+  ['x', 'select the row', '[name=item][type=checkbox]', () => list.select()],
+  ['X', 'select all rows', '[name=item][type=checkbox]', () => list.selectAll()],
+  ['u', 'up, to the list', '.path a', up],
+  ['v', 'Verified', '[data-inbox]', click('[data-inbox] [data-act=verified]')],
+  ['r', 'Retry', '[data-inbox]', click('[data-inbox] [data-act=retried]')],
+  ['i', 'In review', '[data-inbox]', click('[data-inbox] [data-act=in-review]')],
+  ['e', 'open the item', '[data-inbox]', click('[data-inbox] [data-open]')],
+  ['m', 'mine, or not', '[data-inbox]', click('[data-key=m]')],
+  ['a', 'choose a reviewer', '[data-inbox]', focus('[data-key=a]')],
+  ['c', 'comment', '[data-inbox]', focus('[data-key=c]')],
+  ['n', 'next', '[data-key=n]', click('[data-key=n]')],
+  ['.', 'pause live updates, or go on', 'body[data-events]', () => live.toggle()],
+  ['t', 'light, dark, or as the system', '.theme button', click('.theme button')],
 ];
 
 function help() {
-  document.querySelector('dialog')?.remove();
-  const dialog = document.createElement('dialog');
-  const title = document.createElement('h2');
-  title.textContent = 'Keyboard shortcuts';
-  const rows = document.createElement('ul');
-  rows.className = 'rows';
-  for (const [key, what] of [...KEYS, ['?', 'this help']]) {
-    const row = document.createElement('li');
-    const name = document.createElement('kbd');
-    name.textContent = key;
-    row.append(name, ` ${what}`);
+  find('dialog')?.remove();
+  const dialog = element('dialog');
+  const rows = element('ul', '', { className: 'rows' });
+  const sections = SECTIONS.filter(([, path]) => sectionLink(path)).map(([key, , what]) => [`g ${key}`, what]);
+  const keys = KEYS.filter(([, , where]) => find(where)).map(([key, what]) => [key === 'X' ? 'Shift X' : key, what]);
+  for (const [name, what] of [...keys, ...sections, ['?', 'this help']]) {
+    const row = element('li');
+    row.append(element('kbd', name), what);
     rows.append(row);
   }
-  const toggle = document.createElement('button');
   const isOff = remembered(SHORTCUTS_OFF) !== null;
-  toggle.textContent = isOff ? 'Switch the shortcuts on' : 'Switch all but ? off';
+  const toggle = element('button', isOff ? 'Switch the shortcuts on' : 'Switch the shortcuts off');
   toggle.addEventListener('click', () => { remember(SHORTCUTS_OFF, isOff ? null : '1'); dialog.close(); });
-  const close = document.createElement('button');
-  close.textContent = 'Close';
+  const close = element('button', 'Close', { className: 'primary' });
   close.addEventListener('click', () => dialog.close());
-  dialog.append(title, rows, toggle, ' ', close);
+  const title = element('h2', 'Keyboard shortcuts', { id: 'help-title' });
+  dialog.setAttribute('aria-labelledby', 'help-title');
+  const bar = element('div', '', { className: 'bar-of-acts' });
+  bar.append(close, toggle);
+  dialog.append(title, rows, bar);
   document.body.append(dialog);
   dialog.showModal();
 }
 
+/** When g was pressed. */
+let wentAt = -Infinity;
+
 function onKey(event) {
   const isInField = event.target.closest?.('input:not([type=checkbox]), select, textarea, dialog');
+  if (event.key === 'Escape' && isInField && !event.target.closest('dialog')) event.target.blur();
   if (isInField || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-  if (event.key === '?') { event.preventDefault(); help(); return; }
   if (remembered(SHORTCUTS_OFF) !== null) return;
-  const found = KEYS.find(([key]) => key === event.key);
-  if (found && found[2]()) event.preventDefault();
+  const isSection = performance.now() - wentAt < 1_500;
+  wentAt = event.key === 'g' ? performance.now() : -Infinity;
+  let isDone = event.key === 'g';
+  if (event.key === '?') {
+    help();
+    isDone = true;
+  } else if (isSection) {
+    const [, path] = SECTIONS.find(([key]) => key === event.key) ?? [];
+    const link = path && sectionLink(path);
+    link?.click();
+    isDone = Boolean(link);
+  } else {
+    const [, , , act] = KEYS.find(([key]) => key === event.key) ?? [];
+    isDone ||= Boolean(act?.());
+  }
+  if (isDone) event.preventDefault();
+}
+
+function offerHelp() {
+  const place = find('footer');
+  const button = element('button', 'Keyboard shortcuts', { type: 'button', className: 'plain' });
+  button.addEventListener('click', help);
+  place?.append(button);
 }
 
 // A second press of a button that deletes or interrupts is asked for.
@@ -99,5 +275,8 @@ function onSubmit(event) {
 }
 
 showLocalTimes();
+offerHelp();
+list.begin();
+live.begin();
 document.addEventListener('keydown', onKey);
 document.addEventListener('submit', onSubmit);

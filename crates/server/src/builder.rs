@@ -14,7 +14,7 @@ use super::background::Tasks;
 use super::config::{Config, MAX_LISTS_PER_MINUTE};
 use super::connection_monitor::ClientTimeouts;
 use super::cors::Origin;
-use super::desk::{DeskMode, Sessions};
+use super::desk::{DeskMode, Live, Sessions};
 use super::directory::{ADMINISTRATOR, Change, Directory};
 use super::fault_injection::{Fault, FaultInjector};
 use super::idempotency_cache::IdempotencyCache;
@@ -250,6 +250,7 @@ impl ServerBuilder {
             idempotency: IdempotencyCache::new(memory),
             job_owners: JobOwnerCache::default(),
             desk_sessions: Sessions::default(),
+            desk_live: Live::default(),
             run_id: secret::new_key().map_err(orchestrator_error)?,
             requests: Semaphore::new(self.config.max_requests),
             logins: Semaphore::new(MAX_CONCURRENT_LOGINS),

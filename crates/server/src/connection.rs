@@ -1,14 +1,16 @@
 //! HTTP over one connection, with a timeout for every wait. hyper has timeouts for the head of the next request and for
 //! pings; `connection_monitor.rs` observes the socket for the others.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use http_body_util::Full;
-use hyper::body::Incoming;
+use futures_util::StreamExt as _;
+use http_body_util::{Either, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -25,6 +27,7 @@ use super::connection_monitor::{
 use super::handler::{self, DropConnection, OverflowConnection, UnreadBody};
 use super::listener::Peer;
 use super::memory_budget::BudgetOwner;
+use super::response::StreamedBody;
 use super::tls::H2;
 
 /// The timeout for the response to an HTTP/2 ping.
@@ -96,9 +99,14 @@ async fn run(
                 if response.extensions().get::<UnreadBody>().is_some() {
                     monitor.discard_input();
                 }
-                let response = response.map(|bytes| Full::new(MonitoredBody::new(bytes, monitor)));
-                drop(active);
-                Ok(response)
+                let streamed = response.extensions().get::<StreamedBody>().and_then(StreamedBody::take);
+                Ok(response.map(|bytes| match streamed {
+                    None => Either::Left(Full::new(MonitoredBody::new(bytes, monitor))),
+                    Some(pieces) => Either::Right(StreamBody::new(pieces.map(move |piece| {
+                        let _ = &active; // the request ends with the last piece
+                        Ok::<_, Infallible>(Frame::data(MonitoredBody::new(piece, monitor.clone())))
+                    }))),
+                }))
             }
         }
     });

@@ -27,7 +27,7 @@ use super::proxies::ClientAddress;
 use super::rate_limit::RateLimitStatus;
 use super::request_body::RequestBody;
 use super::request_head;
-use super::response::{TraceId, build_response, error_response, json_response};
+use super::response::{StreamedBody, TraceId, build_response, error_response, json_response};
 use super::router::{RequestPath, Route};
 use super::routes::METRICS;
 use performer_wire::responses::token_error;
@@ -125,6 +125,9 @@ pub(super) struct AccessLogFields {
 
 /// Turns the response to GET into the one to HEAD: the length instead of the body.
 fn strip_body(response: &mut Response<Bytes>) {
+    if response.extensions_mut().remove::<StreamedBody>().is_some() {
+        return; // its length is not known
+    }
     let length = std::mem::take(response.body_mut()).len();
     if response.status() != StatusCode::NO_CONTENT {
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));

@@ -90,7 +90,7 @@ use uuid::Uuid;
 use self::access::Access;
 use self::background::Tasks;
 use self::config::Config;
-use self::desk::Sessions;
+use self::desk::{Live, Sessions};
 use self::fault_injection::FaultInjector;
 use self::idempotency_cache::IdempotencyCache;
 use self::lease_protocol::JobOwnerCache;
@@ -170,6 +170,7 @@ struct Inner {
     idempotency: IdempotencyCache,
     job_owners: JobOwnerCache,
     desk_sessions: Sessions,
+    desk_live: Live,
     /// Identifies this run of the server: a new value after each start.
     run_id: Uuid,
     tls: Option<Tls>,

@@ -1,7 +1,12 @@
-//! Builds HTTP responses: common headers, the body of errors, and the trace id.
+//! Builds HTTP responses: common headers, the body of errors, the trace id, and bodies that are sent piece by piece.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use futures_util::Stream;
 use serde_json::Value;
 
 use super::api_error::ApiError;
@@ -9,6 +14,30 @@ use super::call::JSON_CONTENT_TYPE;
 use super::status::API_VERSION;
 use performer_wire::lease_protocol;
 use performer_wire::responses::ErrorBody;
+
+/// The pieces of a body.
+type Pieces = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
+
+/// A body that is sent piece by piece. It is an extension of a response, whose own body is empty.
+#[derive(Clone)]
+pub(super) struct StreamedBody(Arc<Mutex<Option<Pieces>>>);
+
+impl StreamedBody {
+    pub(super) fn new(pieces: impl Stream<Item = Bytes> + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Some(Box::pin(pieces)))))
+    }
+
+    /// The pieces; `None` if they were taken before.
+    pub(super) fn take(&self) -> Option<Pieces> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl fmt::Debug for StreamedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamedBody").finish_non_exhaustive()
+    }
+}
 
 /// The initial capacity for headers, so that the map does not grow repeatedly.
 const HEADER_CAPACITY: usize = 12;

@@ -101,7 +101,7 @@ impl ItemAdministration for Store {
 #[async_trait]
 impl ReviewAdministration for Store {
     async fn set_review_status(&self, to: ReviewStatus, items: Vec<ItemVersion>) -> Result<FailedItems> {
-        self.in_chunks(items, |items| Operation::Review { to, items }).await
+        self.in_chunks(items, |items| Operation::Review { to, items, comment: None }).await
     }
 
     async fn set_reviewer(&self, reviewer: Option<i64>, items: Vec<ItemVersion>) -> Result<FailedItems> {

@@ -56,6 +56,7 @@ use super::figures::UnwrittenFigures;
 use super::notifier::WakeSet;
 use super::rows::{ClaimLoad, ItemRow, Rows};
 use super::scoped_queues::QueueSelector;
+use super::tokens::TokensOf;
 use super::unreadable_rows::is_unreadable;
 use performer_core::crash_point;
 use performer_core::model::Refusal;
@@ -247,7 +248,9 @@ impl<R: Rows> Apply<'_, R> {
             Operation::DeleteOne(id) => self.delete_one(id),
             Operation::Abandon(id) => self.abandon(id),
             Operation::Delete(items) => self.each(items, |this, item| this.delete(item)),
-            Operation::Review { to, items } => self.each(items, |this, item| this.review(to, item)),
+            Operation::Review { to, items, comment } => {
+                self.each(items, |this, item| this.review(to, item, comment.as_deref()))
+            }
             Operation::SetReviewer { reviewer, items } => {
                 self.each(items, |this, item| this.set_reviewer(reviewer, item))
             }
@@ -260,6 +263,9 @@ impl<R: Rows> Apply<'_, R> {
             Operation::RemoveDeleted { limit } => Ok(Answer::MoreIsLeft(self.rows.remove_chunk(limit)?)),
             Operation::RemoveJobs(jobs) => self.remove_jobs(&jobs),
             Operation::AddToken { digest, token } => self.add_token(&digest, &token),
+            Operation::RemoveToken(digest) => {
+                Ok(Answer::Removed(self.rows.remove_tokens(&TokensOf::Digest(digest))?))
+            }
             Operation::RemoveEndedTokens { limit } => self.remove_ended_tokens(limit),
             Operation::StopJob { job, strategy } => self.stop_job(job, strategy),
             Operation::WriteFigures => Ok(Answer::Done),

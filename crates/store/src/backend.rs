@@ -138,6 +138,13 @@ impl From<ClaimRequest> for ClaimOperation {
     }
 }
 
+/// A comment to be added to items.
+#[derive(Clone, Debug)]
+pub(crate) struct NewComment {
+    pub(crate) author: Person,
+    pub(crate) text: String,
+}
+
 /// One change.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
@@ -210,9 +217,11 @@ pub(crate) enum Operation {
     DeleteOne(ItemId),
     /// Abandons an item, as if its holder's job were lost.
     Abandon(ItemId),
+    /// Sets the review status of items, and adds the comment to those that were not refused.
     Review {
         to: ReviewStatus,
         items: Vec<ItemVersion>,
+        comment: Option<Box<NewComment>>,
     },
     SetReviewer {
         reviewer: Option<i64>,
@@ -245,6 +254,8 @@ pub(crate) enum Operation {
         digest: String,
         token: Token,
     },
+    /// Removes the token with a digest.
+    RemoveToken(String),
     /// Removes about `limit` tokens that expired before the retention of tokens.
     RemoveEndedTokens {
         limit: usize,
@@ -374,7 +385,14 @@ pub(crate) enum Query {
     /// The queues in any of these folders.
     QueuesOf(Arc<[FolderId]>),
     Statistics(QueueSelector),
+    /// The numbers of items of all queues in any of these folders.
+    StatisticsOf(Arc<[FolderId]>),
     Item(ItemId),
+    /// These items, if their queues are in any of these folders.
+    ItemsWith {
+        folders: Arc<[FolderId]>,
+        ids: Vec<ItemId>,
+    },
     ItemKeyed(ItemKey),
     Items(Box<ItemFilter>, Page),
     /// Items of the queues in any of these folders.
@@ -425,6 +443,7 @@ pub(crate) enum Query {
     Jobs {
         limit: usize,
     },
+    Job(JobKey),
     /// Jobs that ended before the retention of jobs, in the order of their numbers, from behind `after` on; and whether
     /// an item names each of them.
     EndedJobs {
@@ -504,6 +523,9 @@ pub(crate) enum Answer {
     MoreIsLeft(bool),
     Queues(Vec<QueueDefinition>),
     Statistics(QueueStatistics),
+    StatisticsOf(Vec<(QueueDefinition, QueueStatistics)>),
+    /// Items, each with a folder of its queue.
+    ItemsWith(Vec<(FolderId, QueueItem)>),
     Items(ItemPage),
     History(Vec<QueueItem>),
     Events(Vec<ItemEvent>),

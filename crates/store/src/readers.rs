@@ -54,6 +54,8 @@ impl Lane {
             | Query::AuditFrom(_)
             | Query::Queues
             | Query::QueuesOf(_)
+            | Query::StatisticsOf(_)
+            | Query::ItemsWith { .. }
             | Query::Reasons(_)
             | Query::Figures(_)
             | Query::KeysOf(_)
@@ -73,6 +75,7 @@ impl Lane {
             | Query::Document { .. }
             | Query::Token(_)
             | Query::LiveJobs
+            | Query::Job(_)
             | Query::Held(_)
             | Query::Operation { .. }
             | Query::DueOperations { .. }

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use super::backend::{ClaimOperation, Claimant, Operation, Query, expect_answer};
+use super::backend::{ClaimOperation, Claimant, NewComment, Operation, Query, expect_answer};
 use super::{Store, done};
 use performer_core::model::content::{Analytics, Output};
 use performer_core::model::item::{ClaimedItem, ItemFilter, NewQueueItem, Page, QueueItem, ReferenceFilter};
-use performer_core::model::job::JobOwner;
+use performer_core::model::job::{Job, JobOwner};
 use performer_core::model::key::{Claim, FolderId, ItemId, ItemKey, JobKey};
 use performer_core::model::result::StatedResult;
-use performer_core::orchestrator::Result;
+use performer_core::model::review::{FailedItems, ItemVersion, Person};
+use performer_core::model::status::ReviewStatus;
+use performer_core::orchestrator::{OrchestratorError, Result};
 
 /// A caller that claims items without a lease, as the Orchestrator's API has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,6 +147,46 @@ impl Store {
     ) -> Result<(Vec<QueueItem>, Option<u64>)> {
         let filter = Box::new(filter);
         expect_answer!(self.read(Query::ItemsOf { folders, filter, page }).await, Page)
+    }
+
+    /// Those of these items whose queues are in any of these folders, each with the first such folder.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable if the store is unavailable.
+    pub async fn items_with_ids(
+        &self,
+        folders: Arc<[FolderId]>,
+        ids: Vec<ItemId>,
+    ) -> Result<Vec<(FolderId, QueueItem)>> {
+        expect_answer!(self.read(Query::ItemsWith { folders, ids }).await, ItemsWith)
+    }
+
+    /// Sets the review status of items, and adds a comment to those that are not refused, in the same transactions.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable if the store is unavailable; then some of the items may be done. Refusals, that of the comment too, are in the
+    /// answer.
+    pub async fn review_items(
+        &self,
+        to: ReviewStatus,
+        items: Vec<ItemVersion>,
+        comment: Option<(Person, String)>,
+    ) -> Result<FailedItems> {
+        let comment = comment.map(|(author, text)| Box::new(NewComment { author, text }));
+        self.in_chunks(items, |items| Operation::Review { to, items, comment: comment.clone() }).await
+    }
+
+    /// A job, whether it has ended or not.
+    ///
+    /// # Errors
+    ///
+    /// NotFound, also for a job of another folder than the store's scope.
+    pub async fn job(&self, key: JobKey) -> Result<Job> {
+        let found = expect_answer!(self.read(Query::Job(key)).await, Jobs)?;
+        let missing = || OrchestratorError::not_found(format!("job {key} does not exist"));
+        found.into_iter().next().ok_or_else(missing)
     }
 
     /// Who started a job; `None` if the job does not exist.

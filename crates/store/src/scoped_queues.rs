@@ -103,6 +103,18 @@ impl Store {
         expect_answer!(self.read(Query::Statistics(which)).await, Statistics)
     }
 
+    /// The queues in any of these folders, by name, with the numbers of their items; from one consistent state.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable if the store is unavailable.
+    pub async fn statistics_in_folders(
+        &self,
+        folders: Arc<[FolderId]>,
+    ) -> Result<Vec<(QueueDefinition, QueueStatistics)>> {
+        expect_answer!(self.read(Query::StatisticsOf(folders)).await, StatisticsOf)
+    }
+
     /// How attempts ended since a time, by minute. `queue`: `None` for all queues of the store.
     ///
     /// # Errors

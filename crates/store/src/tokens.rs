@@ -62,6 +62,16 @@ impl Store {
         expect_answer!(self.read(Query::NamedTokens).await, Tokens)
     }
 
+    /// Removes the token with a digest. Returns whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable if the store is unavailable.
+    pub async fn remove_token(&self, digest: &str) -> Result<bool> {
+        let removed = expect_answer!(self.one(Operation::RemoveToken(digest.to_owned())).await, Removed);
+        removed.map(|removed| removed > 0)
+    }
+
     /// Adds a token. Returns the digests of the login tokens that were removed because their application or user had
     /// [`MAX_LOGIN_TOKENS`].
     ///

@@ -3,6 +3,8 @@
 mod audit;
 mod crash;
 mod deadlines;
+#[cfg(unix)]
+mod desk;
 mod help;
 mod import;
 mod inspect;

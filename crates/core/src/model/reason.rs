@@ -124,6 +124,8 @@ pub struct ReasonFilter {
     pub after: Option<ReasonCursor>,
     /// Only groups with open items.
     pub open_only: bool,
+    /// Only groups whose first failure was at this time or later.
+    pub first_seen_from: Option<Timestamp>,
     /// At most so many, up to [`REASON_PAGE_LIMIT`].
     pub top: usize,
 }
@@ -131,7 +133,15 @@ pub struct ReasonFilter {
 impl Default for ReasonFilter {
     fn default() -> Self {
         let order = ReasonOrder::default();
-        Self { queues: Vec::new(), id: None, order, after: None, open_only: false, top: REASON_PAGE_LIMIT }
+        Self {
+            queues: Vec::new(),
+            id: None,
+            order,
+            after: None,
+            open_only: false,
+            first_seen_from: None,
+            top: REASON_PAGE_LIMIT,
+        }
     }
 }
 
@@ -168,6 +178,13 @@ impl ReasonFilter {
     #[must_use]
     pub fn open_only(mut self, open_only: bool) -> Self {
         self.open_only = open_only;
+        self
+    }
+
+    /// Only groups whose first failure was at this time or later. Default: all.
+    #[must_use]
+    pub fn first_seen_from(mut self, from: impl Into<Option<Timestamp>>) -> Self {
+        self.first_seen_from = from.into();
         self
     }
 

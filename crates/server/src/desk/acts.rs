@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use super::call::DeskCall;
 use super::frame::note_cookie;
-use super::jobs;
+use super::{jobs, queue};
 use super::reply::Reply;
 use super::routes::CHANGE_QUEUES;
 use crate::api_error::ApiError;
-use performer_core::model::FieldEdit;
+use performer_core::model::code::ErrorCode;
 use performer_core::model::job::StopStrategy;
 use performer_core::model::limits::{LimitsEdit, MaxStarts};
+use performer_core::model::{FieldEdit, Refusal};
 use performer_core::orchestrator::FleetAdministration as _;
 use performer_store::QueueSelector;
 
@@ -31,8 +32,13 @@ async fn edit(call: &DeskCall, edit: LimitsEdit, note: &str) -> Result<Reply, Ap
     Ok(Reply::see_other(&format!("/desk/queues/{}", found.queue.id)).cookie(&note_cookie(note, 0)))
 }
 
-/// Sets the limits of the form; a field that is empty removes its limit.
+/// Sets the limits of the form; a field that is empty removes its limit. Refused if they are not those that the reader saw.
 pub(super) async fn limits(call: &DeskCall) -> Result<Reply, ApiError> {
+    let found = call.queue().await?;
+    if call.field("seen") != queue::limits_text(&found.queue.limits) {
+        let message = "the limits have changed since the page was opened; nothing was done";
+        return Err(Refusal::new(ErrorCode::OPTIMISTIC_CONCURRENCY, message).into());
+    }
     let starts = match limit(call, "starts")? {
         None => FieldEdit::Clear,
         Some(count) => {
@@ -44,8 +50,7 @@ pub(super) async fn limits(call: &DeskCall) -> Result<Reply, ApiError> {
         .max_in_progress(FieldEdit::to(limit(call, "max-in-progress")?))
         .max_starts(starts);
     // A change of these costs time in proportion to the items that wait.
-    let (found, per_group, fair) =
-        (call.queue().await?, limit(call, "per-group")?, call.field("fair") == "1");
+    let (per_group, fair) = (limit(call, "per-group")?, call.field("fair") == "1");
     if per_group != found.queue.limits.max_in_progress_per_group {
         edit_of = edit_of.max_in_progress_per_group(FieldEdit::to(per_group));
     }

@@ -66,7 +66,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
     let filter = filter(call, ROWS)?;
     let store = call.store_of_tenant();
     let records = store.audit(filter.clone()).await?;
-    let check = match call.asked("check") {
+    let check = match call.query_value("check") {
         "" => None,
         _ => Some(told(&store.check_audit(None).await?)),
     };
@@ -78,8 +78,8 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
     });
     Reply::page(&AuditPage {
         frame: call.frame("/desk/audit"),
-        user: call.asked("user").to_owned(),
-        time: call.asked("time").to_owned(),
+        user: call.query_value("user").to_owned(),
+        time: call.query_value("time").to_owned(),
         acts: acts.collect(),
         check,
         next: last.map(|last| address(call, "/desk/audit", Some(&last))),
@@ -113,7 +113,7 @@ pub(super) async fn csv(call: &DeskCall) -> Result<Reply, ApiError> {
 fn filter(call: &DeskCall, top: usize) -> Result<AuditFilter, ApiError> {
     let mut filter = AuditFilter::default();
     filter.top = top;
-    let given = |name: &str| Some(call.asked(name).trim().to_owned()).filter(|text| !text.is_empty());
+    let given = |name: &str| Some(call.query_value(name).trim().to_owned()).filter(|text| !text.is_empty());
     filter.user_name = given("user");
     if let Some(act) = given("act") {
         filter.acts =
@@ -131,7 +131,7 @@ fn filter(call: &DeskCall, top: usize) -> Result<AuditFilter, ApiError> {
 }
 
 fn address(call: &DeskCall, path: &str, before: Option<&str>) -> String {
-    let given = ["user", "act", "time"].map(|name| (name, call.asked(name)));
+    let given = ["user", "act", "time"].map(|name| (name, call.query_value(name)));
     let pairs: Vec<_> = given
         .into_iter()
         .chain(before.map(|id| ("before", id)))

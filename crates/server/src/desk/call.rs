@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::frame::Frame;
 use super::html;
 use super::reply::Reply;
-use super::routes::{DeskRoute, Needs, READ};
+use super::routes::{self, DeskRoute, Needs, READ};
 use super::{DeskMode, ROOT};
 use crate::Inner;
 use crate::access::Caller;
@@ -21,10 +21,10 @@ use performer_core::model::item::QueueItem;
 use performer_core::model::key::{FolderId, ItemId, QueueId};
 use performer_core::model::queue::QueueDefinition;
 use performer_core::model::review::Person;
-use performer_core::orchestrator::ItemAdministration as _;
-use performer_store::{QueueSelector, Store};
+use performer_store::Store;
 
 /// A request whose caller is known and whose form has been read.
+#[derive(Clone)]
 pub(super) struct DeskCall {
     pub(super) server: Arc<Inner>,
     pub(super) route: &'static DeskRoute,
@@ -36,6 +36,8 @@ pub(super) struct DeskCall {
     pub(super) folder: Option<FolderId>,
     /// The folders in which the caller may do what the route does; only the named one, if one is named.
     pub(super) folders: Arc<[FolderId]>,
+    /// After how many seconds a browser without JavaScript loads the page again.
+    pub(super) refresh: Option<u32>,
     pub(super) query: Vec<(String, String)>,
     pub(super) form: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
@@ -95,6 +97,20 @@ impl DeskCall {
         Ok(None)
     }
 
+    /// Whether the caller may open the page at a path without parameters, in any folder.
+    pub(super) fn may_open(&self, path: &str) -> bool {
+        let Some(caller) = &self.caller else { return false };
+        match routes::needs_of_page(path) {
+            None => false,
+            Some(Needs::Public | Needs::Session) => true,
+            Some(Needs::InTenant(permission)) => caller.may(None, permission),
+            Some(Needs::InFolder(permissions)) => caller.directory.folders().any(|folder| {
+                caller.is_assigned(folder.id)
+                    && permissions.iter().all(|permission| caller.may(Some(folder.id), *permission))
+            }),
+        }
+    }
+
     /// The folders in which the caller has permissions; only the named one, if one is named.
     pub(super) fn folders_with(&self, permissions: &[Permission]) -> Result<Arc<[FolderId]>, ApiError> {
         let caller = self.caller()?;
@@ -107,7 +123,7 @@ impl DeskCall {
     }
 
     /// 403 with the permissions that this route needs.
-    fn forbidden_in(&self, folder: Option<FolderId>) -> ApiError {
+    pub(super) fn forbidden_in(&self, folder: Option<FolderId>) -> ApiError {
         let needs = self.route.needs.to_string().replace(',', " and ");
         let place = folder.and_then(|folder| Some(self.caller.as_ref()?.directory.full_name(folder)));
         let place = place.filter(|name| !name.is_empty());
@@ -177,7 +193,7 @@ impl DeskCall {
     }
 
     /// A part of the query; empty if there is none.
-    pub(super) fn asked(&self, name: &str) -> &str {
+    pub(super) fn query_value(&self, name: &str) -> &str {
         self.query
             .iter()
             .find(|(known, _)| known == name)
@@ -232,20 +248,16 @@ impl DeskCall {
     ///
     /// As [`DeskCall::queue`].
     pub(super) async fn queue_with_id(&self, id: QueueId) -> Result<FolderQueue, ApiError> {
-        let find = async |folder: FolderId| self.store(folder).find_queue(QueueSelector::Id(id)).await;
-        for folder in self.folders.iter() {
-            match find(*folder).await {
-                Ok(queue) => return Ok(FolderQueue { queue, folder: *folder }),
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error.into()),
-            }
+        let readable = self.folders_with(READ)?;
+        let all: Arc<[FolderId]> = self.folders.iter().chain(readable.iter()).copied().collect();
+        let missing = || ApiError::not_found(format!("There is no queue with the number {id}."));
+        let Some(first) = all.first() else { return Err(missing()) };
+        let queues = self.store(*first).queues_in_folders(all.clone()).await?;
+        let queue = queues.into_iter().find(|queue| queue.id == id).ok_or_else(missing)?;
+        match self.folders.iter().find(|folder| queue.folders.contains(folder)) {
+            Some(folder) => Ok(FolderQueue { folder: *folder, queue }),
+            None => Err(self.forbidden_in(all.iter().copied().find(|folder| queue.folders.contains(folder)))),
         }
-        for folder in self.others_that_can_be_read()? {
-            if find(folder).await.is_ok() {
-                return Err(self.forbidden_in(Some(folder)));
-            }
-        }
-        Err(ApiError::not_found(format!("There is no queue with the number {id}.")))
     }
 
     /// The item that the path names.
@@ -263,26 +275,41 @@ impl DeskCall {
     ///
     /// As [`DeskCall::item`].
     pub(super) async fn item_with_id(&self, id: ItemId) -> Result<FolderItem, ApiError> {
-        for folder in self.folders.iter() {
-            match self.store(*folder).get_queue_item(id).await {
-                Ok(item) => return Ok(FolderItem { item, folder: *folder }),
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        for folder in self.others_that_can_be_read()? {
-            if self.store(folder).get_queue_item(id).await.is_ok() {
-                return Err(self.forbidden_in(Some(folder)));
-            }
-        }
-        Err(ApiError::not_found(format!("There is no item with the number {id}.")))
+        let found = self.items_with_ids(vec![id]).await?.pop();
+        found.unwrap_or_else(|| Err(no_item(id)))
     }
 
-    /// Folders in which the caller may look at items, but not do what the route does.
-    fn others_that_can_be_read(&self) -> Result<Vec<FolderId>, ApiError> {
-        let all = self.folders_with(READ)?;
-        Ok(all.iter().copied().filter(|folder| !self.folders.contains(folder)).collect())
+    /// Items by their numbers, in this order.
+    ///
+    /// # Errors
+    ///
+    /// 503 if the store is unavailable; for an item as [`DeskCall::item`].
+    pub(super) async fn items_with_ids(
+        &self,
+        ids: Vec<ItemId>,
+    ) -> Result<Vec<Result<FolderItem, ApiError>>, ApiError> {
+        let readable = self.folders_with(READ)?;
+        // Folders in which the route may be called stand before those in which the item may only be seen.
+        let all: Arc<[FolderId]> = self.folders.iter().chain(readable.iter()).copied().collect();
+        let mut found = match all.first() {
+            Some(first) => self.store(*first).items_with_ids(all.clone(), ids.clone()).await?,
+            None => Vec::new(),
+        };
+        let mut one = |id: ItemId| {
+            let at = found.iter().position(|(_, item)| item.id == id).ok_or_else(|| no_item(id))?;
+            let (folder, item) = found.swap_remove(at);
+            if self.folders.contains(&folder) {
+                Ok(FolderItem { item, folder })
+            } else {
+                Err(self.forbidden_in(Some(folder)))
+            }
+        };
+        Ok(ids.into_iter().map(&mut one).collect())
     }
+}
+
+fn no_item(id: ItemId) -> ApiError {
+    ApiError::not_found(format!("There is no item with the number {id}."))
 }
 
 fn forbidden(needs: &str) -> ApiError {

@@ -6,7 +6,7 @@ use askama::Template;
 use jiff::Timestamp;
 
 use super::call::{DeskCall, FolderQueue};
-use super::chart::{self, Point};
+use super::chart::{Chart, Point};
 use super::frame::Frame;
 use super::html::{self, Html};
 use super::items;
@@ -127,13 +127,10 @@ fn chart(items: &[DueItems], pace: Option<Pace>, now: Timestamp) -> Html {
         let end = at(hour);
         let due_later: u64 = items.iter().filter(|items| items.due > end).map(|items| items.count).sum();
         let left = pace.map(|pace| (all as f64 - pace.per_minute * 60.0 * hour as f64).max(0.0));
-        Point {
-            label: end.strftime("%Y-%m-%d %H:%M UTC").to_string(),
-            values: vec![Some(due_later as f64), left],
-        }
+        Point { at: end, values: vec![Some(due_later as f64), left] }
     });
     let series = [("may be left to be in time", "new"), ("is left at this pace", "failed")];
-    chart::lines("Left within a day", &series, &points.collect::<Vec<_>>(), |value| {
-        html::number(value as i64)
-    })
+    let points: Vec<Point> = points.collect();
+    let shown = |value: f64| html::number(value as i64);
+    Chart { title: "Left within a day", empty: "", series: &series, points: &points, shown }.lines()
 }

@@ -31,6 +31,10 @@ pub(super) struct Frame {
     /// When the page was made.
     pub(super) now: Option<Html>,
     pub(super) is_read_only: bool,
+    /// The address of the stream of events; empty for a page that has none.
+    pub(super) events: String,
+    /// After how many seconds a browser without JavaScript loads the page again.
+    pub(super) refresh: Option<u32>,
 }
 
 /// The sections of the navigation.
@@ -49,6 +53,8 @@ const SECTIONS: [(&str, &str); 9] = [
 /// Sections that have no folders.
 const OF_TENANT: [&str; 2] = ["/desk/audit", "/desk/health"];
 
+/// The path of the stream of events.
+pub(super) const EVENTS: &str = "/desk/events";
 /// The cookie that remembers the theme.
 pub(super) const THEME_COOKIE: &str = "desk-theme";
 /// The cookie with what was just done: a word of [`NOTES`] and a number.
@@ -88,6 +94,8 @@ impl Frame {
             address: ROOT.to_owned(),
             now: None,
             is_read_only: false,
+            events: String::new(),
+            refresh: None,
         }
     }
 
@@ -96,18 +104,20 @@ impl Frame {
         let theme = theme_of(cookie(&call.headers, THEME_COOKIE).unwrap_or_default());
         let frame = Self { theme, address: call.address.clone(), ..Self::anonymous() };
         let Some(caller) = &call.caller else { return frame };
-        let navigation = SECTIONS.map(|(path, text)| Link {
-            href: if OF_TENANT.contains(&path) { path.to_owned() } else { call.in_folder(path) },
-            text: text.to_owned(),
-            is_current: path == section,
+        let navigation = SECTIONS.iter().filter(|(path, _)| call.may_open(path)).map(|(path, text)| Link {
+            href: if OF_TENANT.contains(path) { (*path).to_owned() } else { call.in_folder(path) },
+            text: (*text).to_owned(),
+            is_current: *path == section,
         });
         Self {
             user: Some(html::line(&caller.user.user_name, 60)),
-            navigation: navigation.into(),
+            navigation: navigation.collect(),
             folders: folders(call, section),
             note: cookie(&call.headers, NOTE_COOKIE).and_then(note),
             now: Some(html::time(call.now())),
             is_read_only: call.server.config.desk == DeskMode::ReadOnly,
+            events: if call.may_open(EVENTS) { call.in_folder(EVENTS) } else { String::new() },
+            refresh: call.refresh,
             ..frame
         }
     }

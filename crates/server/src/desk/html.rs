@@ -82,6 +82,12 @@ pub(super) fn time(at: Timestamp) -> Html {
     Html(format!("<time datetime=\"{machine}\" title=\"{text} UTC\">{text}</time>"))
 }
 
+/// A time without its seconds, for the ends of an axis.
+pub(super) fn short_time(at: Timestamp) -> Html {
+    let (machine, text) = (at.strftime("%Y-%m-%dT%H:%M:%SZ"), at.strftime("%Y-%m-%d %H:%M"));
+    Html(format!("<time datetime=\"{machine}\" title=\"{text} UTC\" data-short>{text}</time>"))
+}
+
 /// A time that may be absent.
 pub(super) fn optional_time(at: Option<Timestamp>) -> Html {
     at.map_or_else(|| Html("–".to_owned()), time)

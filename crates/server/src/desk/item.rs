@@ -11,7 +11,7 @@ use super::items::{Choice, version_text};
 use super::members::{Difference, Member, differences, members};
 use super::reply::Reply;
 use super::routes::{CHANGE, REMOVE, REVIEW};
-use super::timeline::{self, Happening};
+use super::timeline::{self, TimelineEntry};
 use crate::api_error::ApiError;
 use crate::directory::Directory;
 use crate::permission::{Action, Area, Permission};
@@ -30,7 +30,7 @@ struct ItemPage {
     view: ItemView,
     facts: Vec<(&'static str, Html)>,
     attempts: Vec<Attempt>,
-    happenings: Vec<Happening>,
+    timeline: Vec<TimelineEntry>,
     compared: Option<Compared>,
     acts: Acts,
     reviewers: Vec<Choice>,
@@ -150,7 +150,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         view: view(item, &queue),
         facts: facts(call, &found, directory),
         attempts: chain.iter().map(|attempt| attempt_row(attempt, item.id)).collect(),
-        happenings: timeline::of((&chain, &events, &comments), directory, reader, item.id),
+        timeline: timeline::of((&chain, &events, &comments), directory, reader, item.id),
         compared: compared(call, item, &chain)?,
         acts: Acts::of(call, &found),
         reviewers: reviewers_of(call, found.folder, item.reviewer_user_id)?,
@@ -216,7 +216,7 @@ fn attempt_row(attempt: &QueueItem, this: ItemId) -> Attempt {
 
 /// The attempt that `diff` names, beside this one.
 fn compared(call: &DeskCall, item: &QueueItem, chain: &[QueueItem]) -> Result<Option<Compared>, ApiError> {
-    let wanted = call.asked("diff");
+    let wanted = call.query_value("diff");
     if wanted.is_empty() {
         return Ok(None);
     }
@@ -251,7 +251,15 @@ pub(super) fn may_review(directory: &Directory, user: i64, folder: FolderId) -> 
     allows(Action::View) && allows(Action::Edit)
 }
 
-fn reviewers_of(call: &DeskCall, folder: FolderId, chosen: Option<i64>) -> Result<Vec<Choice>, ApiError> {
+/// Everybody who may review items in a folder; nobody for a reader who may not assign one.
+pub(super) fn reviewers_of(
+    call: &DeskCall,
+    folder: FolderId,
+    chosen: Option<i64>,
+) -> Result<Vec<Choice>, ApiError> {
+    if !call.may(folder, REVIEW) {
+        return Ok(Vec::new());
+    }
     let directory = call.directory()?;
     let choice = |user: &crate::directory::User| Choice {
         value: user.id.to_string(),
@@ -261,14 +269,19 @@ fn reviewers_of(call: &DeskCall, folder: FolderId, chosen: Option<i64>) -> Resul
     Ok(directory.users().filter(|user| may_review(directory, user.id, folder)).map(choice).collect())
 }
 
-/// Everybody who may review items in one of the folders, for the filter of a list.
+/// Everybody who may review items in one of the folders, for the filter of a list; for a reader who may not review, nobody else.
 pub(super) fn reviewers(call: &DeskCall) -> Result<Vec<Choice>, ApiError> {
     let (directory, query) = (call.directory()?, super::items::query_of(call).unwrap_or_default());
     let chosen = match query.reviewer {
         Some(Reviewer::User(id)) => Some(id),
         Some(Reviewer::Unassigned) | None => None,
     };
-    let may = |user: i64| call.folders.iter().any(|folder| may_review(directory, user, *folder));
+    let (reader, is_reviewer) =
+        (call.caller()?.user.id, call.folders.iter().any(|folder| call.may(*folder, REVIEW)));
+    let may = |user: i64| {
+        (is_reviewer || user == reader)
+            && call.folders.iter().any(|folder| may_review(directory, user, *folder))
+    };
     let nobody = Choice {
         value: "none".to_owned(),
         text: "Nobody".to_owned(),

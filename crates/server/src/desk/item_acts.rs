@@ -22,7 +22,7 @@ use performer_core::model::code::ErrorCode;
 use performer_core::model::content::SpecificContent;
 use performer_core::model::item::{ItemEdit, Priority, QueueItem};
 use performer_core::model::key::{FolderId, ItemId};
-use performer_core::model::review::{FailedItems, ItemVersion, validate_comment};
+use performer_core::model::review::{FailedItems, ItemVersion, Person, validate_comment};
 use performer_core::model::status::ReviewStatus;
 use performer_core::model::{FieldEdit, Refusal};
 use performer_core::orchestrator::{ItemAdministration as _, ReviewAdministration as _};
@@ -60,10 +60,10 @@ async fn chosen(call: &DeskCall) -> Result<(BTreeMap<FolderId, Vec<ItemVersion>>
         )));
     }
     let (mut by_folder, mut refused) = (BTreeMap::<_, Vec<_>>::new(), Vec::new());
-    for version in versions {
-        match call.item_with_id(version.id).await {
+    let found = call.items_with_ids(versions.iter().map(|version| version.id).collect()).await?;
+    for (version, found) in versions.into_iter().zip(found) {
+        match found {
             Ok(found) => by_folder.entry(found.folder).or_default().push(version),
-            Err(failure) if failure.status.is_server_error() => return Err(failure),
             Err(failure) => {
                 let message = failure.message.trim_end_matches('.').to_owned();
                 refused.push((version.id, Refusal::new(ErrorCode::new(failure.code), message)));
@@ -103,28 +103,18 @@ fn answer(call: &DeskCall, all: usize, refused: &FailedItems, note: &str) -> Res
     Ok(Reply::page(&page)?.with_status(StatusCode::CONFLICT))
 }
 
-/// Adds the comment of the form, if there is one, to the items that were not refused.
-async fn add_comments(
-    call: &DeskCall,
-    folder: FolderId,
-    items: &[ItemVersion],
-    refused: &FailedItems,
-) -> Result<(), ApiError> {
+/// The comment of the form, if there is one.
+///
+/// # Errors
+///
+/// 400 for a comment that is too long, before anything is done.
+fn comment_of(call: &DeskCall) -> Result<Option<(Person, String)>, ApiError> {
     let text = call.field("comment").trim();
-    for item in items.iter().filter(|item| !text.is_empty() && !refused.iter().any(|(id, _)| *id == item.id))
-    {
-        call.store(folder).add_comment(item.id, call.person()?, text.to_owned()).await?;
+    if text.is_empty() {
+        return Ok(None);
     }
-    Ok(())
-}
-
-/// Checks a comment before anything is done that it is to be added to.
-fn check_comment(call: &DeskCall) -> Result<(), ApiError> {
-    let text = call.field("comment").trim();
-    if !text.is_empty() {
-        validate_comment(text)?;
-    }
-    Ok(())
+    validate_comment(text)?;
+    Ok(Some((call.person()?, text.to_owned())))
 }
 
 /// T18 to T21: sets the review status; a retry adds a copy of each item.
@@ -136,14 +126,12 @@ pub(super) async fn review(call: &DeskCall) -> Result<Reply, ApiError> {
         "unreviewed" => (ReviewStatus::None, "unreviewed"),
         other => return Err(ApiError::invalid(format!("to: {other:?} is no review status."))),
     };
-    check_comment(call)?;
+    let comment = comment_of(call)?;
     let (by_folder, mut refused) = chosen(call).await?;
     let mut all = refused.len();
     for (folder, items) in by_folder {
-        let failed = call.store(folder).set_review_status(to, items.clone()).await?;
-        add_comments(call, folder, &items, &failed).await?;
         all += items.len();
-        refused.0.extend(failed.0);
+        refused.0.extend(call.store(folder).review_items(to, items, comment.clone()).await?.0);
     }
     answer(call, all, &refused, note)
 }

@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use askama::Template;
 
 use super::call::{DeskCall, FolderQueue};
-use super::frame::Frame;
+use super::events::NEWEST;
+use super::frame::{EVENTS, Frame};
 use super::html::{self, Html};
 use super::item::reviewers;
+use super::live;
 use super::queues::{self, Count};
 use super::reply::Reply;
 use super::routes::{REMOVE, REVIEW};
@@ -119,6 +121,11 @@ pub(super) fn filter(
         let name = name.to_lowercase();
         queues.iter().find(|queue| queue.queue.name.to_lowercase() == name).map(|queue| queue.queue.id)
     };
+    let unknown: Vec<String> =
+        query.queues.iter().filter(|name| id_of(name).is_none()).map(|name| format!("{name:?}")).collect();
+    if !unknown.is_empty() {
+        return Err(ApiError::not_found(format!("There is no queue {}.", unknown.join(", "))));
+    }
     Ok(query.filter(call.now(), id_of)?)
 }
 
@@ -169,7 +176,9 @@ pub(super) fn version_text(item: &QueueItem) -> String {
 }
 
 pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
-    let (query, queues) = (query_of(call)?, call.queues().await?);
+    let query = query_of(call)?;
+    let statistics = queues::with_statistics(call).await?;
+    let queues: Vec<FolderQueue> = statistics.iter().map(|(queue, _)| queue.clone()).collect();
     let filter = filter(call, &query, &queues)?;
     let wanted = query.page(ROWS + 1).count_limit(COUNT_LIMIT);
     let (mut items, count) = read(call, filter.clone(), wanted).await?;
@@ -182,11 +191,19 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         list_address(call, &query)
     });
     let whole = query.clone().from_beginning();
+    let mut frame = call.frame("/desk/items");
+    // In any other order, and behind the first page, new items do not come first.
+    let newest = items.first().map_or(0, |item| item.id.0);
+    if query.sort.is_none() && query.after.is_none() && !frame.events.is_empty() {
+        let address = address(call, EVENTS, &whole);
+        let mark = if address.contains('?') { '&' } else { '?' };
+        frame.events = format!("{address}{mark}{NEWEST}={newest}");
+    }
     Reply::page(&ItemsPage {
-        frame: call.frame("/desk/items"),
+        frame,
         rows: rows(call, &items, &queues)?,
         count: count_text(count.unwrap_or_default()),
-        facets: facets(call, &whole, &queues).await?,
+        facets: facets(call, &whole, &statistics),
         filter: html::visible(&shown(&whole)),
         folder: call.folder,
         queue_names: queues.iter().map(|queue| list_value(&queue.queue.name)).collect(),
@@ -253,27 +270,32 @@ fn sorts(query: &ItemQuery) -> Vec<Choice> {
 }
 
 /// How many items of the chosen queues have each status, whatever else is asked for.
-async fn facets(call: &DeskCall, query: &ItemQuery, queues: &[FolderQueue]) -> Result<Vec<Count>, ApiError> {
-    let is_chosen = |queue: &&FolderQueue| {
+fn facets(call: &DeskCall, query: &ItemQuery, all: &[(FolderQueue, QueueStatistics)]) -> Vec<Count> {
+    let is_chosen = |queue: &FolderQueue| {
         let name = queue.queue.name.to_lowercase();
         query.queues.is_empty() || query.queues.iter().any(|wanted| wanted.to_lowercase() == name)
     };
-    let chosen: Vec<FolderQueue> = queues.iter().filter(is_chosen).cloned().collect();
+    let chosen: Vec<_> = all.iter().filter(|(queue, _)| is_chosen(queue)).collect();
     let mut sum = QueueStatistics::default();
-    for (_, statistics) in queues::with_statistics(call, &chosen).await? {
-        sum.add(&statistics);
-    }
+    chosen.iter().for_each(|(_, statistics)| sum.add(statistics));
+    let live = |status| match (&*chosen, query.queues.is_empty()) {
+        (_, true) => live::name(None, status),
+        ([(queue, _)], _) => live::name(Some(queue.queue.id), status),
+        _ => String::new(),
+    };
     let facet = |status: &Status| {
-        let mut query = query.clone();
-        query.status = vec![*status];
+        let mut of_status = query.clone();
+        of_status.status = vec![*status];
         let number = sum.with_status(*status);
         Count {
             status: html::status(*status),
             name: status.name(),
             count: html::number(number),
             is_zero: number == 0,
-            href: list_address(call, &query),
+            href: list_address(call, &of_status),
+            is_current: query.status == [*status],
+            live: live(*status),
         }
     };
-    Ok(Status::ALL.iter().map(facet).collect())
+    Status::ALL.iter().map(facet).collect()
 }

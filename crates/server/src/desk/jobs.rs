@@ -16,7 +16,7 @@ use super::routes::{JOBS_EDIT, JOBS_VIEW, READ};
 use crate::api_error::ApiError;
 use performer_core::model::item::{Page, QueueItem};
 use performer_core::model::item_query::ItemQuery;
-use performer_core::model::job::{Job, MAX_JOBS_LISTED};
+use performer_core::model::job::Job;
 use performer_core::model::key::{FolderId, JobKey};
 use performer_core::model::robot::{Robot, RobotState};
 use performer_core::model::status::Status;
@@ -122,21 +122,20 @@ pub(super) async fn list(call: &DeskCall) -> Result<Reply, ApiError> {
 pub(super) async fn find(call: &DeskCall) -> Result<(Job, FolderId), ApiError> {
     let text = call.parameters.first().map(String::as_str).unwrap_or_default();
     let key: JobKey = text.parse().map_err(|_| ApiError::no_route())?;
-    for folder in call.folders_with(&[JOBS_VIEW])?.iter() {
-        let jobs = call.store(*folder).list_jobs(MAX_JOBS_LISTED).await?;
-        if let Some(job) = jobs.into_iter().find(|job| job.key == key) {
-            if !call.folders.contains(folder) {
-                return Err(ApiError::new(
-                    axum::http::StatusCode::FORBIDDEN,
-                    0,
-                    format!("This needs the permission {} in the folder of the job.", call.route.needs),
-                ));
-            }
-            return Ok((job, *folder));
-        }
+    let missing = || ApiError::not_found(format!("There is no job {key}."));
+    let job = match call.server.store.job(key).await {
+        Ok(job) => job,
+        Err(error) if error.is_not_found() => return Err(missing()),
+        Err(error) => return Err(error.into()),
+    };
+    if !call.folders_with(&[JOBS_VIEW])?.contains(&job.folder) {
+        return Err(missing());
     }
-    let message = format!("There is no job {key} among the newest {MAX_JOBS_LISTED} of a folder.");
-    Err(ApiError::not_found(message))
+    if !call.folders.contains(&job.folder) {
+        return Err(call.forbidden_in(Some(job.folder)));
+    }
+    let folder = job.folder;
+    Ok((job, folder))
 }
 
 pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {

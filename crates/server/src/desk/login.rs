@@ -23,7 +23,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
     if call.caller.is_some() {
         return Ok(Reply::see_other(ROOT));
     }
-    show(call, call.asked("next"), None)
+    show(call, call.query_value("next"), None)
 }
 
 fn show(call: &DeskCall, next: &str, problem: Option<&str>) -> Result<Reply, ApiError> {

@@ -9,8 +9,8 @@ use super::html::visible;
 pub(super) struct Member {
     pub(super) name: String,
     pub(super) value: String,
-    /// `text`, `number`, `other`: how it is shown.
-    pub(super) kind: &'static str,
+    /// The class of its cell.
+    pub(super) class: &'static str,
 }
 
 /// The members of an object, by name. What is no object is one member without a name.
@@ -18,7 +18,7 @@ pub(super) fn members(json: &str) -> Vec<Member> {
     let member = |member: difference::Member| Member {
         name: visible(&member.name),
         value: visible(&member.value),
-        kind: match member.kind {
+        class: match member.kind {
             MemberKind::Text => "text",
             MemberKind::Number => "number",
             MemberKind::Other => "other",
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn members_and_differences_show_what_is_hidden() {
         let found = members(r#"{"t":"a\u0000<b>","x":1.10}"#);
-        let texts: Vec<_> = found.iter().map(|member| (&*member.name, &*member.value, member.kind)).collect();
+        let texts: Vec<_> = found.iter().map(|member| (&*member.name, &*member.value, member.class)).collect();
         assert_eq!(texts, [("t", "a␀<b>", "text"), ("x", "1.10", "number")]);
         let found = differences(difference::differences(r#"{"t":"a"}"#, r#"{"t":"\u0000"}"#));
         assert_eq!(found[0].after.as_deref(), Some("\"␀\""));

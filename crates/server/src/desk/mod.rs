@@ -7,10 +7,11 @@
 //! | file | what it does |
 //! |---|---|
 //! | `mod.rs`, `routes.rs` | handles one request; the table of all routes with the permissions that each needs |
-//! | `call.rs`, `reply.rs` | one request with its user, folders and form; its answer, with the headers of every answer |
+//! | `call.rs`, `refresh.rs`, `reply.rs` | one request with its user, folders and form; how often its page is loaded again; its answer, with the headers of every answer |
 //! | `session.rs`, `same_origin.rs`, `login.rs` | sessions in cookies; where a form may come from; sign in, sign out |
 //! | `assets.rs`, `frame.rs` | style sheet, script and icon; what all pages have around them |
 //! | `html.rs`, `chart.rs`, `members.rs` | texts, times and numbers as they are shown; charts; the members of JSON objects and their differences |
+//! | `live.rs`, `events.rs` | what streams of events share: the store is read once for all of them; the stream of one tab |
 //! | `start.rs`, `queues.rs`, `queue.rs`, `idle.rs` | the first page; queues; why nothing is handed out |
 //! | `items.rs`, `export.rs`, `item.rs`, `timeline.rs` | the list of items, and as a file; one item, and what happened to it |
 //! | `reasons.rs`, `jobs.rs`, `health.rs`, `review.rs` | groups of failures; jobs; the server; items to be reviewed, one after the other |
@@ -23,6 +24,7 @@ mod audit;
 mod call;
 mod chart;
 mod deadlines;
+mod events;
 mod export;
 mod frame;
 mod health;
@@ -32,11 +34,13 @@ mod item;
 mod item_acts;
 mod items;
 mod jobs;
+mod live;
 mod login;
 mod members;
 mod queue;
 mod queues;
 mod reasons;
+mod refresh;
 mod reply;
 mod review;
 mod routes;
@@ -53,8 +57,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 
 use self::call::DeskCall;
+pub(super) use self::live::Live;
 pub(super) use self::reply::{add_headers, error_page};
 use self::routes::DeskRoute;
+use self::session::Counts;
 pub(super) use self::session::Sessions;
 use super::api_error::ApiError;
 use super::handler::{AccessLogFields, MAX_LOGIN_BODY};
@@ -129,9 +135,11 @@ pub(super) async fn handle(
         same_origin::check(&head.headers, &base)?;
     }
     let is_secure = base.starts_with("https:");
-    let caller = server.desk_sessions.caller(server, &head.headers, is_secure).await?;
+    let counts = if route.path == frame::EVENTS { Counts::AsNoUse } else { Counts::AsUse };
+    let caller = server.desk_sessions.caller(server, &head.headers, is_secure, counts).await?;
     log.user = caller.as_ref().map(|caller| caller.user.id);
     let folder = named_folder(&request_head::query(&head.uri)?)?;
+    let (refresh, query) = refresh::split(request_head::query(&head.uri)?)?;
     let mut call = DeskCall {
         server: server.clone(),
         route,
@@ -139,7 +147,8 @@ pub(super) async fn handle(
         caller,
         folder,
         folders: Arc::default(),
-        query: request_head::query(&head.uri)?,
+        refresh,
+        query,
         form: Vec::new(),
         headers: head.headers.clone(),
         address: head.uri.path_and_query().map_or(ROOT, |address| address.as_str()).to_owned(),
@@ -161,7 +170,7 @@ pub(super) async fn handle(
     // Reading the body may take long, and the caller may have lost the permission in the meantime.
     if call.caller.as_ref().is_some_and(|caller| !Arc::ptr_eq(&caller.directory, &server.access.directory()))
     {
-        call.caller = server.desk_sessions.caller(server, &head.headers, is_secure).await?;
+        call.caller = server.desk_sessions.caller(server, &head.headers, is_secure, counts).await?;
         if let Some(refused) = call.authorize()? {
             return Ok(refused.into_response(&head.headers));
         }

@@ -7,7 +7,7 @@ use askama::Template;
 use jiff::Timestamp;
 
 use super::call::{DeskCall, FolderQueue};
-use super::chart::{self, Point};
+use super::chart::{Chart, Point};
 use super::frame::Frame;
 use super::html::{self, Html};
 use super::idle::{self, Cause};
@@ -20,6 +20,7 @@ use performer_core::model::figures::{
     Durations, Figures, FiguresFilter, Level, Resolution, minute_of, start_of,
 };
 use performer_core::model::item::{ItemFilter, Page};
+use performer_core::model::limits::QueueLimits;
 use performer_core::model::queue::QueueDefinition;
 use performer_core::model::reason::ReasonFilter;
 use performer_core::model::result::Outcome;
@@ -57,6 +58,8 @@ struct Limits {
     window: String,
     per_group: String,
     fair: bool,
+    /// All of them, as the form names them to show what its reader has seen.
+    seen: String,
 }
 
 struct RangeLink {
@@ -112,14 +115,12 @@ pub(super) fn throughput(figures: &[Figures], range: Range, now: Timestamp) -> H
     }
     let ended = |at: &Timestamp| {
         let of = |outcome: &Outcome| Some(counts.get(&(*at, *outcome)).map_or(0.0, |count| *count as f64));
-        Point { label: label(*at), values: OUTCOMES.iter().map(of).collect() }
+        Point { at: *at, values: OUTCOMES.iter().map(of).collect() }
     };
     let points: Vec<Point> = range.points(now).iter().map(ended).collect();
-    chart::bars(&format!("What ended within {}", range.text), &OUTCOMES.map(html::outcome), &points, whole)
-}
-
-fn label(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
+    let title = format!("What ended within {}", range.text);
+    let empty = "No attempt ended within this time.";
+    Chart { title: &title, empty, series: &OUTCOMES.map(html::outcome), points: &points, shown: whole }.bars()
 }
 
 fn whole(value: f64) -> String {
@@ -138,11 +139,13 @@ fn durations(figures: &Figures, range: Range, now: Timestamp) -> Html {
     }
     let at = |at: &Timestamp| {
         let percentile = |share| Some(durations.get(at)?.percentile(share)?.as_secs_f64());
-        Point { label: label(*at), values: [0.5, 0.95, 0.99].map(percentile).into() }
+        Point { at: *at, values: [0.5, 0.95, 0.99].map(percentile).into() }
     };
     let points: Vec<Point> = range.points(now).iter().map(at).collect();
     let series = [("p50", "new"), ("p95", "application"), ("p99", "failed")];
-    chart::lines(&format!("Processing time within {}", range.text), &series, &points, seconds)
+    let title = format!("Processing time within {}", range.text);
+    let empty = "No attempt ended within this time.";
+    Chart { title: &title, empty, series: &series, points: &points, shown: seconds }.lines()
 }
 
 /// What waited. A time without a level has the one before.
@@ -153,15 +156,17 @@ fn backlog(figures: &Figures, range: Range, now: Timestamp) -> Html {
         if let Some(level) = levels.get(at) {
             last = vec![Some(level.new as f64), Some(level.in_progress as f64)];
         }
-        Point { label: label(*at), values: last.clone() }
+        Point { at: *at, values: last.clone() }
     };
     let points: Vec<Point> = range.points(now).iter().map(&mut at).collect();
     let series = [("New", "new"), ("InProgress", "busy")];
-    chart::lines(&format!("Backlog within {}", range.text), &series, &points, whole)
+    let title = format!("Backlog within {}", range.text);
+    let empty = "Nothing has waited within this time.";
+    Chart { title: &title, empty, series: &series, points: &points, shown: whole }.lines()
 }
 
 pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
-    let range = match call.asked("range") {
+    let range = match call.query_value("range") {
         "" => DAY,
         name => RANGES.into_iter().find(|range| range.name == name).ok_or_else(|| {
             ApiError::invalid(format!(
@@ -196,7 +201,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         folder: html::visible(&call.directory()?.full_name(found.folder)),
         description: queue.description.as_deref().map(html::visible),
         is_paused: queue.limits.paused,
-        counts: queues::counts(call, &queue.name, &statistics),
+        counts: queues::counts(call, queue, &statistics),
         oldest: oldest(call, &found).await?,
         ranges: RANGES.iter().map(link).collect(),
         percentiles: (all.count() > 0).then(|| [0.5, 0.95, 0.99].map(percentile)),
@@ -252,6 +257,20 @@ fn schemas(queue: &QueueDefinition) -> Vec<(&'static str, String)> {
     all.into_iter().filter_map(|(name, of)| Some((name, html::visible(queue.schemas.of(of)?)))).collect()
 }
 
+/// The limits in one line, by which a form tells whether they are still those that its reader saw. The pause is not one of them.
+pub(super) fn limits_text(limits: &QueueLimits) -> String {
+    let number = |limit: Option<u32>| limit.map_or_else(|| "-".to_owned(), |limit| limit.to_string());
+    let starts = limits.max_starts;
+    let parts = [
+        number(limits.max_in_progress),
+        number(starts.map(|starts| starts.count)),
+        starts.map_or_else(|| "-".to_owned(), |starts| starts.per.as_millis().to_string()),
+        number(limits.max_in_progress_per_group),
+        u8::from(limits.fair).to_string(),
+    ];
+    parts.join(",")
+}
+
 fn limits(queue: &QueueDefinition) -> Limits {
     let text = |limit: Option<u32>| limit.map(|limit| limit.to_string()).unwrap_or_default();
     let starts = queue.limits.max_starts;
@@ -261,5 +280,6 @@ fn limits(queue: &QueueDefinition) -> Limits {
         window: starts.map_or_else(|| "60".to_owned(), |starts| starts.per.as_secs().to_string()),
         per_group: text(queue.limits.max_in_progress_per_group),
         fair: queue.limits.fair,
+        seen: limits_text(&queue.limits),
     }
 }

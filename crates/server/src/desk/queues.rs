@@ -5,13 +5,13 @@ use askama::Template;
 use super::call::{DeskCall, FolderQueue};
 use super::frame::Frame;
 use super::html::{self, Html};
-use super::items;
+use super::{items, live};
 use super::reply::Reply;
 use crate::api_error::ApiError;
 use performer_core::model::item_query::ItemQuery;
+use performer_core::model::queue::QueueDefinition;
 use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::Status;
-use performer_store::QueueSelector;
 
 #[derive(Template)]
 #[template(path = "queues.html")]
@@ -36,31 +36,29 @@ pub(super) struct Count {
     pub(super) count: String,
     pub(super) is_zero: bool,
     pub(super) href: String,
+    /// Whether the list shows just these.
+    pub(super) is_current: bool,
+    /// What the script calls this number when it changes; empty if it does not.
+    pub(super) live: String,
 }
 
 pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
     let mut rows = Vec::new();
-    for (queue, statistics) in with_statistics(call, &call.queues().await?).await? {
+    for (queue, statistics) in with_statistics(call).await? {
         rows.push(row(call, &queue, &statistics)?);
     }
     Reply::page(&QueuesPage { frame: call.frame("/desk/queues"), rows })
 }
 
-/// Queues with the numbers of their items. A queue that was deleted meanwhile is left out.
-pub(super) async fn with_statistics(
-    call: &DeskCall,
-    queues: &[FolderQueue],
-) -> Result<Vec<(FolderQueue, QueueStatistics)>, ApiError> {
-    let mut all = Vec::with_capacity(queues.len());
-    for queue in queues {
-        let which = QueueSelector::Id(queue.queue.id);
-        match call.store(queue.folder).statistics_of(which).await {
-            Ok(statistics) => all.push((queue.clone(), statistics)),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(all)
+/// The queues of the call's folders with the numbers of their items, each once, by name.
+pub(super) async fn with_statistics(call: &DeskCall) -> Result<Vec<(FolderQueue, QueueStatistics)>, ApiError> {
+    let Some(first) = call.folders.first() else { return Ok(Vec::new()) };
+    let all = call.store(*first).statistics_in_folders(call.folders.clone()).await?;
+    let with = |(queue, statistics): (QueueDefinition, QueueStatistics)| {
+        let folder = queue.folders.iter().find(|folder| call.folders.contains(folder)).copied()?;
+        Some((FolderQueue { queue, folder }, statistics))
+    };
+    Ok(all.into_iter().filter_map(with).collect())
 }
 
 fn row(call: &DeskCall, queue: &FolderQueue, statistics: &QueueStatistics) -> Result<QueueRow, ApiError> {
@@ -69,15 +67,15 @@ fn row(call: &DeskCall, queue: &FolderQueue, statistics: &QueueStatistics) -> Re
         name: html::visible(&queue.queue.name),
         folder: html::visible(&call.directory()?.full_name(queue.folder)),
         is_paused: queue.queue.limits.paused,
-        counts: counts(call, &queue.queue.name, statistics),
+        counts: counts(call, &queue.queue, statistics),
     })
 }
 
 /// The counts of a queue by status.
-pub(super) fn counts(call: &DeskCall, queue: &str, statistics: &QueueStatistics) -> Vec<Count> {
+pub(super) fn counts(call: &DeskCall, queue: &QueueDefinition, statistics: &QueueStatistics) -> Vec<Count> {
     let count = |status: &Status| {
         let mut query = ItemQuery::default();
-        (query.queues, query.status) = (vec![queue.to_owned()], vec![*status]);
+        (query.queues, query.status) = (vec![queue.name.clone()], vec![*status]);
         let number = statistics.with_status(*status);
         Count {
             status: html::status(*status),
@@ -85,6 +83,8 @@ pub(super) fn counts(call: &DeskCall, queue: &str, statistics: &QueueStatistics)
             count: html::number(number),
             is_zero: number == 0,
             href: items::list_address(call, &query),
+            is_current: false,
+            live: live::name(Some(queue.id), *status),
         }
     };
     Status::ALL.iter().map(count).collect()

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use askama::Template;
+use jiff::Timestamp;
 
 use super::call::{DeskCall, FolderQueue};
 use super::frame::Frame;
@@ -85,6 +86,11 @@ pub(super) async fn find(
     Ok(all)
 }
 
+/// A group is called new if it was first seen at this time or later.
+pub(super) fn new_from(call: &DeskCall) -> Timestamp {
+    call.now().checked_sub(NEW).unwrap_or(Timestamp::MIN)
+}
+
 /// A group as a row.
 pub(super) fn row(call: &DeskCall, reason: &Reason, queues: &[FolderQueue]) -> ReasonRow {
     let queue = queues.iter().find(|queue| queue.queue.id == reason.queue);
@@ -105,7 +111,7 @@ pub(super) fn row(call: &DeskCall, reason: &Reason, queues: &[FolderQueue]) -> R
         sample: html::visible(&reason.sample),
         first: html::time(reason.first_seen),
         last: html::time(reason.last_seen),
-        is_new: html::since(reason.first_seen, call.now()) < NEW,
+        is_new: reason.first_seen >= new_from(call),
         total: html::number(reason.total),
         open: html::number(reason.open),
         has_open: reason.open > 0,
@@ -115,14 +121,14 @@ pub(super) fn row(call: &DeskCall, reason: &Reason, queues: &[FolderQueue]) -> R
 }
 
 pub(super) async fn list(call: &DeskCall) -> Result<Reply, ApiError> {
-    let by_last_seen = match call.asked("order") {
+    let by_last_seen = match call.query_value("order") {
         "" | "open" => false,
         "last" => true,
         other => return Err(ApiError::invalid(format!("order: {other:?} is not open or last."))),
     };
     let order = if by_last_seen { ReasonOrder::LastSeen } else { ReasonOrder::MostOpen };
-    let open_only = call.asked("open") == "1";
-    let after = cursor(call.asked("after"))?;
+    let open_only = call.query_value("open") == "1";
+    let after = cursor(call.query_value("after"))?;
     let queues = call.queues().await?;
     let filter = ReasonFilter::default().order(order).open_only(open_only).top(ROWS).after(after);
     let found = find(call, &queues, &filter).await?;

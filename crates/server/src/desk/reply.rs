@@ -6,12 +6,13 @@ use askama::Template;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use flate2::Compression;
+use futures_util::Stream;
 
 use super::assets::compressed;
 use super::frame::Frame;
 use super::html;
 use crate::api_error::ApiError;
-use crate::response::TraceId;
+use crate::response::{StreamedBody, TraceId};
 use performer_core::model::code::ErrorCode;
 
 /// What a page may load and where it may send forms: only what this server has, and nothing that is written within a page.
@@ -31,11 +32,20 @@ pub(super) struct Reply {
     /// Whether a browser may keep it for ever.
     is_immutable: bool,
     headers: Vec<(HeaderName, HeaderValue)>,
+    streamed: Option<StreamedBody>,
 }
 
 impl Reply {
     fn new(status: StatusCode, content_type: &'static str, body: Bytes) -> Self {
-        Self { status, content_type, body, compressed: None, is_immutable: false, headers: Vec::new() }
+        Self {
+            status,
+            content_type,
+            body,
+            compressed: None,
+            is_immutable: false,
+            headers: Vec::new(),
+            streamed: None,
+        }
     }
 
     /// A page.
@@ -58,6 +68,14 @@ impl Reply {
     pub(super) fn asset(content_type: &'static str, body: Bytes, compressed: Option<Bytes>) -> Self {
         let reply = Self::new(StatusCode::OK, content_type, body);
         Self { compressed, is_immutable: true, ..reply }
+    }
+
+    /// Events, as they happen.
+    pub(super) fn events(events: impl Stream<Item = Bytes> + Send + 'static) -> Self {
+        let reply = Self::new(StatusCode::OK, "text/event-stream; charset=utf-8", Bytes::new());
+        let reply = Self { streamed: Some(StreamedBody::new(events)), ..reply };
+        // A proxy that collects what it passes on would hold them back.
+        reply.header(HeaderName::from_static("x-accel-buffering"), "no")
     }
 
     /// Sends the browser to another page: after a form, or to sign in.
@@ -93,6 +111,9 @@ impl Reply {
         let is_compressed = compressed.is_some();
         let mut response = Response::new(compressed.unwrap_or(self.body));
         *response.status_mut() = self.status;
+        if let Some(streamed) = self.streamed {
+            response.extensions_mut().insert(streamed);
+        }
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding, cookie"));

@@ -6,7 +6,7 @@ use super::call::{DeskCall, FolderItem};
 use super::frame::Frame;
 use super::html;
 use super::item::{self, Acts, ItemView};
-use super::items;
+use super::items::{self, Choice};
 use super::reply::Reply;
 use crate::api_error::ApiError;
 use performer_core::model::cursor::PageCursor;
@@ -49,6 +49,7 @@ struct ReviewItem {
     /// The user's own number, for the form that takes the item over.
     me: i64,
     is_mine: bool,
+    reviewers: Vec<Choice>,
     /// Where the inbox goes on behind this item.
     next: String,
     ended: html::Html,
@@ -65,9 +66,9 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
             known.join(", ")
         )));
     }
-    let chosen = chosen(call.asked("whose"))?;
+    let chosen = chosen(call.query_value("whose"))?;
     let me = call.caller()?.user.id;
-    let query = ItemQuery::parse([("queue", call.asked("queue")), ("after", call.asked("after"))])?;
+    let query = ItemQuery::parse([("queue", call.query_value("queue")), ("after", call.query_value("after"))])?;
     let mut query = query.to_be_reviewed();
     query.reviewer = match chosen {
         "mine" => Some(Reviewer::User(me)),
@@ -91,7 +92,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         frame: call.frame("/desk/review"),
         whose: WHOSE.into_iter().map(whose).collect(),
         chosen,
-        queue: html::visible(call.asked("queue")),
+        queue: html::visible(call.query_value("queue")),
         queue_names: queues.iter().map(|queue| list_value(&queue.queue.name)).collect(),
         folder: call.folder,
         count: items::count_text(count.unwrap_or_default()),
@@ -112,7 +113,7 @@ fn chosen(whose: &str) -> Result<&'static str, ApiError> {
 fn address(call: &DeskCall, whose: &str, after: Option<&PageCursor>) -> String {
     let (after, folder) = (after.map(ToString::to_string), call.folder.map(|folder| folder.to_string()));
     let mut pairs = vec![("whose", whose)];
-    pairs.extend(Some(("queue", call.asked("queue"))).filter(|(_, name)| !name.is_empty()));
+    pairs.extend(Some(("queue", call.query_value("queue"))).filter(|(_, name)| !name.is_empty()));
     pairs.extend(after.as_deref().map(|after| ("after", after)));
     pairs.extend(folder.as_deref().map(|folder| ("folder", folder)));
     html::address("/desk/review", &pairs)
@@ -137,6 +138,7 @@ async fn review_item(call: &DeskCall, id: ItemId, chosen: &str) -> Result<Review
         reviewer: reviewer.map(|user| html::line(&user.user_name, 60)).unwrap_or_default(),
         me,
         is_mine: item.reviewer_user_id == Some(me),
+        reviewers: item::reviewers_of(call, found.folder, item.reviewer_user_id)?,
         next: address(call, chosen, Some(&PageCursor::from(item.id))),
         ended: html::optional_time(item.end_processing),
     })

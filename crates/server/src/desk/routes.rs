@@ -9,7 +9,7 @@ use axum::http::{Method, StatusCode};
 use super::call::DeskCall;
 use super::reply::Reply;
 use super::{
-    acts, audit, deadlines, export, health, item, item_acts, items, jobs, login, queue, queues, reasons,
+    acts, audit, deadlines, events, export, health, item, item_acts, items, jobs, login, queue, queues, reasons,
     review, start,
 };
 use crate::api_error::ApiError;
@@ -111,6 +111,7 @@ pub(super) static ROUTES: &[DeskRoute] = routes! {
     GET "/desk/login" "DeskLoginPage": Public => login::page;
     POST "/desk/login" "DeskLogin": Public => login::sign_in;
     POST "/desk/logout" "DeskLogout": Session => login::sign_out;
+    GET "/desk/events" "DeskEvents": InFolder(SEE_QUEUES) => events::stream;
     POST "/desk/theme" "DeskTheme": Public => login::theme;
 
     GET "/desk/queues" "DeskQueues": InFolder(SEE_QUEUES) => queues::page;
@@ -149,6 +150,12 @@ pub(super) static ROUTES: &[DeskRoute] = routes! {
 
     GET "/desk/health" "DeskHealth": InTenant(SETTINGS_VIEW) => health::page;
 };
+
+/// What the page at a path without parameters needs; `None` if there is none.
+pub(super) fn needs_of_page(path: &str) -> Option<Needs> {
+    let page = ROUTES.iter().find(|route| route.method == Method::GET && route.path == path)?;
+    Some(page.needs)
+}
 
 /// The parameters of a path, if it has the form of a route.
 fn parameters(form: &str, path: &str) -> Option<Vec<String>> {

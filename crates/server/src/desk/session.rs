@@ -34,6 +34,14 @@ struct Use {
     last: Duration,
 }
 
+/// Whether a request begins the time without use anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counts {
+    AsUse,
+    /// It goes on by itself: a tab that is left open does not keep its session.
+    AsNoUse,
+}
+
 impl Sessions {
     fn used(&self) -> MutexGuard<'_, HashMap<String, Use>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -49,6 +57,7 @@ impl Sessions {
         server: &Inner,
         headers: &HeaderMap,
         is_secure: bool,
+        counts: Counts,
     ) -> Result<Option<Caller>, ApiError> {
         let Some(token) = cookie(headers, cookie_name(is_secure)) else { return Ok(None) };
         let (digest, now) = (secret::digest_of(token), server.elapsed());
@@ -63,7 +72,10 @@ impl Sessions {
             if known.is_none() && used.len() >= MAX_REMEMBERED {
                 used.retain(|_, known| now.saturating_sub(known.first) <= LIFETIME);
             }
-            used.entry(digest).or_insert(Use { first: now, last: now }).last = now;
+            let used = used.entry(digest).or_insert(Use { first: now, last: now });
+            if counts == Counts::AsUse {
+                used.last = now;
+            }
         }
         Ok(caller)
     }

@@ -8,7 +8,7 @@ use askama::Template;
 use super::call::{DeskCall, FolderQueue};
 use super::frame::Frame;
 use super::html::{self, Html};
-use super::items;
+use super::{items, live};
 use super::queue::{self, DAY};
 use super::queues;
 use super::reasons::{self, ReasonRow};
@@ -42,10 +42,21 @@ struct StartPage {
     new_reasons: Vec<ReasonRow>,
     jobs: Vec<StoppedJob>,
     old: Option<Failures>,
-    waiting: String,
-    in_progress: String,
+    /// How many items have to be reviewed.
+    open: String,
+    waiting: Number,
+    in_progress: Number,
+    /// How many attempts ended within a day.
+    ended: String,
     throughput: Html,
     review: String,
+}
+
+/// A number of items that changes while the page is open.
+struct Number {
+    count: String,
+    href: String,
+    live: String,
 }
 
 /// A queue with failures to be reviewed.
@@ -69,27 +80,39 @@ struct StoppedJob {
 }
 
 pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
-    let queues = call.queues().await?;
-    let statistics = queues::with_statistics(call, &queues).await?;
+    let statistics = queues::with_statistics(call).await?;
+    let queues: Vec<FolderQueue> = statistics.iter().map(|(queue, _)| queue.clone()).collect();
     let mut sum = QueueStatistics::default();
     statistics.iter().for_each(|(_, statistics)| sum.add(statistics));
     let paused = queues.iter().filter(|queue| queue.queue.limits.paused).map(|queue| QueueLink {
         name: html::visible(&queue.queue.name),
         href: format!("/desk/queues/{}", queue.queue.id),
     });
-    let open = reasons::find(call, &queues, &ReasonFilter::default().open_only(true)).await?;
-    let rows = open.iter().map(|reason| reasons::row(call, reason, &queues));
+    let new = ReasonFilter::default().open_only(true).first_seen_from(reasons::new_from(call)).top(ROWS);
+    let new = reasons::find(call, &queues, &new).await?;
+    let figures = figures(call, &queues).await?;
+    let number = |status| {
+        let mut query = ItemQuery::default();
+        query.status = vec![status];
+        Number {
+            count: html::number(sum.with_status(status)),
+            href: items::list_address(call, &query),
+            live: live::name(None, status),
+        }
+    };
     Reply::page(&StartPage {
         frame: call.frame(super::ROOT),
         has_queues: !queues.is_empty(),
         failures: failures(call, &queues, &statistics).await?,
         paused: paused.collect(),
-        new_reasons: rows.filter(|row| row.is_new).take(ROWS).collect(),
+        new_reasons: new.iter().map(|reason| reasons::row(call, reason, &queues)).collect(),
         jobs: stopped_jobs(call).await?,
         old: old_failures(call, &queues).await?,
-        waiting: html::number(sum.new),
-        in_progress: html::number(sum.in_progress),
-        throughput: queue::throughput(&figures(call, &queues).await?, DAY, call.now()),
+        open: items::count_text(count(call, &ItemQuery::default().to_be_reviewed(), &queues).await?),
+        waiting: number(Status::New),
+        in_progress: number(Status::InProgress),
+        ended: html::number(figures.iter().flat_map(|all| &all.ended).map(|ended| ended.count).sum()),
+        throughput: queue::throughput(&figures, DAY, call.now()),
         review: call.in_folder("/desk/review"),
     })
 }

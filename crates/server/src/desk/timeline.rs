@@ -11,7 +11,7 @@ use performer_core::model::review::Comment;
 use performer_core::model::status::{ReviewStatus, Status};
 
 /// One thing that happened.
-pub(super) struct Happening {
+pub(super) struct TimelineEntry {
     at: Timestamp,
     pub(super) time: Html,
     pub(super) item: i64,
@@ -41,17 +41,17 @@ pub(super) fn of(
     directory: &Directory,
     reader: i64,
     this: ItemId,
-) -> Vec<Happening> {
+) -> Vec<TimelineEntry> {
     let name = |user: Option<i64>| {
         let user = user.and_then(|id| directory.user(id));
         user.map(|user| html::line(&user.user_name, 60)).unwrap_or_default()
     };
-    let mut all: Vec<Happening> = Vec::with_capacity(events.len() + comments.len());
+    let mut all: Vec<TimelineEntry> = Vec::with_capacity(events.len() + comments.len());
     let mut before: Option<&ItemEvent> = None;
     for event in events {
         let item = chain.iter().find(|item| item.id == event.item_id);
         let same_item = before.filter(|before| before.item_id == event.item_id);
-        all.push(Happening {
+        all.push(TimelineEntry {
             at: event.timestamp,
             time: html::time(event.timestamp),
             item: event.item_id.0,
@@ -65,7 +65,7 @@ pub(super) fn of(
         });
         before = Some(event);
     }
-    all.extend(comments.iter().map(|comment| Happening {
+    all.extend(comments.iter().map(|comment| TimelineEntry {
         at: comment.creation_time,
         time: html::time(comment.creation_time),
         item: comment.item_id.0,
@@ -83,7 +83,7 @@ pub(super) fn of(
         }),
     }));
     // Events of one time keep their order.
-    all.sort_by_key(|happening| happening.at);
+    all.sort_by_key(|entry| entry.at);
     all
 }
 

@@ -158,13 +158,18 @@ async fn queues_are_paused_and_limited_and_jobs_are_stopped() {
     desk.get(&cookie, "/desk").await.assert_has(&["Paused queues"]);
     assert_eq!(desk.post(&cookie, &format!("{queue}/resume"), &[]).await.status, 303);
     assert!(!desk.get(&cookie, &queue).await.text.contains(paused));
-    let limits = [("max-in-progress", "3"), ("starts", "20"), ("window", "60"), ("per-group", "")];
+    let limits =
+        [("seen", "-,-,-,-,0"), ("max-in-progress", "3"), ("starts", "20"), ("window", "60"), ("per-group", "")];
     assert_eq!(desk.post(&cookie, &format!("{queue}/limits"), &limits).await.status, 303);
+    let late = desk.post(&cookie, &format!("{queue}/limits"), &limits).await;
+    assert_eq!(late.status, 409, "they are not those that the reader saw");
+    late.assert_has(&["the limits have changed since the page was opened"]);
     desk.get(&cookie, &queue)
         .await
         .assert_has(&["name=\"max-in-progress\" inputmode=\"numeric\" value=\"3\"", "value=\"20\""]);
-    let answer = desk.post(&cookie, &format!("{queue}/limits"), &[("max-in-progress", "many")]).await;
-    assert_eq!(answer.status, 400);
+    let wrong = [("seen", "3,20,60000,-,0"), ("max-in-progress", "many")];
+    let answer = desk.post(&cookie, &format!("{queue}/limits"), &wrong).await;
+    assert_eq!(answer.status, 400, "{}", answer.text);
     answer.assert_has(&["max-in-progress: &#34;many&#34; is not a whole number"]);
 
     let job = format!("/desk/jobs/{}", work.job);

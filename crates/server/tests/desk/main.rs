@@ -3,6 +3,7 @@
 mod acts;
 mod audit;
 mod crawl;
+mod live;
 mod pages;
 mod roles;
 mod sessions;

@@ -19,10 +19,12 @@ async fn is_let_in(desk: &Desk, cookie: &str, (method, path): (&str, &str)) -> b
     !is_sent_to_login && answer.status != 401 && answer.status != 403
 }
 
-/// All routes but those of the session itself.
+/// All routes but those of the session itself, and the stream of events, which does not end.
 fn routes(work: &Work) -> Vec<(String, String, String)> {
-    let all =
-        Server::desk_routes().into_iter().filter(|(_, _, needs)| needs != "public" && needs != "session");
+    let is_walked = |(_, path, needs): &(String, String, String)| {
+        needs != "public" && needs != "session" && path != "/desk/events"
+    };
+    let all = Server::desk_routes().into_iter().filter(is_walked);
     all.map(|(method, path, needs)| (method, filled(&path, work), needs)).collect()
 }
 
@@ -110,5 +112,42 @@ async fn pages_offer_what_their_reader_may_do() {
         // The theme and the way out are for everybody.
         assert_eq!(forms(&viewer).await, 2, "{path}");
         assert!(forms(&administrator).await > 2, "{path}");
+    }
+}
+
+/// The navigation has the sections that a reader can open, and no others.
+#[tokio::test]
+async fn the_navigation_leads_to_pages_that_open() {
+    let desk = Desk::start().await;
+    desk.work().await;
+    let viewer = desk.sign_in_with("viewer", &["Viewer"], &["Shared"]).await;
+    let administrator = desk.sign_in().await;
+    for (cookie, has_health) in [(&viewer, false), (&administrator, true)] {
+        let page = desk.get(cookie, "/desk").await.text;
+        let navigation = page.split("aria-label=\"Sections\"").nth(1).unwrap().split("</nav>").next().unwrap();
+        assert_eq!(navigation.contains("href=\"/desk/health\""), has_health, "{navigation}");
+        for link in navigation.split("href=\"").skip(1) {
+            let path = link.split('"').next().unwrap();
+            assert_eq!(desk.get(cookie, path).await.status, 200, "{path}");
+        }
+    }
+}
+
+/// The names of the others are not shown to a reader who cannot assign an item to them.
+#[tokio::test]
+async fn reviewers_are_named_to_reviewers() {
+    let desk = Desk::start().await;
+    let work = desk.work().await;
+    let viewer = desk.sign_in_with("viewer", &["Viewer"], &[]).await;
+    desk.sign_in_with("colleague", &["Administrator"], &[]).await;
+    let administrator = desk.sign_in().await;
+    for path in ["/desk/items".to_owned(), format!("/desk/items/{}", work.failed), "/desk/review".to_owned()] {
+        let is_named = async |cookie: &str| {
+            let page = desk.get(cookie, &path).await;
+            assert_eq!(page.status, 200, "{}", page.text);
+            page.text.contains(">colleague")
+        };
+        assert!(is_named(&administrator).await, "{path}");
+        assert!(!is_named(&viewer).await, "{path}");
     }
 }

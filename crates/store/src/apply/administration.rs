@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::backend::Answer;
+use super::super::backend::{Answer, NewComment};
 use super::super::rows::{Rows, StateUpdate};
 use super::super::scoped_queues::QueueSelector;
 use super::super::unreadable_rows::is_unreadable;
@@ -175,16 +175,25 @@ impl<R: Rows> Apply<'_, R> {
         Ok(Answer::Done)
     }
 
-    pub(super) fn review(&mut self, to: ReviewStatus, item: ItemVersion) -> Applied<()> {
+    /// Sets the review status of an item; not refused, it gets the comment.
+    pub(super) fn review(
+        &mut self,
+        to: ReviewStatus,
+        item: ItemVersion,
+        comment: Option<&NewComment>,
+    ) -> Applied<()> {
+        if let Some(comment) = comment {
+            validate_comment(&comment.text)?;
+        }
         let before = self.apply_event_here(item.id, Event::Review { to, row_version: item.row_version })?;
         if before.review_status != to {
-            let names = [before.review_status, to].map(|status| Value::from(status.name()));
-            let [before, after] = names;
-            self.note_item(
-                Act::ItemsReviewed,
-                item.id,
-                vec![FieldChange::new("ReviewStatus", before, after)],
-            );
+            let [before, after] = [before.review_status, to].map(|status| Value::from(status.name()));
+            let change = FieldChange::new("ReviewStatus", before, after);
+            self.note_item(Act::ItemsReviewed, item.id, vec![change]);
+        }
+        if let Some(NewComment { author, text }) = comment {
+            let comment = self.rows.insert_comment(item.id, author, text, self.now)?;
+            self.note_act(Act::CommentAdded, format!("comment {}", comment.id), vec![item.id], Vec::new());
         }
         Ok(())
     }

@@ -33,6 +33,24 @@ pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Resul
             let queue = which(rows, here, &queue)??;
             Ok(Answer::Statistics(rows.statistics(queue.id)?))
         }
+        Query::StatisticsOf(folders) => {
+            let queues = queues_in(rows, &folders)?;
+            let of = |queue: QueueDefinition| {
+                let statistics = rows.statistics(queue.id)?;
+                Ok((queue, statistics))
+            };
+            Ok(Answer::StatisticsOf(queues.into_iter().map(of).collect::<Result<_>>()?))
+        }
+        Query::ItemsWith { folders, ids } => {
+            let mut found = Vec::with_capacity(ids.len());
+            for id in ids {
+                let Some(item) = rows.item(id)? else { continue };
+                let Some(queue) = rows.queue(item.queue_id)? else { continue };
+                let folder = folders.iter().find(|folder| queue.folders.contains(folder));
+                found.extend(folder.map(|folder| (*folder, item)));
+            }
+            Ok(Answer::ItemsWith(found))
+        }
         Query::Item(id) => Ok(Answer::Item(Box::new(existing(rows, here, id)?))),
         Query::ItemKeyed(key) => {
             let id = rows.item_keyed(key)?;
@@ -135,6 +153,10 @@ pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Resul
             // A caller that opened the store itself sees all of them.
             let folder = scope.user.map(|_| here);
             Ok(Answer::Jobs(rows.jobs(folder, limit)?))
+        }
+        Query::Job(key) => {
+            let is_seen = |job: &Job| scope.user.is_none() || job.folder == here;
+            Ok(Answer::Jobs(rows.job(key)?.filter(is_seen).into_iter().collect()))
         }
         Query::Held(key) => {
             let missing = || OrchestratorError::not_found(format!("job {key} does not exist"));

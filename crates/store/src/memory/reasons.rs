@@ -49,6 +49,7 @@ impl Reasons for Memory {
         let of_queues = self.reasons.values().filter(|reason| queues.contains(&reason.queue));
         let mut found: Vec<Reason> = of_queues
             .filter(|reason| reason.open > 0 || !filter.open_only)
+            .filter(|reason| filter.first_seen_from.is_none_or(|from| reason.first_seen >= from))
             .filter(|reason| filter.id.is_none_or(|id| reason.id == id))
             .filter(|reason| filter.after.is_none_or(|after| after.is_before(reason, filter.order)))
             .cloned()

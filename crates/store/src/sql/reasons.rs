@@ -29,6 +29,9 @@ pub(crate) fn reasons<E: Engine>(
     if let Some(id) = filter.id {
         conditions.push_str(&format!(" AND id = {}", values.bind::<E>(id)));
     }
+    if let Some(from) = filter.first_seen_from {
+        conditions.push_str(&format!(" AND first_seen >= {}", values.bind::<E>(Bound::Time(from))));
+    }
     if let Some(after) = filter.after {
         let last = values.bind::<E>(match filter.order {
             ReasonOrder::MostOpen => Bound::Number(after.key),

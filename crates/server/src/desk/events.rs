@@ -1,0 +1,175 @@
+//! `/desk/events`: the stream of one tab. It says which numbers of the page have changed, and how many items are newer than its list.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use futures_util::stream;
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::call::DeskCall;
+use super::html;
+use super::items;
+use super::live::{self, MAX_NEWER, Snapshot};
+use super::reply::Reply;
+use super::routes::READ;
+use super::session::Counts;
+use crate::api_error::ApiError;
+use performer_core::model::item_query::ItemQuery;
+use performer_core::model::key::FolderId;
+use performer_core::model::queue::QueueDefinition;
+use performer_core::model::statistics::QueueStatistics;
+use performer_core::model::status::Status;
+
+/// A stream without changes says so, for proxies that close what is quiet.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The parameter with the newest item of the list that the tab shows.
+pub(super) const NEWEST: &str = "newest";
+
+/// What has changed.
+#[derive(Debug, Default, Serialize)]
+struct Changes {
+    /// The new numbers, by their names.
+    numbers: BTreeMap<String, String>,
+    /// How many items of the list are newer than its first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    newer: Option<u64>,
+}
+
+/// The list of a tab.
+struct List {
+    query: ItemQuery,
+    newest: i64,
+    /// What was said last.
+    newer: u64,
+}
+
+/// The stream of a tab.
+struct Tab {
+    call: DeskCall,
+    list: Option<List>,
+    /// What was said last.
+    numbers: BTreeMap<String, String>,
+    ticks: Interval,
+    quiet: Duration,
+    stopping: watch::Receiver<bool>,
+    _place: OwnedSemaphorePermit,
+}
+
+pub(super) async fn stream(call: &DeskCall) -> Result<Reply, ApiError> {
+    let mut ticks = interval(live::INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let tab = Tab {
+        list: list_of(call)?,
+        call: call.clone(),
+        numbers: BTreeMap::new(),
+        ticks,
+        quiet: Duration::ZERO,
+        stopping: call.server.stopping.subscribe(),
+        _place: call.server.desk_live.place()?,
+    };
+    Ok(Reply::events(stream::unfold(Some(tab), next)))
+}
+
+/// The list that the address names by its filters and its newest item.
+fn list_of(call: &DeskCall) -> Result<Option<List>, ApiError> {
+    let newest = call.query_value(NEWEST);
+    if newest.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |_| ApiError::invalid(format!("{NEWEST}: {newest:?} is not the number of an item."));
+    let filters = call.query.iter().filter(|(name, _)| name != "folder" && name != NEWEST);
+    let query = ItemQuery::parse(filters.map(|(name, value)| (name.as_str(), value.as_str())))?;
+    Ok(Some(List { query, newest: newest.parse().map_err(wrong)?, newer: 0 }))
+}
+
+/// The next event, and the tab for the one after it. The last one has none.
+async fn next(tab: Option<Tab>) -> Option<(Bytes, Option<Tab>)> {
+    let mut tab = tab?;
+    loop {
+        let mut stopping = tab.stopping.clone();
+        tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stopping| *stopping) => return None,
+            _ = tab.ticks.tick() => {}
+        }
+        match tab.look().await {
+            Ok(Some(changes)) => {
+                tab.quiet = Duration::ZERO;
+                let json = serde_json::to_string(&changes).ok()?;
+                return Some((format!("event: change\ndata: {json}\n\n").into(), Some(tab)));
+            }
+            // A store that is unavailable now may be available later.
+            Err(failure) if failure.status.is_server_error() => tab.quiet += live::INTERVAL,
+            Ok(None) => tab.quiet += live::INTERVAL,
+            Err(_) => return Some((Bytes::from_static(b"event: end\ndata: the session has ended\n\n"), None)),
+        }
+        if tab.quiet >= KEEP_ALIVE {
+            tab.quiet = Duration::ZERO;
+            return Some((Bytes::from_static(b": nothing has changed\n\n"), Some(tab)));
+        }
+    }
+}
+
+impl Tab {
+    /// What has changed since the last look.
+    ///
+    /// # Errors
+    ///
+    /// 401 or 403 if the session has ended, or the permission is gone; 503.
+    async fn look(&mut self) -> Result<Option<Changes>, ApiError> {
+        let (server, call) = (self.call.server.clone(), &mut self.call);
+        call.caller = server.desk_sessions.caller(&server, &call.headers, call.is_secure, Counts::AsNoUse).await?;
+        if call.authorize()?.is_some() {
+            return Err(ApiError::not_authenticated());
+        }
+        let snapshot = server.desk_live.numbers(&server).await?;
+        let numbers = numbers(&snapshot, &call.folders);
+        if numbers == self.numbers {
+            return Ok(None);
+        }
+        let mut changes = Changes::default();
+        for (name, number) in &numbers {
+            if self.numbers.get(name) != Some(number) {
+                changes.numbers.insert(name.clone(), number.clone());
+            }
+        }
+        self.numbers = numbers;
+        changes.newer = self.newer().await?;
+        Ok(Some(changes))
+    }
+
+    /// How many items of the list are newer than its first, if that has changed.
+    async fn newer(&mut self) -> Result<Option<u64>, ApiError> {
+        let Some(list) = &mut self.list else { return Ok(None) };
+        let call = &self.call;
+        let folders = call.folders_with(READ)?;
+        if folders.is_empty() {
+            return Ok(None);
+        }
+        let filter = items::filter(call, &list.query, &call.queues().await?)?;
+        let name = format!("{folders:?} {} {}", list.query, list.newest);
+        let newer = call.server.desk_live.newer(&call.server, (name, &folders), filter, list.newest).await?;
+        let newer = newer.min(MAX_NEWER);
+        Ok((newer != std::mem::replace(&mut list.newer, newer)).then_some(newer))
+    }
+}
+
+/// The numbers of items that a reader of these folders sees, by their names.
+fn numbers(snapshot: &Snapshot, folders: &Arc<[FolderId]>) -> BTreeMap<String, String> {
+    let is_seen = |queue: &QueueDefinition| queue.folders.iter().any(|folder| folders.contains(folder));
+    let (mut numbers, mut sum) = (BTreeMap::new(), QueueStatistics::default());
+    let mut add = |queue, statistics: &QueueStatistics| {
+        let number = |status: &Status| html::number(statistics.with_status(*status));
+        numbers.extend(Status::ALL.iter().map(|status| (live::name(queue, *status), number(status))));
+    };
+    for (queue, statistics) in snapshot.iter().filter(|(queue, _)| is_seen(queue)) {
+        sum.add(statistics);
+        add(Some(queue.id), statistics);
+    }
+    add(None, &sum);
+    numbers
+}

@@ -1,0 +1,51 @@
+// Pictures of all pages, light and dark, small and large: for people to look at. PERFORMER_SCREENSHOTS names the folder.
+
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { context, launch, signedIn } from './desk.js';
+
+const folder = process.env.PERFORMER_SCREENSHOTS;
+await mkdir(folder, { recursive: true });
+const browser = await launch();
+const storageState = await signedIn(browser);
+
+/** The first link of a page that begins with a path. */
+async function first(page, path, prefix) {
+  await page.goto(path);
+  const link = page.locator(`main a[href^="${prefix}"]`).first();
+  return await link.count() > 0 ? link.getAttribute('href') : null;
+}
+
+const opened = await context(browser, { storageState });
+const page = await opened.newPage();
+const failed = await first(page, '/desk/items?status=Failed&type=Application', '/desk/items/');
+const pages = {
+  login: null,
+  start: '/desk', queues: '/desk/queues', queue: await first(page, '/desk/queues', '/desk/queues/'),
+  items: '/desk/items', failures: '/desk/items?status=Failed&ended=yesterday', 'no-items': '/desk/items?ref=nothing',
+  item: failed, new: await first(page, '/desk/items?status=New', '/desk/items/'),
+  comparison: failed && await first(page, failed, `${failed}?diff=`),
+  reasons: '/desk/reasons', reason: await first(page, '/desk/reasons', '/desk/reasons/'), review: '/desk/review',
+  'review-end': '/desk/review?whose=mine', jobs: '/desk/jobs', job: await first(page, '/desk/jobs', '/desk/jobs/'), health: '/desk/health',
+  error: '/desk/items/999999999',
+};
+await opened.close();
+
+for (const colorScheme of ['light', 'dark']) {
+  for (const width of [360, 1280]) {
+    const viewport = { width, height: width === 360 ? 780 : 800 };
+    const options = { colorScheme, viewport };
+    const reader = await context(browser, { ...options, storageState });
+    const stranger = await context(browser, options);
+    for (const [name, path] of Object.entries(pages)) {
+      if (path === null && name !== 'login') continue;
+      const shown = await (name === 'login' ? stranger : reader).newPage();
+      await shown.goto(path ?? '/desk/login');
+      await shown.screenshot({ path: join(folder, `${name}-${colorScheme}-${width}.png`) });
+      await shown.close();
+    }
+    await reader.close();
+    await stranger.close();
+  }
+}
+await browser.close();
