@@ -39,6 +39,7 @@ impl State {
     pub(super) fn edit(&mut self, id: ItemId, edit: ItemEdit) -> Answer<QueueItem> {
         edit.progress.as_deref().map_or(Ok(()), validate_progress)?;
         let item = self.item(id)?;
+        edit.row_version.map_or(Ok(()), |version| lifecycle::check_version(&item.state, version))?;
         if let Some(content) = &edit.specific_content {
             let queue = &self.queue(item.queue)?.definition;
             queue.schemas.validate(SchemaOf::SpecificData, content.as_json())?;

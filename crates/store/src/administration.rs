@@ -94,7 +94,7 @@ impl ItemAdministration for Store {
     }
 
     async fn purge_content(&self, id: ItemId) -> Result<()> {
-        done(self.one(Operation::Purge(id)).await)
+        done(self.one(Operation::Purge { id, row_version: None }).await)
     }
 }
 

@@ -258,7 +258,8 @@ impl<R: Rows> Apply<'_, R> {
             Operation::EditComment { comment, author, text } => {
                 self.edit_comment(comment, &author, text.as_deref())
             }
-            Operation::Purge(id) => self.purge(id),
+            Operation::Purge { id, row_version } => self.purge(id, row_version),
+            Operation::Correct { item, edit } => self.correct(item, &edit),
             Operation::ApplyRetention { limit, after } => self.apply_retention(limit, after),
             Operation::RemoveDeleted { limit } => Ok(Answer::MoreIsLeft(self.rows.remove_chunk(limit)?)),
             Operation::RemoveJobs(jobs) => self.remove_jobs(&jobs),

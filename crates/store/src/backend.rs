@@ -237,7 +237,16 @@ pub(crate) enum Operation {
         author: Person,
         text: Option<String>,
     },
-    Purge(ItemId),
+    /// Removes the content of an item. `row_version`: `None` for whatever it is.
+    Purge {
+        id: ItemId,
+        row_version: Option<u64>,
+    },
+    /// Has an item retried, as a copy with other content.
+    Correct {
+        item: ItemVersion,
+        edit: ItemEdit,
+    },
     /// Removes a chunk of the items past their retention; `after` is where the previous chunk ended.
     ApplyRetention {
         limit: usize,
@@ -327,7 +336,8 @@ impl Operation {
             | Self::SetReviewer { .. }
             | Self::AddComment { .. }
             | Self::EditComment { .. }
-            | Self::Purge(_)
+            | Self::Purge { .. }
+            | Self::Correct { .. }
             | Self::StopJob { .. } => true,
             Self::AddToken { token, .. } => token.name.is_some(),
             _ => false,

@@ -76,6 +76,9 @@ impl ItemAdministration for Uipath {
     }
 
     async fn edit_queue_item(&self, id: ItemId, edit: ItemEdit) -> Result<QueueItem> {
+        if edit.row_version.is_some() {
+            return unsupported("over HTTP an item is edited whatever its row version is");
+        }
         self.inner.edit(id, edit).await
     }
 

@@ -1,4 +1,4 @@
-//! `performer item edit`: changes an item that is New.
+//! `performer item edit` and `item correct`: change an item that is New, and retry a failed one with other values.
 
 use std::process::ExitCode;
 
@@ -6,9 +6,11 @@ use clap::Args;
 use jiff::Timestamp;
 use performer_core::model::FieldEdit;
 use performer_core::model::content::SpecificContent;
-use performer_core::model::item::{ItemEdit, Priority};
+use performer_core::model::item::{ItemEdit, Priority, QueueItem};
 use performer_core::model::json::{Members, Scalar};
 use performer_core::model::key::ItemId;
+use performer_core::model::review::ItemVersion;
+use performer_core::orchestrator::ItemAdministration as _;
 use performer_tables::time;
 use serde_json::value::to_raw_value;
 
@@ -29,6 +31,36 @@ performer item edit 17 --defer none")]
 pub(in super::super) struct Edit {
     /// The id of the item
     id: i64,
+    #[command(flatten)]
+    change: Change,
+    /// The progress text
+    #[arg(long, value_name = "TEXT")]
+    progress: Option<String>,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+/// Retry a failed item with other content, priority or dates
+///
+/// A copy with these values is New; the item itself stays as it failed, and `performer item diff` shows what was corrected. Both happen in one
+/// commit, so this works on a store itself and not over HTTP.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:\n  \
+performer item correct 17 customer=ACME\n  \
+performer item correct 17 --content '{\"amount\": 12.5}' --priority High")]
+pub(in super::super) struct Correct {
+    /// The id of the item
+    id: i64,
+    #[command(flatten)]
+    change: Change,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+/// What an item becomes.
+#[derive(Args)]
+struct Change {
     /// A member of the content
     #[arg(value_name = "NAME=VALUE", conflicts_with = "content")]
     pairs: Vec<String>,
@@ -47,11 +79,6 @@ pub(in super::super) struct Edit {
     /// The time before which the item is not handed out, or none
     #[arg(long, value_name = "TIME|none", value_parser = time_or_none)]
     defer: Option<FieldEdit<Timestamp>>,
-    /// The progress text
-    #[arg(long, value_name = "TEXT")]
-    progress: Option<String>,
-    #[command(flatten)]
-    global: GlobalArgs,
 }
 
 /// A time, or none.
@@ -62,32 +89,71 @@ fn time_or_none(text: &str) -> Result<FieldEdit<Timestamp>, String> {
     time::parse(text).map(FieldEdit::Set).map_err(|error| error.to_string())
 }
 
+impl Change {
+    fn changes_members(&self) -> bool {
+        !self.pairs.is_empty() || !self.remove.is_empty()
+    }
+
+    /// The edit, but for members of the content that are set or removed.
+    fn to_edit(&self) -> Result<ItemEdit, CliError> {
+        let content = self.content.as_deref().map(SpecificContent::from_json).transpose()?;
+        Ok(ItemEdit::default()
+            .priority(self.priority)
+            .due_date(self.due.clone().unwrap_or(FieldEdit::Keep))
+            .defer_date(self.defer.clone().unwrap_or(FieldEdit::Keep))
+            .specific_content(content))
+    }
+
+    /// The edit of an item, whose content is changed member by member.
+    fn of_item(&self, item: &QueueItem) -> Result<ItemEdit, CliError> {
+        if !self.changes_members() {
+            return self.to_edit();
+        }
+        let json = changed(item.specific_content.as_json(), &self.pairs, &self.remove)?;
+        Ok(self.to_edit()?.specific_content(SpecificContent::from_json(&json)?))
+    }
+}
+
+fn print_changed(item: &QueueItem, text: &str) -> CommandResult {
+    if output::is_json() {
+        output::json(item)?;
+    } else {
+        output::line(text)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 impl Edit {
     pub(super) async fn run(self) -> CommandResult {
-        let changes_members = !self.pairs.is_empty() || !self.remove.is_empty();
-        let mut edit = ItemEdit::default()
-            .priority(self.priority)
-            .due_date(self.due.unwrap_or(FieldEdit::Keep))
-            .defer_date(self.defer.unwrap_or(FieldEdit::Keep))
-            .specific_content(self.content.as_deref().map(SpecificContent::from_json).transpose()?);
-        edit.progress = self.progress;
-        if edit == ItemEdit::default() && !changes_members {
+        let Self { id, change, progress, global } = self;
+        let mut edit = change.to_edit()?;
+        edit.progress = progress;
+        if edit == ItemEdit::default() && !change.changes_members() {
             let message = "nothing to change was given; use NAME=VALUE, --content, --remove, --priority, --due, --defer or --progress";
             return Err(CliError::usage(message));
         }
-        let orchestrator = self.global.connect().await?;
-        if changes_members {
-            let item = orchestrator.get_queue_item(ItemId(self.id)).await?;
-            let json = changed(item.specific_content.as_json(), &self.pairs, &self.remove)?;
-            edit = edit.specific_content(SpecificContent::from_json(&json)?);
+        let orchestrator = global.connect().await?;
+        if change.changes_members() {
+            let item = orchestrator.get_queue_item(ItemId(id)).await?;
+            edit.specific_content = change.of_item(&item)?.specific_content;
         }
-        let edited = orchestrator.edit_queue_item(ItemId(self.id), edit).await?;
-        if output::is_json() {
-            output::json(&edited)?;
-        } else {
-            output::line(format!("item {} was changed", edited.id))?;
+        let edited = orchestrator.edit_queue_item(ItemId(id), edit).await?;
+        print_changed(&edited, &format!("item {} was changed", edited.id))
+    }
+}
+
+impl Correct {
+    pub(super) async fn run(self) -> CommandResult {
+        let Self { id, change, global } = self;
+        if change.to_edit()? == ItemEdit::default() && !change.changes_members() {
+            let message = "nothing to correct was given; use NAME=VALUE, --content, --remove, --priority, --due or --defer";
+            return Err(CliError::usage(message));
         }
-        Ok(ExitCode::SUCCESS)
+        let store = global.store().await?;
+        let item = store.get_queue_item(ItemId(id)).await?;
+        let seen = ItemVersion { id: item.id, row_version: item.row_version };
+        let copy = store.correct_and_retry(seen, change.of_item(&item)?).await?;
+        print_changed(&copy, &format!("item {id} is retried as item {}", copy.id))
     }
 }
 

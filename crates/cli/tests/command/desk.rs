@@ -45,7 +45,8 @@ fn chromium() -> PathBuf {
 
 /// Fails unless Node.js is there, and new enough.
 fn check_node() {
-    let missing = "is missing, which the tests of the desk need: scripts/test installs it, or your package manager";
+    let missing =
+        "is missing, which the tests of the desk need: scripts/test installs it, or your package manager";
     for name in ["node", "npm"] {
         assert!(find(&[name]).is_some(), "{name} {missing}");
     }
@@ -54,7 +55,8 @@ fn check_node() {
         node.arg("--version");
         node
     });
-    let major: Option<u32> = version.trim().trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
+    let major: Option<u32> =
+        version.trim().trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
     assert!(major.is_some_and(|major| major >= NODE), "Node.js {NODE} or later {missing}; this is {version}");
 }
 
@@ -75,7 +77,10 @@ fn installed() -> PathBuf {
     if fs::read(&stamp).ok().as_ref() != Some(&lock) {
         let arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
         let status = Command::new("npm").args(arguments).current_dir(&folder).status().unwrap();
-        assert!(status.success(), "npm could not install the packages of tests/browser: is there a way to its registry?");
+        assert!(
+            status.success(),
+            "npm could not install the packages of tests/browser: is there a way to its registry?"
+        );
         fs::write(&stamp, lock).unwrap();
     }
     folder
@@ -111,11 +116,24 @@ fn result(at: usize, invoice: &serde_json::Value, attempt: u32, now: Timestamp) 
     let (customer, total) = (&invoice["CustomerID"], &invoice["TotalPrice"]);
     match at {
         at if at % 7 == 3 && (attempt == 0 || at % 2 == 0) => {
-            let details = "LedgerError: timeout\n  at Ledger.post (ledger.ts:118)\n  at Invoice.book (invoice.ts:42)";
-            exception(ExceptionType::ApplicationException, format!("the ledger did not answer within 30 s (request {})", 40_000 + at), Some(details))
+            let details =
+                "LedgerError: timeout\n  at Ledger.post (ledger.ts:118)\n  at Invoice.book (invoice.ts:42)";
+            exception(
+                ExceptionType::ApplicationException,
+                format!("the ledger did not answer within 30 s (request {})", 40_000 + at),
+                Some(details),
+            )
         }
-        at if at % 9 == 4 => exception(ExceptionType::BusinessException, format!("customer {customer} is not in the ledger"), None),
-        at if at % 23 == 5 => exception(ExceptionType::BusinessException, format!("the total {total} is over the limit of this customer"), None),
+        at if at % 9 == 4 => exception(
+            ExceptionType::BusinessException,
+            format!("customer {customer} is not in the ledger"),
+            None,
+        ),
+        at if at % 23 == 5 => exception(
+            ExceptionType::BusinessException,
+            format!("the total {total} is over the limit of this customer"),
+            None,
+        ),
         _ => {
             let output = json!({"Document": 900_000 + at, "BookedBy": format!("robot {}", at % 3 + 1)});
             TransactionResult::Successful { output: Some(Output::new(&output).unwrap()) }
@@ -133,7 +151,8 @@ async fn fill(file: &Path) {
     for name in ["Invoices", "Payments", "Letters"] {
         let mut queue = NewQueueDefinition::new(name);
         queue.policy.max_number_of_retries = 1;
-        queue.description = (name == "Invoices").then(|| "Invoices of all shops, booked into the ledger".to_owned());
+        queue.description =
+            (name == "Invoices").then(|| "Invoices of all shops, booked into the ledger".to_owned());
         store.create_queue(queue).await.unwrap();
     }
     for (at, Invoice { number, date, customer, total }) in invoices.iter().enumerate() {
@@ -142,13 +161,24 @@ async fn fill(file: &Path) {
         store.add_queue_item("Invoices", NewQueueItem::new(content).reference(number.clone())).await.unwrap();
     }
     for at in 0..5 {
-        store.add_queue_item("Payments", NewQueueItem::new(json!({"Amount": 10 * at})).reference(format!("PAY-{at}"))).await.unwrap();
+        store
+            .add_queue_item(
+                "Payments",
+                NewQueueItem::new(json!({"Amount": 10 * at})).reference(format!("PAY-{at}")),
+            )
+            .await
+            .unwrap();
     }
     store.edit_queue_limits("Payments", LimitsEdit::default().paused(true)).await.unwrap();
     let day = Duration::from_secs(24 * 60 * 60);
-    let job = |lease| NewJob::new("Invoices").machine("robots-1").process_id(4711).version("1.4.2").robots(3).lease(lease);
+    let job = |lease| {
+        NewJob::new("Invoices").machine("robots-1").process_id(4711).version("1.4.2").robots(3).lease(lease)
+    };
     let faulted = store.start_job(job(day)).await.unwrap();
-    store.end_job(faulted, JobEnd::new(JobState::Faulted).info("cannot open the ledger: no route to the host")).await.unwrap();
+    store
+        .end_job(faulted, JobEnd::new(JobState::Faulted).info("cannot open the ledger: no route to the host"))
+        .await
+        .unwrap();
     let worker = store.start_job(job(day)).await.unwrap();
     // Some are left.
     let attempts = invoices.len() - 12;

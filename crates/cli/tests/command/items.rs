@@ -259,3 +259,26 @@ async fn drain_until_ended(store: &Store, child: std::process::Child, works: boo
     running.await.unwrap().unwrap();
     output
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_item_is_corrected_and_retried() {
+    let failures = Failures::new().await;
+    let failed = json(failures.command(&["item", "list", "--ref", "INV-04", "--json"]));
+    let id = failed[0]["Id"].to_string();
+    let copy = json(failures.command(&["item", "correct", &id, "n=5", "--priority", "High", "--json"]));
+    assert_eq!((&copy["Status"], &copy["Priority"]), (&"New".into(), &"High".into()));
+    assert_eq!(copy["SpecificContent"], json!({ "n": 5 }));
+    let original = json(failures.command(&["item", "show", &id, "--json"]));
+    assert!(original.to_string().contains(r#""ReviewStatus":"Retried""#), "{original}");
+    for (words, code, says) in [
+        (&["item", "correct", &id, "n=5"][..], 1, "cannot be reviewed"),
+        (&["item", "correct", &id], 2, "nothing to correct was given"),
+        (&["item", "correct", "999", "n=5"], 5, "999"),
+        (&["item", "correct", &id, "n=5", "--url", "http://127.0.0.1:1"], 2, "sqlite:FILE"),
+    ] {
+        let (found, _, error) = failures.run(words);
+        assert!(found == code && error.contains(says), "{words:?}: {found} {error}");
+    }
+    let listed = json(failures.command(&["audit", "list", "--act", "ItemEdited", "--json"]));
+    assert_eq!(listed[0]["Items"][0], copy["Id"]);
+}

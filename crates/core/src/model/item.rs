@@ -120,6 +120,12 @@ pub struct QueueItem {
 }
 
 impl QueueItem {
+    /// Whether its review status may be set to this one (lifecycle T18 to T21). The rules decide when it is set; this is for what is
+    /// offered to people.
+    pub fn may_be_reviewed_as(&self, to: ReviewStatus) -> bool {
+        self.status.is_reviewable() && !self.is_superseded && self.review_status.may_become(to)
+    }
+
     /// An item that is New, with normal priority and no reference. `key` is the key of the attempt and of its chain.
     pub fn new(
         id: ItemId,
@@ -247,9 +253,19 @@ pub struct ItemEdit {
     pub progress: Option<String>,
     /// The new content.
     pub specific_content: Option<SpecificContent>,
+    /// The row version that the caller has seen: the edit is refused with code 1020 if the item has another one. Default: none, and the item
+    /// is changed whatever its version. Unsupported by an Orchestrator over HTTP.
+    pub row_version: Option<u64>,
 }
 
 impl ItemEdit {
+    /// Changes the item only if it has this row version.
+    #[must_use]
+    pub fn row_version(mut self, row_version: impl Into<Option<u64>>) -> Self {
+        self.row_version = row_version.into();
+        self
+    }
+
     /// Sets the priority.
     #[must_use]
     pub fn priority(mut self, priority: impl Into<Option<Priority>>) -> Self {

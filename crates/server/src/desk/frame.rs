@@ -61,7 +61,7 @@ pub(super) const THEME_COOKIE: &str = "desk-theme";
 pub(super) const NOTE_COOKIE: &str = "desk-note";
 
 /// What a form can have done. The cookie has only the word, so that no URL or cookie can put a text into a page.
-const NOTES: [(&str, &str); 17] = [
+const NOTES: [(&str, &str); 18] = [
     ("verified", "verified"),
     ("in-review", "in review"),
     ("unreviewed", "not in review any more"),
@@ -71,6 +71,7 @@ const NOTES: [(&str, &str); 17] = [
     ("deleted", "deleted"),
     ("purged", "without its content"),
     ("edited", "changed"),
+    ("corrected", "New, with the corrections"),
     ("commented", "commented"),
     ("comment-edited", "with a changed comment"),
     ("comment-deleted", "without the comment"),

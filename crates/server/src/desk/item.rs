@@ -88,6 +88,7 @@ pub(super) struct Acts {
     pub(super) may_review: bool,
     pub(super) may_delete: bool,
     pub(super) may_edit: bool,
+    pub(super) may_correct: bool,
     pub(super) may_purge: bool,
 }
 
@@ -102,13 +103,13 @@ impl Acts {
             (ReviewStatus::InReview, "in-review", "In review"),
             (ReviewStatus::None, "unreviewed", "Not in review"),
         ];
-        let is_possible = may_review && item.status.is_reviewable() && !item.is_superseded;
-        let possible = names.into_iter().filter(|(to, ..)| is_possible && item.review_status.may_become(*to));
+        let possible = names.into_iter().filter(|(to, ..)| may_review && item.may_be_reviewed_as(*to));
         Self {
             reviews: possible.map(|(_, value, text)| (value, text)).collect(),
             may_review,
             may_delete: call.may(folder, REMOVE) && item.status != Status::Deleted,
             may_edit: call.may(folder, CHANGE) && item.status.is_editable(),
+            may_correct: call.may(folder, CHANGE) && item.may_be_reviewed_as(ReviewStatus::Retried),
             may_purge: call.may(folder, CHANGE) && item.status.is_purgeable(),
         }
     }

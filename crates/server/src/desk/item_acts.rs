@@ -185,8 +185,13 @@ fn check_version(call: &DeskCall, item: &QueueItem) -> Result<(), ApiError> {
 pub(super) async fn purge(call: &DeskCall) -> Result<Reply, ApiError> {
     let found = call.item().await?;
     check_version(call, &found.item)?;
-    call.store(found.folder).purge_content(found.item.id).await?;
+    call.store(found.folder).purge_content_of(seen(&found.item)).await?;
     Ok(Reply::see_other(&item_address(&found.item)).cookie(&note_cookie("purged", 1)))
+}
+
+/// The item as the reader of the form has seen it: its version is compared again in the transaction of the change.
+fn seen(item: &QueueItem) -> ItemVersion {
+    ItemVersion { id: item.id, row_version: item.row_version }
 }
 
 fn item_address(item: &QueueItem) -> String {
@@ -198,6 +203,8 @@ fn item_address(item: &QueueItem) -> String {
 struct EditPage {
     frame: Frame,
     id: i64,
+    /// Whether the item is retried with what the form says, as a copy; else the item itself is changed.
+    is_correction: bool,
     version: String,
     priorities: Vec<(&'static str, bool)>,
     due_date: String,
@@ -208,6 +215,14 @@ struct EditPage {
 }
 
 pub(super) async fn edit_page(call: &DeskCall) -> Result<Reply, ApiError> {
+    form_of_item(call, false).await
+}
+
+pub(super) async fn correct_page(call: &DeskCall) -> Result<Reply, ApiError> {
+    form_of_item(call, true).await
+}
+
+async fn form_of_item(call: &DeskCall, is_correction: bool) -> Result<Reply, ApiError> {
     let found = call.item().await?;
     let item = &found.item;
     let queue = call.queue_with_id(item.queue_id).await?.queue;
@@ -216,33 +231,50 @@ pub(super) async fn edit_page(call: &DeskCall) -> Result<Reply, ApiError> {
     Reply::page(&EditPage {
         frame: call.frame("/desk/items"),
         id: item.id.0,
+        is_correction,
         version: version_text(item),
         priorities: Priority::ALL.iter().map(|known| (known.name(), *known == item.priority)).collect(),
         due_date: time(item.due_date),
         defer_date: time(item.defer_date),
         content: item.specific_content.as_json().to_owned(),
         schema: queue.schemas.specific_data.as_deref().map(html::visible),
-        is_editable: item.status.is_editable(),
+        is_editable: if is_correction {
+            item.may_be_reviewed_as(ReviewStatus::Retried)
+        } else {
+            item.status.is_editable()
+        },
     })
 }
 
-/// T16: changes an item that is New. What the form has not changed stays as it is, so that a due date keeps its microseconds.
+/// T16: changes an item that is New.
 pub(super) async fn edit(call: &DeskCall) -> Result<Reply, ApiError> {
     let found = call.item().await?;
-    let item = &found.item;
+    let edit = edit_of(call, &found.item)?.row_version(found.item.row_version);
+    call.store(found.folder).edit_queue_item(found.item.id, edit).await?;
+    Ok(Reply::see_other(&item_address(&found.item)).cookie(&note_cookie("edited", 1)))
+}
+
+/// T21 and T16: has the item retried with what the form says. Leads to the copy.
+pub(super) async fn correct(call: &DeskCall) -> Result<Reply, ApiError> {
+    let found = call.item().await?;
+    let edit = edit_of(call, &found.item)?;
+    let copy = call.store(found.folder).correct_and_retry(seen(&found.item), edit).await?;
+    Ok(Reply::see_other(&item_address(&copy)).cookie(&note_cookie("corrected", 1)))
+}
+
+/// What the form changes of the item. What it leaves stays as it is, so that a due date keeps its microseconds.
+fn edit_of(call: &DeskCall, item: &QueueItem) -> Result<ItemEdit, ApiError> {
     check_version(call, item)?;
     let priority: Priority = call
         .field("priority")
         .parse()
         .map_err(|_| ApiError::invalid(format!("priority: {:?} is no priority.", call.field("priority"))))?;
     let content = SpecificContent::from_json(call.field("content"))?;
-    let edit = ItemEdit::default()
+    Ok(ItemEdit::default()
         .priority(Some(priority).filter(|priority| *priority != item.priority))
         .due_date(changed_time(call, "due", item.due_date)?)
         .defer_date(changed_time(call, "defer", item.defer_date)?)
-        .specific_content(Some(content).filter(|content| *content != item.specific_content));
-    call.store(found.folder).edit_queue_item(item.id, edit).await?;
-    Ok(Reply::see_other(&item_address(item)).cookie(&note_cookie("edited", 1)))
+        .specific_content(Some(content).filter(|content| *content != item.specific_content)))
 }
 
 /// A time of the form, in UTC; what is the same to the second as before is kept.

@@ -55,7 +55,8 @@ mod tests {
     #[test]
     fn members_and_differences_show_what_is_hidden() {
         let found = members(r#"{"t":"a\u0000<b>","x":1.10}"#);
-        let texts: Vec<_> = found.iter().map(|member| (&*member.name, &*member.value, member.class)).collect();
+        let texts: Vec<_> =
+            found.iter().map(|member| (&*member.name, &*member.value, member.class)).collect();
         assert_eq!(texts, [("t", "a␀<b>", "text"), ("x", "1.10", "number")]);
         let found = differences(difference::differences(r#"{"t":"a"}"#, r#"{"t":"\u0000"}"#));
         assert_eq!(found[0].after.as_deref(), Some("\"␀\""));

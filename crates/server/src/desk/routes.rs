@@ -9,8 +9,8 @@ use axum::http::{Method, StatusCode};
 use super::call::DeskCall;
 use super::reply::Reply;
 use super::{
-    acts, audit, deadlines, events, export, health, item, item_acts, items, jobs, login, queue, queues, reasons,
-    review, start,
+    acts, audit, deadlines, events, export, health, item, item_acts, items, jobs, login, queue, queues,
+    reasons, review, start,
 };
 use crate::api_error::ApiError;
 use crate::permission::{Action, Area, Permission};
@@ -135,6 +135,8 @@ pub(super) static ROUTES: &[DeskRoute] = routes! {
     GET "/desk/items/{id}/json" "DeskItemJson": InFolder(READ) => item::json;
     GET "/desk/items/{id}/edit" "DeskEditPage": InFolder(CHANGE) => item_acts::edit_page;
     POST "/desk/items/{id}/edit" "DeskEdit": InFolder(CHANGE) => item_acts::edit;
+    GET "/desk/items/{id}/correct" "DeskCorrectPage": InFolder(CHANGE) => item_acts::correct_page;
+    POST "/desk/items/{id}/correct" "DeskCorrect": InFolder(CHANGE) => item_acts::correct;
     POST "/desk/items/{id}/purge" "DeskPurge": InFolder(CHANGE) => item_acts::purge;
     POST "/desk/items/{id}/comments" "DeskComment": InFolder(REVIEW) => item_acts::comment;
     POST "/desk/items/{id}/comments/{comment}" "DeskEditComment": InFolder(REVIEW) => item_acts::edit_comment;

@@ -102,6 +102,33 @@ async fn an_item_that_is_new_is_edited() {
 }
 
 #[tokio::test]
+async fn a_failed_item_is_corrected_and_retried() {
+    let desk = Desk::start().await;
+    let (work, cookie) = (desk.work().await, desk.sign_in().await);
+    let path = format!("/desk/items/{}/correct", work.failed);
+    desk.get(&cookie, &format!("/desk/items/{}", work.failed))
+        .await
+        .assert_has(&["Correct and retry", &path]);
+    desk.get(&cookie, &path).await.assert_has(&["Correct item", "&#34;Total&#34;:1"]);
+    let item = version_on_page(&desk, &cookie, work.failed).await;
+    let form = [("item", &*item), ("priority", "High"), ("due", ""), ("content", r#"{"Total":2}"#)];
+    let answer = desk.post(&cookie, &path, &form).await;
+    assert_eq!(answer.status, 303, "{}", answer.text);
+    let copy: i64 = answer.location().rsplit('/').next().unwrap().parse().unwrap();
+    assert_ne!(copy, work.failed);
+    assert_eq!(desk.item(copy).await["Status"], "New");
+    assert_eq!(desk.item(work.failed).await["ReviewStatus"], "Retried");
+    let compared = desk.get(&cookie, &format!("/desk/items/{copy}?diff={}", work.failed)).await;
+    compared.assert_has(&["Content: <bdi>Total</bdi>"]);
+    let again = desk.post(&cookie, &path, &form).await;
+    assert_eq!(again.status, 409, "it has changed since: {}", again.text);
+    let form = desk.get(&cookie, &path).await;
+    form.assert_has(&["cannot be retried"]);
+    let audit = desk.get(&cookie, "/desk/audit").await;
+    audit.assert_has(&["Items reviewed", "Item edited", "SpecificContent"]);
+}
+
+#[tokio::test]
 async fn items_are_assigned_commented_deleted_and_purged() {
     let desk = Desk::start().await;
     let (work, cookie) = (desk.work().await, desk.sign_in().await);
@@ -158,8 +185,13 @@ async fn queues_are_paused_and_limited_and_jobs_are_stopped() {
     desk.get(&cookie, "/desk").await.assert_has(&["Paused queues"]);
     assert_eq!(desk.post(&cookie, &format!("{queue}/resume"), &[]).await.status, 303);
     assert!(!desk.get(&cookie, &queue).await.text.contains(paused));
-    let limits =
-        [("seen", "-,-,-,-,0"), ("max-in-progress", "3"), ("starts", "20"), ("window", "60"), ("per-group", "")];
+    let limits = [
+        ("seen", "-,-,-,-,0"),
+        ("max-in-progress", "3"),
+        ("starts", "20"),
+        ("window", "60"),
+        ("per-group", ""),
+    ];
     assert_eq!(desk.post(&cookie, &format!("{queue}/limits"), &limits).await.status, 303);
     let late = desk.post(&cookie, &format!("{queue}/limits"), &limits).await;
     assert_eq!(late.status, 409, "they are not those that the reader saw");

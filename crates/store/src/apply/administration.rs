@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::backend::{Answer, NewComment};
-use super::super::rows::{Rows, StateUpdate};
+use super::super::rows::{ItemRow, Rows, StateUpdate};
 use super::super::scoped_queues::QueueSelector;
 use super::super::unreadable_rows::is_unreadable;
 use super::{Applied, Apply, ApplyError, refusal_of};
@@ -21,7 +21,7 @@ use performer_core::model::review::{
 };
 use performer_core::model::schema::SchemaOf;
 use performer_core::model::status::ReviewStatus;
-use performer_core::orchestrator::OrchestratorError;
+use performer_core::orchestrator::{ErrorKind, OrchestratorError};
 
 impl<R: Rows> Apply<'_, R> {
     pub(super) fn create_queue(&mut self, new: NewQueueDefinition) -> Applied {
@@ -135,14 +135,42 @@ impl<R: Rows> Apply<'_, R> {
 
     pub(super) fn edit(&mut self, id: ItemId, edit: &ItemEdit) -> Applied {
         let row = self.row_here(id)?;
+        if let Some(version) = edit.row_version {
+            lifecycle::check_version(&row.state, version)?;
+        }
+        self.check_edit(row.queue, edit)?;
+        self.edit_checked(id, &row, edit)
+    }
+
+    /// Checks what an edit says, whatever the state of the item.
+    fn check_edit(&mut self, queue: QueueId, edit: &ItemEdit) -> Applied<()> {
         if let Some(content) = &edit.specific_content
-            && let Some(queue) = self.queue_by_id(row.queue)?
+            && let Some(queue) = self.queue_by_id(queue)?
         {
             queue.schemas.validate(SchemaOf::SpecificData, content.as_json())?;
         }
-        if let Some(progress) = &edit.progress {
-            validate_progress(progress)?;
+        edit.progress.as_deref().map_or(Ok(()), validate_progress)?;
+        Ok(())
+    }
+
+    /// T21, and T16 of the copy. The edit is checked first: what is refused has changed nothing.
+    pub(super) fn correct(&mut self, item: ItemVersion, edit: &ItemEdit) -> Applied {
+        let row = self.row_here(item.id)?;
+        self.check_edit(row.queue, edit)?;
+        let to = ReviewStatus::Retried;
+        let event = Event::Review { to, row_version: item.row_version };
+        let copy = self.change_row(item.id, &row, event)?.1;
+        self.note_review(item.id, row.state.review_status, to);
+        let copy = copy.ok_or_else(|| OrchestratorError::new(ErrorKind::Other, "the retry made no copy"))?;
+        // A copy is New and can be edited; if the rules said otherwise, nothing of the transaction would be kept.
+        let copied = self.row(copy)?;
+        match self.edit_checked(copy, &copied, edit) {
+            Err(ApplyError::Refused(error)) => Err(ApplyError::Failed(error)),
+            applied => applied,
         }
+    }
+
+    fn edit_checked(&mut self, id: ItemId, row: &ItemRow, edit: &ItemEdit) -> Applied {
         let event = Event::Edit {
             priority: edit.priority.unwrap_or(row.state.priority),
             due_date: edit.due_date.applied_to(row.state.due_date),
@@ -154,7 +182,7 @@ impl<R: Rows> Apply<'_, R> {
                 progress: edit.progress.as_deref(),
                 ..StateUpdate::state(&change.after, self.now)
             };
-            self.write_change(id, &row, &change, &written)?;
+            self.write_change(id, row, &change, &written)?;
             if let Some(content) = &edit.specific_content {
                 self.rows.set_content(id, content)?;
             }
@@ -186,16 +214,19 @@ impl<R: Rows> Apply<'_, R> {
             validate_comment(&comment.text)?;
         }
         let before = self.apply_event_here(item.id, Event::Review { to, row_version: item.row_version })?;
-        if before.review_status != to {
-            let [before, after] = [before.review_status, to].map(|status| Value::from(status.name()));
-            let change = FieldChange::new("ReviewStatus", before, after);
-            self.note_item(Act::ItemsReviewed, item.id, vec![change]);
-        }
+        self.note_review(item.id, before.review_status, to);
         if let Some(NewComment { author, text }) = comment {
             let comment = self.rows.insert_comment(item.id, author, text, self.now)?;
             self.note_act(Act::CommentAdded, format!("comment {}", comment.id), vec![item.id], Vec::new());
         }
         Ok(())
+    }
+
+    fn note_review(&mut self, id: ItemId, before: ReviewStatus, to: ReviewStatus) {
+        if before != to {
+            let [before, after] = [before, to].map(|status| Value::from(status.name()));
+            self.note_item(Act::ItemsReviewed, id, vec![FieldChange::new("ReviewStatus", before, after)]);
+        }
     }
 
     /// The server has checked whether this user may review.
@@ -256,8 +287,10 @@ impl<R: Rows> Apply<'_, R> {
         Ok(Answer::Done)
     }
 
-    pub(super) fn purge(&mut self, id: ItemId) -> Applied {
-        self.apply_event_here(id, Event::Purge)?;
+    pub(super) fn purge(&mut self, id: ItemId, row_version: Option<u64>) -> Applied {
+        let row = self.row_here(id)?;
+        row_version.map_or(Ok(()), |version| lifecycle::check_version(&row.state, version))?;
+        self.apply_event_to(id, &row, Event::Purge)?;
         self.rows.set_content(id, &SpecificContent::empty())?;
         self.note_item(Act::ContentPurged, id, Vec::new());
         Ok(Answer::Done)
