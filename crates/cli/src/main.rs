@@ -6,8 +6,9 @@
 //! | `filter.rs` | the options that select items |
 //! | `queue.rs`, `item/`, `reason.rs`, `import/`, `stats.rs` | `performer queue`, `item`, `reason`, `item import` and `stats`, for any URL |
 //! | `job.rs` | `performer job`: the running performers and their results |
+//! | `doctor/` | `performer doctor`: checks whether the queues can be reached and used as they should |
 //! | `store.rs` | `performer store`: what a store is, whether it is sound, a copy of it |
-//! | `access.rs` | `performer access`: the applications, users, tokens and robots of a server |
+//! | `access.rs`, `whoami.rs` | `performer access`: the applications, users, tokens and robots of a server |
 //! | `new.rs` | `performer new`: writes a project from the files in `templates/new` |
 //! | `store_url.rs` | the URL of a server's store, as an argument, in the environment or in a file |
 //! | `help.rs`, `help/` | `performer` alone, `help`, `completions` and `man` |
@@ -18,6 +19,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 
 mod access;
+mod doctor;
 mod environment;
 mod filter;
 mod help;
@@ -37,6 +39,7 @@ mod signals;
 mod stats;
 mod store;
 mod store_url;
+mod whoami;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -88,6 +91,7 @@ enum Action {
     #[command(subcommand)]
     Job(job::Jobs),
     Stats(stats::Stats),
+    Doctor(doctor::Doctor),
     #[command(subcommand)]
     Store(store::Store),
     #[command(subcommand)]
@@ -151,6 +155,7 @@ fn main() -> ExitCode {
             Action::Reason(reason) => reason.run().await,
             Action::Job(job) => job.run().await,
             Action::Stats(stats) => stats.run().await,
+            Action::Doctor(doctor) => doctor.run().await,
             Action::Store(store) => store.run().await,
             Action::Access(access) => access.run().await,
             Action::Help(help) => help.run(),

@@ -10,6 +10,7 @@ mod limits;
 mod new;
 #[cfg(unix)]
 mod new_project;
+mod operate;
 mod output;
 mod queues_and_items;
 mod serve;
