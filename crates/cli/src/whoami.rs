@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use performer::orchestrator::uipath::Uipath;
 use serde_json::json;
 
 use super::GlobalArgs;
@@ -24,13 +23,14 @@ pub(super) struct WhoAmI {
 
 impl WhoAmI {
     pub(super) async fn run(self) -> CommandResult {
-        let url = self.global.url()?;
+        let target = self.global.target()?;
+        let url = target.url();
         if !url.starts_with("http:") && !url.starts_with("https:") {
             let message =
                 "a program that opens a store itself is no user; give the location of a server in --url";
             return Err(CliError::usage(message));
         }
-        let server = Uipath::builder(&url).environment()?.connect().await?;
+        let server = target.connect_server().await?;
         let caller = server.caller().await.map_err(|error| {
             let message = format!(
                 "{} (an application needs the scope OR.Users.Read, in UIPATH_SCOPE)",

@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
-use performer::connect;
 use performer_core::model::clock::{Clock as _, SystemClock};
 use performer_store::inspection::StoreInspector;
 
@@ -62,11 +61,12 @@ impl Doctor {
         if format == Format::Json {
             output::print_errors_as_json();
         }
-        let url = self.global.url()?;
+        let target = self.global.target()?;
+        let url = target.url().to_owned();
         let mut report = Report::new(self.check);
         let scheme = url.split(':').next().unwrap_or_default().to_ascii_lowercase();
         match &*scheme {
-            "http" | "https" | "uipath" => server::check(&url, &mut report).await?,
+            "http" | "https" | "uipath" => server::check(&target, &mut report).await?,
             "memory" => {
                 return Err(CliError::usage(
                     "memory: is a new store in this process; there is nothing to check",
@@ -80,7 +80,7 @@ impl Doctor {
                 let clock = store::check(&inspector, &url, &mut report).await;
                 // Opening a store would migrate it.
                 if let Some(ahead) = clock {
-                    match connect(&url).await {
+                    match target.connect().await {
                         Ok(orchestrator) => queues::check(&*orchestrator, ahead, &mut report).await,
                         Err(error) => report.add(Finding::bad(CheckName::Reach, error.to_string())),
                     }

@@ -1,28 +1,24 @@
 //! Checks of a server, and of the caller's rights on it.
 
 use jiff::{SignedDuration, Timestamp};
-use performer::orchestrator::uipath::{Caller, Uipath};
+use performer::orchestrator::uipath::Caller;
 use performer_core::orchestrator::{OrchestratorError, QueueAdministration as _};
 use performer_server::certificate_validity;
 
 use super::super::output::CliError;
+use super::super::profile::Target;
 use super::report::{CheckName, Finding, Level, Report};
 use super::{now, queues, reached, skew};
 
 /// What a performer needs, and a person who looks at queues.
 const NEEDED: [&str; 4] = ["Queues.View", "Transactions.View", "Transactions.Create", "Transactions.Edit"];
 
-pub(super) async fn check(url: &str, report: &mut Report) -> Result<(), CliError> {
-    let url = match url.strip_prefix("uipath:") {
-        Some(_) => std::env::var("UIPATH_URL")
-            .map_err(|_| CliError::usage("uipath: requires UIPATH_URL, which is set in a job"))?,
-        None => url.to_owned(),
-    };
-    let server = Uipath::builder(&url).environment()?.connect().await;
-    let server = match server {
+pub(super) async fn check(target: &Target, report: &mut Report) -> Result<(), CliError> {
+    let server = match target.connect_server().await {
         Ok(server) => server,
+        Err(error) if error.is_usage() => return Err(error),
         Err(error) => {
-            report.add(unreachable(&error));
+            report.add(not_connected(&error));
             return Ok(());
         }
     };
@@ -30,13 +26,14 @@ pub(super) async fn check(url: &str, report: &mut Report) -> Result<(), CliError
     let probe = match server.probe().await {
         Ok(probe) => probe,
         Err(error) => {
-            report.add(unreachable(&error));
+            let finding = Finding::bad(CheckName::Reach, error.with_causes().to_string());
+            report.add(finding.help("performer help environment"));
             return Ok(());
         }
     };
     report.latency = Some(probe.took);
     report.add(reached("the server", probe.took));
-    report.add(tls(&url, probe.certificate.as_deref(), now()));
+    report.add(tls(target.url(), probe.certificate.as_deref(), now()));
     let mut ahead = SignedDuration::ZERO;
     if let Some(time) = probe.server_time {
         // Whole seconds, read somewhere within the call.
@@ -65,11 +62,9 @@ pub(super) async fn check(url: &str, report: &mut Report) -> Result<(), CliError
     Ok(())
 }
 
-fn unreachable(error: &OrchestratorError) -> Finding {
-    if error.is_unauthorized() {
-        return refused(error);
-    }
-    Finding::bad(CheckName::Reach, error.with_causes().to_string()).help("performer help environment")
+fn not_connected(error: &CliError) -> Finding {
+    let check = if error.is_not_allowed() { CheckName::Access } else { CheckName::Reach };
+    Finding::bad(check, error.to_string()).help("performer help environment")
 }
 
 fn refused(error: &OrchestratorError) -> Finding {

@@ -12,6 +12,7 @@ mod new;
 mod new_project;
 mod operate;
 mod output;
+mod profiles;
 mod queues_and_items;
 mod serve;
 #[cfg(unix)]
@@ -37,6 +38,7 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    command.env("PERFORMER_CONFIG", folder.join("profiles.toml"));
     command
 }
 

@@ -199,3 +199,39 @@ fn a_doctor_looks_at_a_server_and_at_the_caller() {
     let (code, _, error) = said(at(folder, &["access", "whoami"]));
     assert!(code == 2 && error.contains("is no user"), "{error}");
 }
+
+#[test]
+fn a_watch_prints_a_line_with_each_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for name in ["Invoices", "Orders"] {
+        done(at(folder, &["queue", "create", name]));
+    }
+    done(at(folder, &["item", "add", "Orders", "n=1"]));
+    let printed = done(at(folder, &["watch", "--ticks", "2"]));
+    let lines: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "{printed}");
+    let queues = |line: &Value| -> Vec<(String, i64)> {
+        let row = |row: &Value| {
+            (row["Name"].as_str().unwrap().to_owned(), row["NumberOfRemainingTransactions"].as_i64().unwrap())
+        };
+        line["Queues"].as_array().unwrap().iter().map(row).collect()
+    };
+    assert_eq!(queues(&lines[0]), [("Invoices".to_owned(), 0), ("Orders".to_owned(), 1)]);
+    assert_eq!(
+        (&lines[0]["Queues"][0]["EndedPerSecond"], &lines[1]["Queues"][0]["EndedPerSecond"]),
+        (&json!(null), &json!(0.0))
+    );
+    assert_eq!((&lines[0]["Failures"], &lines[0]["Error"]), (&json!([]), &json!(null)));
+    let one = json(at(folder, &["watch", "orders", "--json", "--ticks", "1"]));
+    assert_eq!(queues(&one), [("Orders".to_owned(), 1)]);
+    assert_eq!(said(at(folder, &["watch", "Nothing", "--ticks", "1"])).0, 5);
+    let (code, _, error) = said(at(folder, &["watch", "--every", "10ms"]));
+    assert!(code == 2 && error.contains("at least 1s"), "{error}");
+
+    let server = Server::known(folder, &["--listen", "127.0.0.1:0"]);
+    done(server.command(folder, &["queue", "create", "Invoices"]));
+    let one = json(server.command(folder, &["watch", "--ticks", "1"]));
+    assert_eq!(queues(&one), [("Invoices".to_owned(), 0)]);
+    assert_eq!(server.stop(), 0);
+}
