@@ -12,6 +12,7 @@ use serde_json::json;
 use super::environment;
 use super::output::{self, CliError, Column, CommandResult, ListFormat, ListOutput};
 use super::store_url::StoreUrl;
+use super::whoami::WhoAmI;
 use performer_core::model::user::UserType;
 use performer_server::directory::{AUTOMATION, User};
 use performer_server::permission::Scopes;
@@ -32,6 +33,8 @@ pub(super) enum Access {
     RevokeTokens(RevokeTokens),
     AddRobot(AddRobot),
     AddFolder(AddFolder),
+    #[command(name = "whoami")]
+    WhoAmI(WhoAmI),
 }
 
 /// Opens the directory of a server's store.
@@ -171,6 +174,7 @@ pub(super) struct AddFolder {
 impl Access {
     pub(super) async fn run(self) -> CommandResult {
         match self {
+            Self::WhoAmI(who) => return who.run().await,
             Self::List(list) => list.run().await?,
             Self::AddClient(add) => {
                 let access_admin = open_access(&add.store).await?;

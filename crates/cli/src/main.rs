@@ -8,8 +8,11 @@
 //! | `deadline.rs` | `performer deadline`: whether what waits will be done in time |
 //! | `job.rs` | `performer job`: the running performers and their results |
 //! | `audit.rs` | `performer audit`: what people changed in a store |
+//! | `watch/` | `performer watch`: queues, rates, robots and failures, again and again |
+//! | `doctor/` | `performer doctor`: checks whether the queues can be reached and used as they should |
 //! | `store.rs` | `performer store`: what a store is, whether it is sound, a copy of it |
-//! | `access.rs` | `performer access`: the applications, users, tokens and robots of a server |
+//! | `access.rs`, `whoami.rs` | `performer access`: the applications, users, tokens and robots of a server |
+//! | `profile/` | profiles, and `performer profile` |
 //! | `new.rs` | `performer new`: writes a project from the files in `templates/new` |
 //! | `store_url.rs` | the URL of a server's store, as an argument, in the environment or in a file |
 //! | `help.rs`, `help/` | `performer` alone, `help`, `completions` and `man` |
@@ -22,6 +25,7 @@
 mod access;
 mod audit;
 mod deadline;
+mod doctor;
 mod environment;
 mod filter;
 mod help;
@@ -31,6 +35,7 @@ mod job;
 mod log;
 mod new;
 mod output;
+mod profile;
 mod queue;
 mod queue_removal;
 mod queue_schema;
@@ -41,6 +46,8 @@ mod signals;
 mod stats;
 mod store;
 mod store_url;
+mod watch;
+mod whoami;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -50,7 +57,8 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use self::output::{CliError, OutputArgs};
-use performer::{Administration, connect_as};
+use self::profile::Target;
+use performer::Administration;
 use performer_store::Store;
 
 /// Manage and serve durable queues of transactions
@@ -95,12 +103,16 @@ enum Action {
     #[command(subcommand)]
     Job(job::Jobs),
     Stats(stats::Stats),
+    Watch(watch::Watch),
+    Doctor(doctor::Doctor),
     #[command(subcommand)]
     Audit(audit::Audit),
     #[command(subcommand)]
     Store(store::Store),
     #[command(subcommand)]
     Access(access::Access),
+    #[command(subcommand)]
+    Profile(profile::Profiles),
     Help(help::Help),
     Completions(help::Completions),
     Man(help::Man),
@@ -109,28 +121,27 @@ enum Action {
 /// The options of all commands that work on queues.
 #[derive(Args)]
 struct GlobalArgs {
-    /// The location of the queues, such as sqlite:invoices.db or http://127.0.0.1:8095
-    #[arg(long, env = "PERFORMER_URL", global = true, value_name = "URL", hide_env_values = true)]
+    /// The location of the queues, such as sqlite:invoices.db or http://127.0.0.1:8095 [env: PERFORMER_URL]
+    #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,
+    /// The profile with the location of the queues: performer profile [env: PERFORMER_PROFILE]
+    #[arg(long, global = true, value_name = "NAME")]
+    profile: Option<String>,
 }
 
 impl GlobalArgs {
-    /// The location of the queues.
-    fn url(&self) -> Result<String, CliError> {
-        self.url.clone().filter(|url| !url.is_empty()).ok_or_else(|| {
-            CliError::usage(
-                "no location of the queues was given; use --url sqlite:FILE or --url http://HOST:PORT, or set PERFORMER_URL",
-            )
-        })
+    /// Where the queues are.
+    fn target(&self) -> Result<Target, CliError> {
+        Target::of(self.url.as_deref(), self.profile.as_deref())
     }
 
     async fn connect(&self) -> Result<Arc<dyn Administration>, CliError> {
-        Ok(connect_as(&self.url()?, environment::actor()).await?)
+        self.target()?.connect().await
     }
 
     /// The store itself, for what no Orchestrator over HTTP offers.
     async fn store(&self) -> Result<Store, CliError> {
-        let url = self.url()?;
+        let url = self.target()?.url().to_owned();
         let is_http = url.split(':').next().is_some_and(|scheme| {
             ["http", "https", "uipath"].iter().any(|remote| scheme.eq_ignore_ascii_case(remote))
         });
@@ -175,8 +186,11 @@ fn main() -> ExitCode {
             Action::Job(job) => job.run().await,
             Action::Stats(stats) => stats.run().await,
             Action::Audit(audit) => audit.run().await,
+            Action::Watch(watch) => watch.run().await,
+            Action::Doctor(doctor) => doctor.run().await,
             Action::Store(store) => store.run().await,
             Action::Access(access) => access.run().await,
+            Action::Profile(profile) => profile.run(),
             Action::Help(help) => help.run(),
             Action::Completions(completions) => completions.run(),
             Action::Man(man) => man.run(),

@@ -346,7 +346,7 @@ fn max_starts(text: &str) -> Result<MaxStarts, CliError> {
 }
 
 /// Describes the limits in one line.
-fn describe_limits(limits: &QueueLimits) -> String {
+pub(super) fn describe_limits(limits: &QueueLimits) -> String {
     let mut parts = vec![if limits.paused { "paused" } else { "running" }.to_owned()];
     parts.extend(limits.max_in_progress.map(|most| format!("at most {most} in progress")));
     parts.extend(limits.max_starts.map(|MaxStarts { count, per }| {

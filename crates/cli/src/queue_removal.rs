@@ -4,6 +4,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Args;
+use jiff::Timestamp;
 use performer_core::model::clock::{Clock as _, SystemClock};
 use performer_core::model::item::{ItemFilter, Page};
 use performer_core::model::lifecycle::is_expired_by;
@@ -141,7 +142,7 @@ impl Retention {
 }
 
 async fn kept_of(orchestrator: &dyn Administration, queue: &QueueDefinition) -> Result<Kept, CliError> {
-    let (expired, is_count_exact) = expired(orchestrator, queue).await?;
+    let (expired, is_count_exact) = expired_at(orchestrator, queue, SystemClock::new().now()).await?;
     Ok(Kept {
         queue: queue.name.clone(),
         retention_period: queue.policy.retention_days,
@@ -151,12 +152,13 @@ async fn kept_of(orchestrator: &dyn Administration, queue: &QueueDefinition) -> 
     })
 }
 
-/// How many items of a queue are past its retention, and whether all were counted.
-pub(super) async fn expired(
+/// How many items of a queue are past its retention at a time, and whether all were counted.
+pub(super) async fn expired_at(
     orchestrator: &dyn Administration,
     queue: &QueueDefinition,
+    at: Timestamp,
 ) -> Result<(u64, bool), CliError> {
-    let expired = is_expired_by(&queue.policy, SystemClock::new().now());
+    let expired = is_expired_by(&queue.policy, at);
     let filter = ItemFilter::default().queue(&*queue.name).condition(expired);
     let page = orchestrator.list_queue_items(filter, Page::first(1).count_limit(COUNT_LIMIT)).await?;
     Ok((page.count, page.is_count_exact))

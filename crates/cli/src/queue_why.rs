@@ -6,6 +6,7 @@ use clap::Args;
 use performer_core::model::claim_blockers::ClaimBlocker;
 use performer_core::model::clock::{Clock as _, SystemClock};
 use performer_core::model::job::{Job, MAX_JOBS_LISTED};
+use performer_core::model::queue::QueueDefinition;
 use performer_core::orchestrator::{Administration, ErrorKind, OrchestratorError, read_claim_blockers};
 use serde::Serialize;
 
@@ -58,10 +59,7 @@ impl Why {
         let jobs = jobs(&*orchestrator).await?;
         let (mut rows, mut free) = (Vec::new(), Vec::new());
         for queue in queues {
-            let statistics = orchestrator.queue_statistics(&queue.name).await?;
-            let now = SystemClock::new().now();
-            let found =
-                read_claim_blockers(&*orchestrator, &queue, &statistics, jobs.as_deref(), now).await?;
+            let found = with_jobs(&*orchestrator, &queue, jobs.as_deref()).await?;
             if !found.iter().any(ClaimBlocker::is_certain) {
                 free.push(queue.name.clone());
             }
@@ -81,6 +79,24 @@ impl Why {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What holds claims on a queue back.
+pub(super) async fn of_queue(
+    orchestrator: &dyn Administration,
+    queue: &QueueDefinition,
+) -> Result<Vec<ClaimBlocker>, CliError> {
+    with_jobs(orchestrator, queue, jobs(orchestrator).await?.as_deref()).await
+}
+
+async fn with_jobs(
+    orchestrator: &dyn Administration,
+    queue: &QueueDefinition,
+    jobs: Option<&[Job]>,
+) -> Result<Vec<ClaimBlocker>, CliError> {
+    let statistics = orchestrator.queue_statistics(&queue.name).await?;
+    let now = SystemClock::new().now();
+    Ok(read_claim_blockers(orchestrator, queue, &statistics, jobs, now).await?)
 }
 
 /// The jobs of all queues, if they are known here and may be seen.

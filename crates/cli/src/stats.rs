@@ -23,7 +23,7 @@ const LONGEST_READ_INTERVAL: Duration = Duration::from_secs(30);
 const PAUSE_PER_READ: u32 = 20;
 
 /// The exit code after Ctrl-C.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 /// Show the number of items by queue and status
 #[derive(Args)]

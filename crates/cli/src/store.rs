@@ -95,7 +95,7 @@ impl Store {
 
 /// The store at the URL.
 fn inspector(global: &GlobalArgs) -> Result<(String, StoreInspector), CliError> {
-    let url = global.url()?;
+    let url = global.target()?.url().to_owned();
     if url.starts_with("http:") || url.starts_with("https:") || url.starts_with("uipath:") {
         let message = "the store of a server is not reached over HTTP: give its own location, such as --url sqlite:orchestrator.db";
         return Err(CliError::usage(message));

@@ -10,7 +10,7 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
 /// The start and end of the validity of a certificate; `None` if it cannot be parsed.
-pub(super) fn validity(certificate: &[u8]) -> Option<(Timestamp, Timestamp)> {
+pub fn validity(certificate: &[u8]) -> Option<(Timestamp, Timestamp)> {
     let mut certificate = Der(Der(certificate).expect(SEQUENCE)?);
     let mut signed = Der(certificate.expect(SEQUENCE)?);
     if signed.0.first() == Some(&VERSION) {

@@ -109,6 +109,8 @@ use performer_store::Store;
 
 pub use access_admin::{AccessAdmin, Roles};
 pub use builder::ServerBuilder;
+#[doc(hidden)]
+pub use certificate::validity as certificate_validity;
 pub use cors::Origin;
 pub use desk::DeskMode;
 pub use fault_injection::Fault;

@@ -12,6 +12,7 @@
 //! | `report.rs` | reporting results; finding out whether a report whose answer was lost was recorded |
 //! | `unreadable.rs` | items that were handed out by an answer that cannot be read |
 //! | `add.rs`, `follow_up.rs` | adding items; those that are added before a success is reported |
+//! | `caller.rs` | who the caller is and what it may do; what the connection is like |
 //! | `administration.rs`, `items.rs`, `definitions.rs` | administration: items, reviews and comments; queues |
 //! | `lease_protocol.rs` | the protocol of performer's own server, which has leases and claims |
 //! | `logs.rs` | robot logs (feature `robot-logs`) |
@@ -54,6 +55,7 @@ mod answer;
 mod auth;
 mod builder;
 mod call;
+mod caller;
 mod claim;
 mod claim_registry;
 mod definitions;
@@ -73,6 +75,7 @@ mod tls;
 mod unreadable;
 
 pub use builder::UipathBuilder;
+pub use caller::{Caller, ConnectionProbe};
 #[cfg(feature = "robot-logs")]
 pub use logs::{LogShipping, RobotLogs};
 

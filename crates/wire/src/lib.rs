@@ -19,7 +19,7 @@
 //! | `review` | comments, events, bulk operations |
 //! | `job`, `log` | jobs of robots, and their logs |
 //! | `lease_protocol` | the protocol between performers and performer's own server: leases, claims, batches |
-//! | `identity` | tokens |
+//! | `identity`, `caller` | tokens; who the caller is and what it may do |
 //! | `error_response` | parses error responses of every format |
 //! | `filter` | writes `$filter` and `$orderby`, for the client |
 //! | `odata` | parses the query options of a request, for the server |
@@ -39,6 +39,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "server")]
 mod any_case;
 pub mod api_time;
+pub mod caller;
 pub mod content_map;
 pub mod enum_value;
 pub mod error_response;

@@ -136,6 +136,20 @@ impl CliError {
         Self { message: message.into(), exit_code: 1, code: None }
     }
 
+    pub(super) fn not_found(message: impl Into<String>) -> Self {
+        Self { message: message.into(), exit_code: NOT_FOUND, code: None }
+    }
+
+    /// Whether the command was used wrongly.
+    pub(super) fn is_usage(&self) -> bool {
+        self.exit_code == 2
+    }
+
+    /// Whether the caller is not known, or lacks a right.
+    pub(super) fn is_not_allowed(&self) -> bool {
+        self.exit_code == NOT_ALLOWED
+    }
+
     /// The error with another message.
     pub(super) fn with_message(self, message: impl Into<String>) -> Self {
         Self { message: message.into(), ..self }
@@ -244,6 +258,12 @@ pub(super) fn table(columns: &[Column], rows: &[Vec<String>]) -> Result<(), CliE
         table::for_pipe(columns, rows, is_coloured)
     };
     lines.iter().try_for_each(line)
+}
+
+/// The lines of a table for a terminal of this width, with colours as `--color` says.
+pub(super) fn table_lines(columns: &[Column], rows: &[Vec<String>], width: usize) -> Vec<String> {
+    let is_coloured = options().color.is_coloured(true, |name| std::env::var(name).ok());
+    table::for_terminal(columns, rows, width, is_coloured)
 }
 
 /// Prints names and values, one pair per line.

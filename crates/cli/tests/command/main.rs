@@ -14,7 +14,9 @@ mod limits;
 mod new;
 #[cfg(unix)]
 mod new_project;
+mod operate;
 mod output;
+mod profiles;
 mod queues_and_items;
 mod serve;
 #[cfg(unix)]
@@ -40,6 +42,7 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    command.env("PERFORMER_CONFIG", folder.join("profiles.toml"));
     command
 }
 
