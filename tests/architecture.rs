@@ -63,10 +63,11 @@ fn code(text: &str) -> String {
 }
 
 /// The crates from below. A crate uses those of lower floors.
-const FLOORS: [&[&str]; 5] = [
+const FLOORS: [&[&str]; 6] = [
     &["performer-core"],
     &["performer-wire", "performer-store"],
-    &["performer-uipath", "performer-server", "performer-tables"],
+    &["performer-tables"],
+    &["performer-uipath", "performer-server"],
     &["performer"],
     &["performer-cli", "performer-conformance"],
 ];

@@ -128,3 +128,9 @@ export async function addFailure(queue, reference, reason, content = {}) {
 }
 
 export const reviewStatus = async (id) => (await api('GET', `/odata/QueueItems(${id})`)).ReviewStatus;
+
+/** Starts a job on the queue Invoices, whose robots are idle, and two transactions, so that something is InProgress. */
+export async function startWork() {
+  await api('POST', '/api/Performer/StartJob', { queue: 'Invoices', machine: 'robots-2', processId: 812, version: '1.4.3', robots: 2, lease: 3_600_000 });
+  for (let at = 0; at < 2; at += 1) await api('POST', '/odata/Queues/UiPathODataSvc.StartTransaction', { transactionData: { Name: 'Invoices' } });
+}

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { api, context, launch, overflow, signedIn, violations, watched } from './desk.js';
+import { api, context, launch, overflow, signedIn, startWork, violations, watched } from './desk.js';
 
 const SIZES = [{ width: 360, height: 740 }, { width: 1280, height: 900 }];
 
@@ -48,6 +48,7 @@ async function assertSound(page, what) {
 }
 
 test('each page is sound, light and dark, small and large', async () => {
+  await startWork();
   const all = await paths();
   for (const colorScheme of ['light', 'dark']) {
     const opened = await context(browser, { storageState: state, colorScheme });

@@ -2,10 +2,11 @@
 
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { context, launch, signedIn } from './desk.js';
+import { context, launch, signedIn, startWork } from './desk.js';
 
 const folder = process.env.PERFORMER_SCREENSHOTS;
 await mkdir(folder, { recursive: true });
+if (!process.env.PERFORMER_SCREENSHOTS_STORE) await startWork();
 const browser = await launch();
 const storageState = await signedIn(browser);
 
@@ -14,6 +15,13 @@ async function first(page, path, prefix) {
   await page.goto(path);
   const link = page.locator(`main a[href^="${prefix}"]`).first();
   return await link.count() > 0 ? link.getAttribute('href') : null;
+}
+
+/** The oldest job of the list: it has done something. */
+async function lastJob(page) {
+  await page.goto('/desk/jobs');
+  const link = page.locator('tbody tr', { hasText: 'Successful' }).getByRole('link').first();
+  return await link.count() > 0 ? link.getAttribute('href') : first(page, '/desk/jobs', '/desk/jobs/');
 }
 
 const opened = await context(browser, { storageState });
@@ -26,7 +34,7 @@ const pages = {
   item: failed, new: await first(page, '/desk/items?status=New', '/desk/items/'),
   comparison: failed && await first(page, failed, `${failed}?diff=`),
   reasons: '/desk/reasons', reason: await first(page, '/desk/reasons', '/desk/reasons/'), review: '/desk/review',
-  'review-end': '/desk/review?whose=mine', jobs: '/desk/jobs', job: await first(page, '/desk/jobs', '/desk/jobs/'), health: '/desk/health',
+  'review-end': '/desk/review?whose=mine', jobs: '/desk/jobs', job: await lastJob(page), health: '/desk/health',
   error: '/desk/items/999999999',
 };
 await opened.close();

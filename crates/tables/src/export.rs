@@ -107,7 +107,13 @@ fn members(item: &QueueItem) -> Vec<(String, Box<RawValue>)> {
     json::raw_members(item.specific_content.as_json()).unwrap_or_default()
 }
 
+#[expect(clippy::len_without_is_empty, reason = "nobody asks whether there are none")]
 impl ExportColumns {
+    /// How many members of contents have a column.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
     /// Adds the columns of an item. To be called for all items before any is written.
     pub fn see(&mut self, item: &QueueItem) {
         for (name, value) in members(item) {
@@ -198,7 +204,7 @@ fn cell_text(value: &RawValue) -> String {
 }
 
 /// With an apostrophe in front of what a spreadsheet program takes for a formula. Numbers stay as they are.
-fn guarded(cell: String) -> String {
+pub fn guarded(cell: String) -> String {
     let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err();
     if is_formula { format!("'{cell}") } else { cell }
 }

@@ -53,7 +53,7 @@ pub mod import {
     pub use super::csv_text::csv_line;
     pub use super::dialect::parse_delimiter;
     pub use super::error::ReadError;
-    pub use super::export::{CsvExport, ExportColumns, ExportOptions, json_line};
+    pub use super::export::{CsvExport, ExportColumns, ExportOptions, guarded, json_line};
     pub use super::fields::{Field, FieldColumns};
     pub use super::refused::RefusedFile;
     pub use super::rows::{Content, ImportRow, Layout, RawRow, Rows, TableOptions};

@@ -1,6 +1,7 @@
 //! The desk in a real browser, before the real server: the tests in `tests/browser`, which are JavaScript. This file makes the items,
 //! starts the server, and runs Node.js.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,8 +15,8 @@ use performer::model::{Clock as _, ManualClock, NewJob, SystemClock, Transaction
 use performer::orchestrator::store::Store;
 use performer::orchestrator::{ClaimRequest, Report};
 use performer::prelude::*;
-use performer::{ExceptionType, JobEnd, JobState, LimitsEdit, Output, ProcessingException};
-use serde_json::json;
+use performer::{ExceptionType, JobEnd, JobFigures, JobState, LimitsEdit, Output, ProcessingException};
+use serde_json::{Value, json};
 
 use super::{CLIENT, SECRET, Server, command, done, text};
 
@@ -108,38 +109,38 @@ fn invoices() -> Vec<Invoice> {
 }
 
 /// How an attempt at the invoice at this place ends; `attempt` is 0 for the first.
-fn result(at: usize, invoice: &serde_json::Value, attempt: u32, now: Timestamp) -> TransactionResult {
+fn result(at: usize, invoice: &Value, attempt: u32, now: Timestamp) -> TransactionResult {
     let exception = |kind, reason: String, details: Option<&str>| {
         let exception = ProcessingException::new(kind, reason, now).details(details.map(str::to_owned));
         TransactionResult::Failed { exception: Some(exception), defer_date: None }
     };
     let (customer, total) = (&invoice["CustomerID"], &invoice["TotalPrice"]);
     match at {
-        at if at % 7 == 3 && (attempt == 0 || at % 2 == 0) => {
+        at if at % 7 == 3 && (attempt == 0 || at % 3 != 0) => {
             let details =
                 "LedgerError: timeout\n  at Ledger.post (ledger.ts:118)\n  at Invoice.book (invoice.ts:42)";
-            exception(
-                ExceptionType::ApplicationException,
-                format!("the ledger did not answer within 30 s (request {})", 40_000 + at),
-                Some(details),
-            )
+            let reason = format!("the ledger did not answer within 30 s (request {})", 40_000 + at);
+            exception(ExceptionType::ApplicationException, reason, Some(details))
         }
-        at if at % 9 == 4 => exception(
-            ExceptionType::BusinessException,
-            format!("customer {customer} is not in the ledger"),
-            None,
-        ),
-        at if at % 23 == 5 => exception(
-            ExceptionType::BusinessException,
-            format!("the total {total} is over the limit of this customer"),
-            None,
-        ),
+        at if at % 9 == 4 => {
+            let reason = format!("customer {customer} is not in the ledger");
+            exception(ExceptionType::BusinessException, reason, None)
+        }
+        at if at % 23 == 5 => {
+            let reason = format!("the total {total} is over the limit of this customer");
+            exception(ExceptionType::BusinessException, reason, None)
+        }
         _ => {
             let output = json!({"Document": 900_000 + at, "BookedBy": format!("robot {}", at % 3 + 1)});
             TransactionResult::Successful { output: Some(Output::new(&output).unwrap()) }
         }
     }
 }
+
+/// How many times a day invoices come in. Each time the retries of the last ones are done first.
+const DELIVERIES: usize = 10;
+/// How many items are left New.
+const LEFT: usize = 12;
 
 /// Fills a file with invoices that were processed from yesterday morning until now.
 async fn fill(file: &Path) {
@@ -155,54 +156,52 @@ async fn fill(file: &Path) {
             (name == "Invoices").then(|| "Invoices of all shops, booked into the ledger".to_owned());
         store.create_queue(queue).await.unwrap();
     }
-    for (at, Invoice { number, date, customer, total }) in invoices.iter().enumerate() {
-        let total: f64 = total.parse().unwrap_or_default();
-        let content = json!({"InvoiceNo": number, "InvoiceDate": date, "CustomerID": customer, "TotalPrice": total, "Place": at});
-        store.add_queue_item("Invoices", NewQueueItem::new(content).reference(number.clone())).await.unwrap();
-    }
     for at in 0..5 {
-        store
-            .add_queue_item(
-                "Payments",
-                NewQueueItem::new(json!({"Amount": 10 * at})).reference(format!("PAY-{at}")),
-            )
-            .await
-            .unwrap();
+        let payment = NewQueueItem::new(json!({"Amount": 10 * at})).reference(format!("PAY-{at}"));
+        store.add_queue_item("Payments", payment).await.unwrap();
     }
     store.edit_queue_limits("Payments", LimitsEdit::default().paused(true)).await.unwrap();
     let day = Duration::from_secs(24 * 60 * 60);
-    let job = |lease| {
-        NewJob::new("Invoices").machine("robots-1").process_id(4711).version("1.4.2").robots(3).lease(lease)
-    };
-    let faulted = store.start_job(job(day)).await.unwrap();
-    store
-        .end_job(faulted, JobEnd::new(JobState::Faulted).info("cannot open the ledger: no route to the host"))
-        .await
-        .unwrap();
-    let worker = store.start_job(job(day)).await.unwrap();
-    // Some are left.
-    let attempts = invoices.len() - 12;
+    let job =
+        || NewJob::new("Invoices").machine("robots-1").process_id(4711).version("1.4.2").robots(3).lease(day);
+    let faulted = store.start_job(job()).await.unwrap();
+    let why = JobEnd::new(JobState::Faulted).info("cannot open the ledger: no route to the host");
+    store.end_job(faulted, why).await.unwrap();
+    let worker = store.start_job(job()).await.unwrap();
+    let retries = (0..invoices.len()).filter(|at| at % 7 == 3).count();
     let span = Duration::try_from(now.duration_since(begin)).unwrap();
-    let step = span / u32::try_from(attempts + 20).unwrap();
-    for turn in 0..attempts {
-        let robot = u32::try_from(turn % 3).unwrap() + 1;
-        let claim = ClaimRequest::new("Invoices", worker, 1).robot(robot);
-        let claimed = store.report_and_claim(Vec::new(), Some(claim)).await.claimed.unwrap();
-        let taken = claimed.items.into_iter().next().expect("an invoice is left");
-        let took = step.min(Duration::from_millis(700 + 137 * u64::try_from(turn % 41).unwrap()));
-        clock.advance(took);
-        let content: serde_json::Value = serde_json::from_str(taken.item.specific_content.as_json()).unwrap();
-        let at = usize::try_from(content["Place"].as_u64().unwrap()).unwrap();
-        let attempt = u32::try_from(taken.item.retry_number).unwrap();
-        let result = result(at, &content, attempt, clock.now());
-        let answer = store.report_and_claim(vec![Report::new(taken.claim, result)], None).await;
-        answer.reports.into_iter().for_each(|report| drop(report.unwrap()));
-        clock.advance(step - took);
+    let step = span / u32::try_from(invoices.len() + retries + 20).unwrap();
+    let places: HashMap<&str, usize> =
+        invoices.iter().enumerate().map(|(at, invoice)| (invoice.number.as_str(), at)).collect();
+    for delivery in invoices.chunks(invoices.len().div_ceil(DELIVERIES)) {
+        for Invoice { number, date, customer, total } in delivery {
+            let total: f64 = total.parse().unwrap_or_default();
+            let content = json!({"InvoiceNo": number, "InvoiceDate": date, "CustomerID": customer, "TotalPrice": total});
+            let item = NewQueueItem::new(content).reference(number.clone());
+            store.add_queue_item("Invoices", item).await.unwrap();
+        }
+        let is_last = delivery.last().is_some_and(|last| places[last.number.as_str()] + 1 == invoices.len());
+        for turn in 0.. {
+            let waiting = store.queue_statistics("Invoices").await.unwrap().new;
+            if waiting <= if is_last { i64::try_from(LEFT).unwrap() } else { 0 } {
+                break;
+            }
+            let claim = ClaimRequest::new("Invoices", worker, 1).robot(turn % 3 + 1);
+            let claimed = store.report_and_claim(Vec::new(), Some(claim)).await.claimed.unwrap();
+            let taken = claimed.items.into_iter().next().expect("an invoice is left");
+            let took = step.min(Duration::from_millis(700 + 137 * u64::from(turn % 41)));
+            clock.advance(took);
+            let content: Value = serde_json::from_str(taken.item.specific_content.as_json()).unwrap();
+            let at = places[content["InvoiceNo"].as_str().unwrap()];
+            let result = result(at, &content, taken.item.retry_number, clock.now());
+            let answer = store.report_and_claim(vec![Report::new(taken.claim, result)], None).await;
+            assert!(answer.reports.iter().all(Result::is_ok), "{answer:?}");
+            clock.advance(step - took);
+        }
     }
-    for robot in 1..=2 {
-        let claim = ClaimRequest::new("Invoices", worker, 1).robot(robot);
-        store.report_and_claim(Vec::new(), Some(claim)).await.claimed.unwrap();
-    }
+    let mut figures = JobFigures::default();
+    (figures.successful, figures.retried, figures.busy) = (invoices.len() as u64, retries as u64, span / 3);
+    store.end_job(worker, JobEnd::new(JobState::Successful).figures(figures)).await.unwrap();
 }
 
 /// A server over a store with items, and who signs in.

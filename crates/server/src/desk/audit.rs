@@ -3,7 +3,6 @@
 use askama::Template;
 
 use super::call::DeskCall;
-use super::export::csv_line;
 use super::frame::Frame;
 use super::html::{self, Html};
 use super::items::Choice;
@@ -12,6 +11,7 @@ use crate::api_error::ApiError;
 use performer_core::model::UnknownValue;
 use performer_core::model::audit::{Act, AuditCheck, AuditFilter, AuditRecord, MAX_RECORDS};
 use performer_core::model::item_query::TimeRange;
+use performer_tables::import::{csv_line, guarded};
 
 /// How many records a page has.
 const ROWS: usize = 50;
@@ -98,7 +98,7 @@ pub(super) async fn csv(call: &DeskCall) -> Result<Reply, ApiError> {
     while count < MAX_FILE {
         let records = store.audit(filter.clone()).await?;
         for record in &records {
-            text.push_str(&csv_line(&cells(record)?));
+            text.push_str(&csv_line(',', cells(record)?.iter().map(String::as_str)));
         }
         count += records.len();
         filter.before = records.last().map(|record| record.id);
@@ -175,11 +175,11 @@ fn cells(record: &AuditRecord) -> Result<[String; 10], ApiError> {
     Ok([
         record.id.to_string(),
         entry.time.to_string(),
-        entry.actor.user_name.clone().unwrap_or_default(),
+        guarded(entry.actor.user_name.clone().unwrap_or_default()),
         entry.actor.source.to_string(),
         entry.actor.address.clone().unwrap_or_default(),
         entry.act.to_string(),
-        entry.subject.clone(),
+        guarded(entry.subject.clone()),
         items.join(" "),
         serde_json::to_string(&entry.changes).map_err(failed)?,
         record.digest.clone(),

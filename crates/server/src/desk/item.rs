@@ -179,7 +179,7 @@ fn facts(call: &DeskCall, found: &FolderItem, directory: &Directory) -> Vec<(&'s
     add("Started", item.start_processing.map(html::time));
     add("Ended", item.end_processing.map(html::time));
     add("Took", took(item).map(|took| text(&html::duration(took))));
-    add("Waits since", waits(call, item).map(|waits| text(&html::duration(waits))));
+    add("Has waited for", waits(call, item).map(|waits| text(&html::duration(waits))));
     add("Reviewer", item.reviewer_user_id.map(|id| text(&name(id))));
     add("Progress", item.progress.as_deref().map(text));
     add("Group", item.group.as_deref().map(text));

@@ -195,7 +195,7 @@ async fn queues_are_paused_and_limited_and_jobs_are_stopped() {
     assert_eq!(desk.post(&cookie, &format!("{queue}/limits"), &limits).await.status, 303);
     let late = desk.post(&cookie, &format!("{queue}/limits"), &limits).await;
     assert_eq!(late.status, 409, "they are not those that the reader saw");
-    late.assert_has(&["the limits have changed since the page was opened"]);
+    late.assert_has(&["limits have changed since the page was opened"]);
     desk.get(&cookie, &queue)
         .await
         .assert_has(&["name=\"max-in-progress\" inputmode=\"numeric\" value=\"3\"", "value=\"20\""]);

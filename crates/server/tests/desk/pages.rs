@@ -24,7 +24,10 @@ async fn each_page_shows_what_the_api_made() {
             ][..],
         ),
         ("/desk/queues", &["<bdi>Invoices</bdi>", "<bdi>Shared</bdi>", "queue=Invoices"]),
-        (&queue, &["<svg", "The figures", "No cause was found", "Most automatic retries", "p95"]),
+        (
+            &queue,
+            &["<svg", "The figures", "No cause was found", "Most automatic retries", "Backlog within a day"],
+        ),
         ("/desk/items", &["INV-1", "INV-2", "INV-3", "the total 99 is wrong", "Business", "Application"]),
         (
             &item,
@@ -168,14 +171,41 @@ async fn lists_are_exported() {
     assert_eq!((csv.status, csv.header("content-type")), (200, "text/csv; charset=utf-8"));
     assert_eq!(csv.header("content-disposition"), "attachment; filename=\"items.csv\"");
     let lines: Vec<&str> = csv.text.lines().collect();
-    assert!(lines.len() == 2 && lines[0].starts_with("Id,Queue,Status"), "{}", csv.text);
-    assert!(lines[1].starts_with(&format!("{},Invoices,Failed,", work.failed)), "{}", csv.text);
+    assert_eq!(lines.len(), 2, "{}", csv.text);
+    let cell = |name: &str| {
+        let at = lines[0]
+            .split(',')
+            .position(|column| column == name)
+            .unwrap_or_else(|| panic!("{name}: {}", lines[0]));
+        lines[1].split(',').nth(at).unwrap()
+    };
+    let (id, reason) = (work.failed.to_string(), "the total 99 is wrong");
+    for (name, value) in [
+        ("Reference", "INV-2"),
+        ("content.Total", "1"),
+        ("Item.Id", &*id),
+        ("Item.Status", "Failed"),
+        ("Item.ExceptionReason", reason),
+    ] {
+        assert_eq!(cell(name), value, "{name}");
+    }
     let json = desk.get(&cookie, "/desk/items.json").await;
     let json: Value = serde_json::from_str(&json.text).unwrap();
     assert_eq!((json["value"].as_array().unwrap().len(), &json["next"]), (4, &Value::Null));
     let item = desk.get(&cookie, &format!("/desk/items/{}/json", work.failed)).await;
     assert_eq!(item.header("content-type"), "application/json; charset=utf-8");
     assert!(serde_json::from_str::<Value>(&item.text).unwrap().is_object());
+}
+
+/// A file is opened in a spreadsheet program, which must run no cell.
+#[tokio::test]
+async fn a_spreadsheet_runs_no_cell() {
+    let desk = Desk::start().await;
+    let cookie = desk.sign_in().await;
+    desk.api("POST", "/odata/QueueDefinitions", &json!({"Name": "Invoices"})).await;
+    desk.add("@SUM(A1)", &json!({"Formula": "=HYPERLINK(\"x\")", "Negative": -1})).await;
+    let csv = desk.get(&cookie, "/desk/items.csv").await;
+    csv.assert_has(&["'@SUM(A1)", "\"'=HYPERLINK(\"\"x\"\")\"", ",-1,"]);
 }
 
 /// The inbox shows one failure after the other, each once.
