@@ -17,6 +17,7 @@
 //! | `notifier.rs` | wakes callers that wait for items of a queue |
 //! | `waiting_claim.rs` | a claim that waits for an item, as its caller sees it |
 //! | `parked_claims.rs` | claims that found nothing and wait for an item |
+//! | `queries.rs` | queries, and the answers to operations and queries |
 //! | `readers.rs` | the threads that read, and how callers share them |
 //! | `backend.rs` | the trait `Backend`: operations, queries and answers |
 //! | `writer_hooks.rs` | what a writer thread asks of its back end besides commits |
@@ -86,6 +87,7 @@ mod operations;
 mod parked_claims;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod queries;
 mod readers;
 mod reasons;
 mod removal;

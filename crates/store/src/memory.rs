@@ -31,7 +31,7 @@ use super::tokens::Token;
 use super::unreadable_rows::SkippedItems;
 use performer_core::model::clock::Clock;
 use performer_core::model::content::SpecificContent;
-use performer_core::model::history::{Actors, Recorded};
+use performer_core::model::history::Recorded;
 use performer_core::model::item::QueueItem;
 use performer_core::model::job::Job;
 use performer_core::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
@@ -226,33 +226,7 @@ impl Rows for Memory {
     }
 
     fn insert_item(&mut self, row: &NewRow<'_>) -> Result<ItemId> {
-        let item = StoredItem {
-            queue: row.queue,
-            unique_key: row.unique_key,
-            key: row.unique_key,
-            root: ItemId(0),
-            copies: Vec::new(),
-            state: *row.state,
-            reference: row.reference.map(Arc::from),
-            group: row.group.map(Arc::from),
-            content: row.content.clone(),
-            risk_sla_date: row.risk_sla_date,
-            ancestor: None,
-            manual_ancestor: None,
-            output: None,
-            exception: None,
-            reason: None,
-            progress: row.progress.map(str::to_owned),
-            robot: None,
-            executor: None,
-            origin: row.origin.clone(),
-            actors: Actors { created_by: row.created_by, ..Actors::default() },
-            robot_id: None,
-            analytics: None,
-            operation_id: None,
-            recorded: Vec::new(),
-        };
-        let id = self.insert(item, row.now);
+        let id = self.insert(StoredItem::of_new(row), row.now);
         if let Some(group) = row.behind {
             self.put_behind(id, group, row.now);
         }
@@ -263,33 +237,7 @@ impl Rows for Memory {
         let Some(original) = self.items.get(&copy.original) else {
             return Err(OrchestratorError::no_item(copy.original));
         };
-        let ancestor = Some(copy.original);
-        let item = StoredItem {
-            queue: copy.queue,
-            unique_key: copy.unique_key,
-            key: original.key,
-            root: original.root,
-            copies: Vec::new(),
-            state: *copy.state,
-            reference: original.reference.clone(),
-            group: original.group.clone(),
-            content: original.content.clone(),
-            risk_sla_date: original.risk_sla_date,
-            ancestor: if copy.by_hand { None } else { ancestor },
-            manual_ancestor: if copy.by_hand { ancestor } else { original.manual_ancestor },
-            output: None,
-            exception: None,
-            reason: None,
-            progress: None,
-            robot: None,
-            executor: None,
-            origin: original.origin.clone(),
-            actors: Actors { created_by: copy.created_by, ..Actors::default() },
-            robot_id: None,
-            analytics: None,
-            operation_id: None,
-            recorded: Vec::new(),
-        };
+        let item = original.copied(copy);
         Ok(self.insert(item, copy.now))
     }
 

@@ -128,7 +128,7 @@ impl Store {
     }
 
     /// Has a failed item retried with corrected content, priority or dates: its review status becomes Retried (lifecycle T21), and the copy
-    /// is edited (T16), in one commit. Returns the copy; the item itself stays as it was.
+    /// is edited (lifecycle T16), in one commit. Returns the copy; the item itself stays as it was.
     ///
     /// # Errors
     ///

@@ -153,7 +153,7 @@ impl<R: Rows> Apply<'_, R> {
         Ok(())
     }
 
-    /// T21, and T16 of the copy. The edit is checked first: what is refused has changed nothing.
+    /// The review of lifecycle T21, and the edit of lifecycle T16 for the copy. The edit is checked first: what is refused has changed nothing.
     pub(super) fn correct(&mut self, item: ItemVersion, edit: &ItemEdit) -> Applied {
         let row = self.row_here(item.id)?;
         self.check_edit(row.queue, edit)?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::super::rows::{NewRow, RetryCopy};
 use performer_core::model::content::{Analytics, Output, SpecificContent};
 use performer_core::model::exception::ProcessingException;
 use performer_core::model::history::{Actors, Recorded};
@@ -41,6 +42,67 @@ pub(super) struct StoredItem {
 }
 
 impl StoredItem {
+    /// A new item. It is its own root, which its id is not known for yet.
+    pub(super) fn of_new(row: &NewRow<'_>) -> Self {
+        Self {
+            queue: row.queue,
+            unique_key: row.unique_key,
+            key: row.unique_key,
+            root: ItemId(0),
+            copies: Vec::new(),
+            state: *row.state,
+            reference: row.reference.map(Arc::from),
+            group: row.group.map(Arc::from),
+            content: row.content.clone(),
+            risk_sla_date: row.risk_sla_date,
+            ancestor: None,
+            manual_ancestor: None,
+            output: None,
+            exception: None,
+            reason: None,
+            progress: row.progress.map(str::to_owned),
+            robot: None,
+            executor: None,
+            origin: row.origin.clone(),
+            actors: Actors { created_by: row.created_by, ..Actors::default() },
+            robot_id: None,
+            analytics: None,
+            operation_id: None,
+            recorded: Vec::new(),
+        }
+    }
+
+    /// A retry copy of this item.
+    pub(super) fn copied(&self, copy: &RetryCopy<'_>) -> Self {
+        let ancestor = Some(copy.original);
+        Self {
+            queue: copy.queue,
+            unique_key: copy.unique_key,
+            key: self.key,
+            root: self.root,
+            copies: Vec::new(),
+            state: *copy.state,
+            reference: self.reference.clone(),
+            group: self.group.clone(),
+            content: self.content.clone(),
+            risk_sla_date: self.risk_sla_date,
+            ancestor: if copy.by_hand { None } else { ancestor },
+            manual_ancestor: if copy.by_hand { ancestor } else { self.manual_ancestor },
+            output: None,
+            exception: None,
+            reason: None,
+            progress: None,
+            robot: None,
+            executor: None,
+            origin: self.origin.clone(),
+            actors: Actors { created_by: copy.created_by, ..Actors::default() },
+            robot_id: None,
+            analytics: None,
+            operation_id: None,
+            recorded: Vec::new(),
+        }
+    }
+
     /// The item as a job's holding.
     pub(super) fn held(&self, id: ItemId) -> Held {
         let reference = self.reference.as_deref().map(str::to_owned);

@@ -1,4 +1,4 @@
-//! What an operation is to do with its items.
+//! What an operation is to do with its items, by the transitions of `docs/reference/lifecycle.md`.
 
 use std::fmt;
 
