@@ -241,6 +241,8 @@ impl<R: Rows> Apply<'_, R> {
                     this.apply_event_here(item.id, event(item.row_version)).map(drop)
                 })
             }
+            Operation::Correct { item, edit } => self.correct(item, &edit),
+            Operation::EditReason { id, edit } => self.edit_reason(id, edit),
             Operation::AddComment { id, author, text } => self.add_comment(id, &author, &text),
             Operation::EditComment { comment, author, text } => {
                 self.edit_comment(comment, &author, text.as_deref())

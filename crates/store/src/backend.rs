@@ -25,7 +25,7 @@ use performer_core::model::job::{Job, JobEnd, JobOwner, JobState, NewJob, StopSt
 use performer_core::model::key::{Claim, FolderId, ItemId, ItemKey, JobKey, JobNumber, QueueId};
 use performer_core::model::limits::LimitsEdit;
 use performer_core::model::queue::{NewQueueDefinition, QueueDefinition};
-use performer_core::model::reason::{Reason, ReasonFilter};
+use performer_core::model::reason::{Reason, ReasonEdit, ReasonFilter};
 #[cfg(feature = "crash-points")]
 use performer_core::model::result::TransactionResult;
 use performer_core::model::review::{Comment, FailedItems, ItemVersion, Person};
@@ -222,6 +222,15 @@ pub(crate) enum Operation {
         text: Option<String>,
     },
     Purge(ItemId),
+    /// Retries an item by hand, with other values of its copy.
+    Correct {
+        item: ItemVersion,
+        edit: ItemEdit,
+    },
+    EditReason {
+        id: i64,
+        edit: ReasonEdit,
+    },
     /// Removes a chunk of the items past their retention; `after` is where the previous chunk ended.
     ApplyRetention {
         limit: usize,

@@ -29,6 +29,39 @@ performer item edit 17 --defer none")]
 pub(in super::super) struct Edit {
     /// The id of the item
     id: i64,
+    #[command(flatten)]
+    changes: Changes,
+    /// The progress text
+    #[arg(long, value_name = "TEXT")]
+    progress: Option<String>,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+/// Retry a failed or abandoned item with corrected content, in one step
+#[derive(Args)]
+#[command(after_help = "\
+The item stays as it is; a copy with the changes is added to its queue, and no robot can claim it before it has them. An item that was changed\n\
+meanwhile is refused. A UiPath Orchestrator has no such step.\n\n\
+Examples:\n  \
+performer item correct 17 customer=4711\n  \
+performer item correct 17 --remove discount --priority High\n  \
+performer item correct 17 --content '{\"amount\": 12.5}' --comment 'the amount was wrong'")]
+pub(in super::super) struct Correct {
+    /// The id of the item
+    id: i64,
+    #[command(flatten)]
+    changes: Changes,
+    /// A comment on the copy
+    #[arg(long, value_name = "TEXT")]
+    comment: Option<String>,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+/// New values of an item.
+#[derive(Args)]
+struct Changes {
     /// A member of the content
     #[arg(value_name = "NAME=VALUE", conflicts_with = "content")]
     pairs: Vec<String>,
@@ -47,11 +80,6 @@ pub(in super::super) struct Edit {
     /// The time before which the item is not handed out, or none
     #[arg(long, value_name = "TIME|none", value_parser = time_or_none)]
     defer: Option<FieldEdit<Timestamp>>,
-    /// The progress text
-    #[arg(long, value_name = "TEXT")]
-    progress: Option<String>,
-    #[command(flatten)]
-    global: GlobalArgs,
 }
 
 /// A time, or none.
@@ -62,30 +90,77 @@ fn time_or_none(text: &str) -> Result<FieldEdit<Timestamp>, String> {
     time::parse(text).map(FieldEdit::Set).map_err(|error| error.to_string())
 }
 
-impl Edit {
-    pub(super) async fn run(self) -> CommandResult {
-        let changes_members = !self.pairs.is_empty() || !self.remove.is_empty();
-        let mut edit = ItemEdit::default()
+impl Changes {
+    /// Whether members of the content are set or removed.
+    fn are_of_members(&self) -> bool {
+        !self.pairs.is_empty() || !self.remove.is_empty()
+    }
+
+    /// The changes that do not depend on the item.
+    fn edit(&self) -> Result<ItemEdit, CliError> {
+        Ok(ItemEdit::default()
             .priority(self.priority)
             .due_date(self.due.unwrap_or(FieldEdit::Keep))
             .defer_date(self.defer.unwrap_or(FieldEdit::Keep))
-            .specific_content(self.content.as_deref().map(SpecificContent::from_json).transpose()?);
+            .specific_content(self.content.as_deref().map(SpecificContent::from_json).transpose()?))
+    }
+
+    /// All changes, of an item with this content.
+    fn of(&self, edit: ItemEdit, content: &SpecificContent) -> Result<ItemEdit, CliError> {
+        if !self.are_of_members() {
+            return Ok(edit);
+        }
+        let json = changed(content.as_json(), &self.pairs, &self.remove)?;
+        Ok(edit.specific_content(SpecificContent::from_json(&json)?))
+    }
+}
+
+/// The refusal of a command without a change.
+fn nothing() -> CliError {
+    CliError::usage(
+        "nothing to change was given; use NAME=VALUE, --content, --remove, --priority, --due or --defer (--progress too, to edit)",
+    )
+}
+
+impl Edit {
+    pub(super) async fn run(self) -> CommandResult {
+        let mut edit = self.changes.edit()?;
         edit.progress = self.progress;
-        if edit == ItemEdit::default() && !changes_members {
-            let message = "nothing to change was given; use NAME=VALUE, --content, --remove, --priority, --due, --defer or --progress";
-            return Err(CliError::usage(message));
+        if edit == ItemEdit::default() && !self.changes.are_of_members() {
+            return Err(nothing());
         }
         let orchestrator = self.global.connect().await?;
-        if changes_members {
+        if self.changes.are_of_members() {
             let item = orchestrator.get_queue_item(ItemId(self.id)).await?;
-            let json = changed(item.specific_content.as_json(), &self.pairs, &self.remove)?;
-            edit = edit.specific_content(SpecificContent::from_json(&json)?);
+            edit = self.changes.of(edit, &item.specific_content)?;
         }
         let edited = orchestrator.edit_queue_item(ItemId(self.id), edit).await?;
         if output::is_json() {
             output::json(&edited)?;
         } else {
             output::line(format!("item {} was changed", edited.id))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Correct {
+    pub(super) async fn run(self) -> CommandResult {
+        let edit = self.changes.edit()?;
+        if edit == ItemEdit::default() && !self.changes.are_of_members() {
+            return Err(nothing());
+        }
+        let orchestrator = self.global.connect().await?;
+        let item = orchestrator.get_queue_item(ItemId(self.id)).await?;
+        let edit = self.changes.of(edit, &item.specific_content)?;
+        let copy = orchestrator.correct_and_retry(item.version(), edit).await?;
+        if let Some(text) = self.comment {
+            orchestrator.add_comment(copy.id, super::act::person_of_machine(), text).await?;
+        }
+        if output::is_json() {
+            output::json(&copy)?;
+        } else {
+            output::line(format!("item {} is retried as item {} with the changes", item.id, copy.id))?;
         }
         Ok(ExitCode::SUCCESS)
     }

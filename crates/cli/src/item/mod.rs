@@ -3,7 +3,7 @@
 //! | file | what it contains |
 //! |---|---|
 //! | `list.rs`, `export.rs` | `performer item list` and `export` |
-//! | `edit.rs`, `history.rs` | `performer item edit`, `history` and `diff` |
+//! | `edit.rs`, `history.rs` | `performer item edit`, `correct`, `history` and `diff` |
 //! | `act.rs` | acts on items that are named or selected by filters: the preview, the question, the refusals |
 //! | `canary.rs` | retries a few items first, and the rest only if those succeed |
 
@@ -21,7 +21,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use self::act::{Assign, Comment, Delete, Purge, Retry, Review};
-use self::edit::Edit;
+use self::edit::{Correct, Edit};
 use self::export::Export;
 use self::history::{Diff, History};
 use self::list::List;
@@ -44,6 +44,7 @@ pub(super) enum Item {
     History(History),
     Diff(Diff),
     Edit(Edit),
+    Correct(Correct),
     Retry(Box<Retry>),
     Review(Box<Review>),
     Assign(Box<Assign>),
@@ -107,6 +108,7 @@ impl Item {
             Self::History(history) => history.run().await,
             Self::Diff(diff) => diff.run().await,
             Self::Edit(edit) => edit.run().await,
+            Self::Correct(correct) => correct.run().await,
             Self::Retry(retry) => retry.run().await,
             Self::Review(review) => review.run().await,
             Self::Assign(assign) => assign.run().await,

@@ -50,7 +50,7 @@ pub(super) const THEME_COOKIE: &str = "desk-theme";
 pub(super) const NOTE_COOKIE: &str = "desk-note";
 
 /// What a form can have done. The cookie has only the word, so that no URL or cookie can put a text into a page.
-const NOTES: [(&str, &str); 17] = [
+const NOTES: [(&str, &str); 18] = [
     ("verified", "verified"),
     ("in-review", "in review"),
     ("unreviewed", "not in review any more"),
@@ -66,6 +66,7 @@ const NOTES: [(&str, &str); 17] = [
     ("paused", "paused"),
     ("resumed", "resumed"),
     ("limited", "with new limits"),
+    ("noted", "noted"),
     ("stopping", "asked to stop"),
     ("killing", "asked to stop at once"),
 ];

@@ -251,7 +251,11 @@ pub(super) fn may_review(directory: &Directory, user: i64, folder: FolderId) -> 
     allows(Action::View) && allows(Action::Edit)
 }
 
-fn reviewers_of(call: &DeskCall, folder: FolderId, chosen: Option<i64>) -> Result<Vec<Choice>, ApiError> {
+pub(super) fn reviewers_of(
+    call: &DeskCall,
+    folder: FolderId,
+    chosen: Option<i64>,
+) -> Result<Vec<Choice>, ApiError> {
     let directory = call.directory()?;
     let choice = |user: &crate::directory::User| Choice {
         value: user.id.to_string(),

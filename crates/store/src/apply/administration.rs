@@ -4,6 +4,7 @@ use super::super::backend::Answer;
 use super::super::rows::{Rows, StateUpdate};
 use super::super::scoped_queues::QueueSelector;
 use super::super::unreadable_rows::is_unreadable;
+use super::query::queues_called;
 use super::{Applied, Apply, ApplyError, refusal_of};
 use performer_core::model::Refusal;
 use performer_core::model::code::ErrorCode;
@@ -13,6 +14,7 @@ use performer_core::model::key::{FolderId, ItemId, QueueId};
 use performer_core::model::lifecycle::{self, Event, Transition};
 use performer_core::model::limits::LimitsEdit;
 use performer_core::model::queue::{NewQueueDefinition, QueueDefinition};
+use performer_core::model::reason::{ReasonEdit, ReasonFilter};
 use performer_core::model::review::{
     FailedItems, ItemVersion, Person, validate_comment, validate_comment_author,
 };
@@ -122,16 +124,39 @@ impl<R: Rows> Apply<'_, R> {
         Ok(Answer::Done)
     }
 
-    pub(super) fn edit(&mut self, id: ItemId, edit: &ItemEdit) -> Applied {
-        let row = self.row_here(id)?;
+    /// Checks the new values of an item, before anything is written.
+    fn check_edit(&mut self, queue: QueueId, edit: &ItemEdit) -> Applied<()> {
         if let Some(content) = &edit.specific_content
-            && let Some(queue) = self.queue_by_id(row.queue)?
+            && let Some(queue) = self.queue_by_id(queue)?
         {
             queue.schemas.validate(SchemaOf::SpecificData, content.as_json())?;
         }
         if let Some(progress) = &edit.progress {
             validate_progress(progress)?;
         }
+        Ok(())
+    }
+
+    /// T21 and T16 in one transaction: no robot can claim the copy before it has the new values.
+    pub(super) fn correct(&mut self, item: ItemVersion, edit: &ItemEdit) -> Applied {
+        let row = self.row_here(item.id)?;
+        self.check_edit(row.queue, edit)?;
+        let event = Event::Review { to: ReviewStatus::Retried, row_version: item.row_version };
+        let policy = self.policy(row.queue)?;
+        let Transition::Change(change) =
+            lifecycle::transition(item.id, &row.state, event, &policy, self.now)?
+        else {
+            unreachable!("a manual retry changes the item");
+        };
+        let written =
+            StateUpdate { ended_by: self.scope.user, ..StateUpdate::state(&change.after, self.now) };
+        let copy = self.write_change(item.id, &row, &change, &written)?.expect("a manual retry makes a copy");
+        self.edit(copy, edit)
+    }
+
+    pub(super) fn edit(&mut self, id: ItemId, edit: &ItemEdit) -> Applied {
+        let row = self.row_here(id)?;
+        self.check_edit(row.queue, edit)?;
         let event = Event::Edit {
             priority: edit.priority.unwrap_or(row.state.priority),
             due_date: edit.due_date.applied_to(row.state.due_date),
@@ -205,6 +230,18 @@ impl<R: Rows> Apply<'_, R> {
         text.map_or(Ok(()), validate_comment)?;
         self.rows.write_comment(id, text)?;
         Ok(Answer::Done)
+    }
+
+    pub(super) fn edit_reason(&mut self, id: i64, edit: ReasonEdit) -> Applied {
+        edit.validate()?;
+        let queues = queues_called(self.rows, self.scope.folder, &[])?;
+        let found = self.rows.reasons(&queues, &ReasonFilter::default().id(id).top(1))?.pop();
+        let missing =
+            || ApplyError::Refused(OrchestratorError::not_found(format!("reason {id} does not exist")));
+        let mut reason = found.ok_or_else(missing)?;
+        reason.edit(edit);
+        self.rows.write_reason(&reason)?;
+        Ok(Answer::Reasons(vec![reason]))
     }
 
     pub(super) fn purge(&mut self, id: ItemId) -> Applied {

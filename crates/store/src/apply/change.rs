@@ -38,21 +38,26 @@ impl<R: Rows> Apply<'_, R> {
         }
     }
 
-    /// Writes a change and everything that belongs to it.
+    /// Writes a change and everything that belongs to it. Returns the copy for a retry, if there is one.
     pub(super) fn write_change(
         &mut self,
         id: ItemId,
         before: &ItemRow,
         change: &Change,
         written: &StateUpdate<'_>,
-    ) -> Applied<()> {
+    ) -> Applied<Option<ItemId>> {
         assert!(self.rows.write(id, before, written)?, "item {id} was read in this transaction");
         self.record_change(id, before, change)
     }
 
-    /// What belongs to a change whose row is written: events, counters, the retry copy, and whom to wake.
-    pub(super) fn record_change(&mut self, id: ItemId, before: &ItemRow, change: &Change) -> Applied<()> {
-        let queue = before.queue;
+    /// What belongs to a change whose row is written: events, counters, the retry copy, and whom to wake. Returns the copy.
+    pub(super) fn record_change(
+        &mut self,
+        id: ItemId,
+        before: &ItemRow,
+        change: &Change,
+    ) -> Applied<Option<ItemId>> {
+        let (queue, mut copy_id) = (before.queue, None);
         for event in &change.recorded {
             let happens_now = event.version == change.after.row_version;
             let user_id = if happens_now { self.scope.user } else { before.actors.of(event) };
@@ -76,6 +81,7 @@ impl<R: Rows> Apply<'_, R> {
                 now: self.now,
             })?;
             self.note_changed(queue, copied, copy)?;
+            copy_id = Some(copied);
             crash_point!(within "after_copy");
         }
         if before.state.status != Status::InProgress || change.after.status != Status::InProgress {
@@ -88,7 +94,7 @@ impl<R: Rows> Apply<'_, R> {
         if before.state.status != Status::InProgress && reason::is_open(&before.state) != is_open {
             self.rows.count_open(id, if is_open { 1 } else { -1 })?;
         }
-        Ok(())
+        Ok(copy_id)
     }
 
     /// Counts an attempt that has just failed in the group of its reason.

@@ -214,7 +214,7 @@ impl<R: Rows> Apply<'_, R> {
             crash_point!(resumes "report");
             let ended = if written {
                 self.record_change(end.item, row, change)
-                    .and_then(|()| self.count_failure(end.item, row.queue, change, exception.as_ref()))
+                    .and_then(|_| self.count_failure(end.item, row.queue, change, exception.as_ref()))
                     .map(|()| Answer::Status(change.after.status))
             } else {
                 self.end(&end)

@@ -6,7 +6,7 @@ use super::session::Session;
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 
 /// The schema, by version; never change an old one.
-const MIGRATIONS: [&str; 18] = [
+const MIGRATIONS: [&str; 19] = [
     include_str!("migrations/0001_queues_items_jobs.sql"),
     include_str!("migrations/0002_fleets.sql"),
     include_str!("migrations/0003_connections.sql"),
@@ -25,6 +25,7 @@ const MIGRATIONS: [&str; 18] = [
     include_str!("migrations/0016_expect_rows.sql"),
     include_str!("migrations/0017_groups.sql"),
     include_str!("migrations/0018_review.sql"),
+    include_str!("migrations/0020_reason_notes.sql"),
 ];
 
 /// The oldest supported version of PostgreSQL.

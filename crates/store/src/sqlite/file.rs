@@ -36,6 +36,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0009_queries.sql"),
     include_str!("migrations/0010_groups.sql"),
     include_str!("migrations/0011_review.sql"),
+    include_str!("migrations/0013_reason_notes.sql"),
 ];
 
 /// Opens a file for use. Creates or migrates it first.
