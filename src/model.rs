@@ -44,7 +44,7 @@ pub use performer_core::model::key::{Claim, InvalidKey, ItemId, ItemKey, KeyMake
 pub use performer_core::model::list::{COUNT_LIMIT, ItemFilter, ItemPage, MAX_SKIP, PAGE_LIMIT, Page};
 pub use performer_core::model::prefix::end_of_prefix;
 pub use performer_core::model::reason::{
-    MAX_REASONS, REASON_PAGE_LIMIT, Reason, ReasonCursor, ReasonFilter, ReasonOrder,
+    MAX_REASONS, NOTE_LIMIT, REASON_PAGE_LIMIT, Reason, ReasonCursor, ReasonEdit, ReasonFilter, ReasonOrder,
 };
 pub use performer_core::model::result::{Outcome, TransactionResult};
 pub use performer_core::model::review::{COMMENT_LIMIT, Comment, FailedItems, ItemVersion, Person};

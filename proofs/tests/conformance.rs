@@ -12,11 +12,8 @@ suite! {
     skip {
         t4_the_job_that_reports_is_the_creator_of_its_follow_ups:
             "the client does not read who added an item; the server's tests do",
-        failures_are_grouped_by_their_reason: "failures are not grouped over HTTP",
-        the_open_items_of_a_reason_follow_reviews_and_removals: "failures are not grouped over HTTP",
         figures_say_what_ended_and_what_waited: "figures are not read over HTTP",
         figures_are_removed_when_they_are_old: "figures are not read over HTTP",
-        a_queue_has_a_limited_number_of_reasons: "failures are not grouped over HTTP",
     }
 }
 #[cfg(feature = "http")]
@@ -109,6 +106,8 @@ suite! {
         // Others
         failures_are_grouped_by_their_reason: "failures are not grouped over HTTP",
         the_open_items_of_a_reason_follow_reviews_and_removals: "failures are not grouped over HTTP",
+        people_write_on_a_reason: "failures are not grouped over HTTP",
+        t21_t16_a_retry_has_corrected_values: "the Orchestrator does one after the other",
         figures_say_what_ended_and_what_waited: "figures are not read over HTTP",
         figures_are_removed_when_they_are_old: "figures are not read over HTTP",
         a_queue_has_a_limited_number_of_reasons: "failures are not grouped over HTTP",

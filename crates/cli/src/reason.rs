@@ -3,16 +3,21 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use performer_core::model::reason::{REASON_PAGE_LIMIT, Reason, ReasonFilter, ReasonOrder};
+use performer_core::model::FieldEdit;
+use performer_core::model::reason::{REASON_PAGE_LIMIT, Reason, ReasonEdit, ReasonFilter, ReasonOrder};
+use performer_core::orchestrator::Administration;
 
 use super::GlobalArgs;
-use super::output::{self, Column, CommandResult, ListOutput};
+use super::output::{self, CliError, Column, CommandResult, ListOutput};
 use super::up_to;
 
-/// List groups of failures with the same reason
+/// List groups of failures with the same reason, and note what is known about them
 #[derive(Subcommand)]
 pub(super) enum Reasons {
     List(List),
+    Show(Show),
+    Note(Note),
+    Assign(Assign),
 }
 
 /// List groups of failures: their reasons without numbers, ids, dates and quoted parts
@@ -41,20 +46,70 @@ pub(super) struct List {
     global: GlobalArgs,
 }
 
-const COLUMNS: [Column; 7] = [
+/// Show a group of failures, with its note and its owner
+#[derive(Args)]
+#[command(after_help = "\
+Examples:\n  \
+performer reason show 9\n  \
+performer reason show 9 --json")]
+pub(super) struct Show {
+    /// The number of the group
+    id: i64,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+/// Note what is known about a group of failures
+#[derive(Args)]
+#[command(after_help = "\
+The note replaces the one before, and is shown in lists and in the desk.\n\n\
+Examples:\n  \
+performer reason note 9 'known: SAP is down on Sundays'\n  \
+performer reason note 9 none")]
+pub(super) struct Note {
+    /// The number of the group
+    id: i64,
+    /// The note, at most 512 characters; none removes it
+    text: String,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+/// Set or clear the owner of a group of failures
+#[derive(Args)]
+#[command(after_help = "\
+Examples:\n  \
+performer reason assign 9 17\n  \
+performer reason assign 9 none")]
+pub(super) struct Assign {
+    /// The number of the group
+    id: i64,
+    /// The id of the user, or none
+    #[arg(value_name = "USER|none")]
+    to: String,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+const COLUMNS: [Column; 9] = [
     Column::plain("REASON"),
     Column::plain("OPEN"),
     Column::plain("TOTAL"),
     Column::text("QUEUE"),
     Column::plain("TYPE"),
     Column::plain("LAST SEEN"),
+    Column::plain("OWNER"),
     Column::text("EXAMPLE"),
+    Column::text("NOTE"),
 ];
 
 impl Reasons {
     pub(super) async fn run(self) -> CommandResult {
         match self {
             Self::List(list) => list.run().await,
+            Self::Show(show) => show.run().await,
+            Self::Note(note) => note.run().await,
+            Self::Assign(assign) => assign.run().await,
         }
     }
 }
@@ -77,7 +132,9 @@ impl List {
                 queue.map(|queue| queue.name.clone()).unwrap_or_default(),
                 reason.exception_type.to_string().trim_end_matches("Exception").to_owned(),
                 output::time(reason.last_seen),
+                reason.owner.map(|owner| owner.to_string()).unwrap_or_default(),
                 text(reason),
+                reason.note.clone().unwrap_or_default(),
             ]
         })?;
         if reasons.is_empty() && !self.all && format.has_columns() {
@@ -85,6 +142,63 @@ impl List {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+impl Show {
+    async fn run(self) -> CommandResult {
+        let orchestrator = self.global.connect().await?;
+        let filter = ReasonFilter::default().id(self.id).top(1);
+        let found = orchestrator.list_reasons(filter).await?.pop();
+        let missing = || CliError::not_found(format!("reason {} does not exist", self.id));
+        print(&*orchestrator, &found.ok_or_else(missing)?).await
+    }
+}
+
+impl Note {
+    async fn run(self) -> CommandResult {
+        let is_none = self.text.eq_ignore_ascii_case("none");
+        let note = if is_none { FieldEdit::Clear } else { FieldEdit::Set(self.text) };
+        let orchestrator = self.global.connect().await?;
+        let reason = orchestrator.edit_reason(self.id, ReasonEdit::default().note(note)).await?;
+        print(&*orchestrator, &reason).await
+    }
+}
+
+impl Assign {
+    async fn run(self) -> CommandResult {
+        let owner = match &*self.to {
+            "none" => FieldEdit::Clear,
+            id => FieldEdit::Set(id.parse().map_err(|_| {
+                CliError::usage(format!("{id:?} is not the id of a user, which is a whole number, or none"))
+            })?),
+        };
+        let orchestrator = self.global.connect().await?;
+        let reason = orchestrator.edit_reason(self.id, ReasonEdit::default().owner(owner)).await?;
+        print(&*orchestrator, &reason).await
+    }
+}
+
+async fn print(orchestrator: &dyn Administration, reason: &Reason) -> CommandResult {
+    if output::is_json() {
+        output::json(reason)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let queues = orchestrator.list_queues().await?;
+    let queue = queues.into_iter().find(|queue| queue.id == reason.queue).map(|queue| queue.name);
+    output::list(&[
+        ("Reason", reason.id.to_string()),
+        ("Queue", queue.unwrap_or_default()),
+        ("Type", reason.exception_type.to_string()),
+        ("Open", reason.open.to_string()),
+        ("Total", reason.total.to_string()),
+        ("First seen", output::time(reason.first_seen)),
+        ("Last seen", output::time(reason.last_seen)),
+        ("Owner", reason.owner.map(|owner| owner.to_string()).unwrap_or_default()),
+        ("Note", reason.note.clone().unwrap_or_default()),
+        ("Form", reason.fingerprint.clone()),
+        ("Example", text(reason)),
+    ])?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn text(reason: &Reason) -> String {

@@ -116,6 +116,7 @@ macro_rules! every_check {
             reviews:
                 t18_to_t20_reviews_move_as_documented,
                 t21_a_manual_retry_makes_one_copy,
+                t21_t16_a_retry_has_corrected_values,
                 t22_a_reviewer_is_set_and_cleared;
             retention:
                 t23_a_chain_is_removed_as_a_whole_when_all_of_it_is_old,
@@ -133,6 +134,7 @@ macro_rules! every_check {
             reasons:
                 failures_are_grouped_by_their_reason,
                 the_open_items_of_a_reason_follow_reviews_and_removals,
+                people_write_on_a_reason,
                 a_queue_has_a_limited_number_of_reasons;
             figures:
                 figures_say_what_ended_and_what_waited,

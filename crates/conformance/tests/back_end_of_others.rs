@@ -43,6 +43,8 @@ suite!(
         a_follow_up_wakes_those_who_wait_for_its_queue: "the back end adds no follow-ups",
         failures_are_grouped_by_their_reason: "the back end does not group failures",
         the_open_items_of_a_reason_follow_reviews_and_removals: "the back end does not group failures",
+        people_write_on_a_reason: "the back end does not group failures",
+        t21_t16_a_retry_has_corrected_values: "the back end does one after the other",
         figures_say_what_ended_and_what_waited: "the back end has no figures by minute",
         figures_are_removed_when_they_are_old: "the back end has no figures by minute",
         a_queue_has_a_limited_number_of_reasons: "the back end does not group failures",

@@ -24,6 +24,7 @@ use performer_wire::ContentMap;
 use performer_wire::odata::{self, QueryOptions, entity_set};
 use performer_wire::requests::{BulkRequest, ContentPresence};
 use performer_wire::responses::{self, ItemContext, ItemResponse, JsonObject, QueueResponse};
+use performer_wire::review_protocol::REASON_OPTION;
 use performer_wire::transaction::{QueueItemDataDto, known_value};
 
 type HandlerResult = Result<ApiResponse, ApiError>;
@@ -54,9 +55,16 @@ pub(super) async fn list(call: &Call) -> HandlerResult {
     call.collection(ENTITY, selected, count)
 }
 
+/// The number of a group of failures, in a query option of performer's own.
+fn reason(call: &Call) -> Result<Option<i64>, ApiError> {
+    let given = call.query.iter().find(|(name, _)| name.eq_ignore_ascii_case(REASON_OPTION));
+    let wrong = |_| ApiError::invalid(format!("{REASON_OPTION} is not the number of a group of failures."));
+    given.map(|(_, number)| number.parse().map_err(wrong)).transpose()
+}
+
 /// The filter and order of a list of items.
 async fn item_filter(call: &Call, options: &QueryOptions) -> Result<ItemFilter, ApiError> {
-    let mut filter = ItemFilter::default().order(odata::order(&options.order)?);
+    let mut filter = ItemFilter::default().order(odata::order(&options.order)?).reason(reason(call)?);
     if let Some(expression) = &options.filter {
         // The names of queues are needed only for filters.
         let queues =

@@ -19,6 +19,7 @@
 //! | `proxies.rs` | the address of the client behind a trusted proxy |
 //! | `queues.rs`, `transactions.rs`, `items.rs`, `comments.rs`, `statistics.rs` | queues; add, start and end items; read, edit and review items; comments and events; statistics and retention |
 //! | `folders.rs`, `users.rs`, `status.rs` | folders; users, roles and robots; health, version and `$metadata` |
+//! | `review_protocol.rs` | groups of failures, and corrected retries |
 //! | `lease_protocol.rs` | jobs, leases, claims and batches for performers over HTTP |
 //! | `strict.rs`, `fault_injection.rs`, `rate_limit.rs` | options for testing clients: strict bodies, injected faults, the cloud's rate limits |
 //! | `desk/` | pages for the people who look after failed work |
@@ -69,6 +70,7 @@ mod rate_limit;
 mod request_body;
 mod request_head;
 mod response;
+mod review_protocol;
 mod router;
 mod routes;
 mod secret;

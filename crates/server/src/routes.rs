@@ -5,7 +5,8 @@ use axum::http::Method;
 
 use super::router::{FolderScope, Route, RouteAccess};
 use super::{
-    comments, folders, items, lease_protocol, login, queues, statistics, status, transactions, users,
+    comments, folders, items, lease_protocol, login, queues, review_protocol, statistics, status,
+    transactions, users,
 };
 use crate::permission::{Action, Area, Permission};
 
@@ -148,6 +149,9 @@ pub(super) static ROUTES: &[Route] = routes! {
     POST "api/performer" ALL "addandstart" "AddAndStart": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::add_and_start;
     POST "api/performer" ALL "progress" "Progress": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => lease_protocol::progress;
     POST "api/performer" ALL "wait" "Wait": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => lease_protocol::wait;
+    POST "api/performer" ALL "reasons" "Reasons": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => review_protocol::reasons;
+    POST "api/performer" ALL "editreason" "EditReason": write("Queues", Folder, &[QUEUES_VIEW, VIEW, EDIT]) => review_protocol::edit_reason;
+    POST "api/performer" ALL "correct" "Correct": write("Queues", Folder, &[QUEUES_EDIT, VIEW, EDIT]) => review_protocol::correct;
     POST "api/performer" ALL "jobs" "Jobs": read("Jobs", Folder, &[JOBS_VIEW]) => lease_protocol::jobs;
     POST "api/performer" ALL "robots" "Robots": read("Jobs", Folder, &[JOBS_VIEW]) => lease_protocol::robots;
     POST "api/performer" ALL "editlimits" "EditLimits": write("Queues", Folder, &[QUEUES_VIEW, QUEUES_EDIT]) => lease_protocol::edit_limits;

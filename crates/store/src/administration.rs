@@ -12,13 +12,14 @@ use performer_core::model::job::{Job, StopStrategy};
 use performer_core::model::key::{ItemId, JobKey};
 use performer_core::model::limits::LimitsEdit;
 use performer_core::model::queue::{NewQueueDefinition, QueueDefinition};
-use performer_core::model::reason::{Reason, ReasonFilter};
+use performer_core::model::reason::{Reason, ReasonEdit, ReasonFilter};
 use performer_core::model::review::{Comment, FailedItems, ItemVersion, Person};
 use performer_core::model::robot::Robot;
 use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::ReviewStatus;
 use performer_core::orchestrator::{
-    FleetAdministration, ItemAdministration, QueueAdministration, Result, ReviewAdministration,
+    FleetAdministration, ItemAdministration, OrchestratorError, QueueAdministration, Result,
+    ReviewAdministration,
 };
 
 #[async_trait]
@@ -118,6 +119,18 @@ impl ReviewAdministration for Store {
 
     async fn list_reasons(&self, filter: ReasonFilter) -> Result<Vec<Reason>> {
         expect_answer!(self.read(Query::Reasons(Box::new(filter))).await, Reasons)
+    }
+
+    async fn correct_and_retry(&self, item: ItemVersion, edit: ItemEdit) -> Result<QueueItem> {
+        expect_answer!(self.one(Operation::Correct { item, edit }).await, Item)
+            .map(|item: Box<QueueItem>| *item)
+    }
+
+    async fn edit_reason(&self, id: i64, edit: ReasonEdit) -> Result<Reason> {
+        let changed: Vec<Reason> =
+            expect_answer!(self.one(Operation::EditReason { id, edit }).await, Reasons)?;
+        let missing = || OrchestratorError::not_found(format!("reason {id} does not exist"));
+        changed.into_iter().next().ok_or_else(missing)
     }
 
     async fn comments(&self, id: ItemId) -> Result<Vec<Comment>> {

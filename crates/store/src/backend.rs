@@ -1,5 +1,10 @@
 //! The trait of a back end: a batch of operations in one durable transaction, and queries.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
 use super::arrivals::Arrivals;
 use super::clock::StoreClock;
 use super::document::DocumentChange;
@@ -16,15 +21,13 @@ use performer_core::model::key::{Claim, FolderId, ItemId, JobKey, QueueId};
 use performer_core::model::limits::LimitsEdit;
 use performer_core::model::operation::{CHUNK, ItemOperation, OperationId};
 use performer_core::model::queue::NewQueueDefinition;
+use performer_core::model::reason::ReasonEdit;
 #[cfg(feature = "crash-points")]
 use performer_core::model::result::TransactionResult;
 use performer_core::model::review::{ItemVersion, Person};
 use performer_core::model::status::ReviewStatus;
 use performer_core::model::sweep::Suspect;
 use performer_core::orchestrator::{ClaimRequest, CommitType, Report, Result};
-use smallvec::SmallVec;
-use std::sync::Arc;
-use std::time::Duration;
 
 /// Keeps queues, items and jobs.
 ///
@@ -233,6 +236,10 @@ pub(crate) enum Operation {
         item: ItemVersion,
         edit: ItemEdit,
     },
+    EditReason {
+        id: i64,
+        edit: ReasonEdit,
+    },
     /// Removes a chunk of the items past their retention; `after` is where the previous chunk ended.
     ApplyRetention {
         limit: usize,
@@ -324,6 +331,7 @@ impl Operation {
             | Self::EditComment { .. }
             | Self::Purge { .. }
             | Self::Correct { .. }
+            | Self::EditReason { .. }
             | Self::StopJob { .. } => true,
             Self::AddToken { token, .. } => token.name.is_some(),
             _ => false,

@@ -1,5 +1,9 @@
 //! Queries of a store, and the answers to operations and queries.
 
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
 use super::audit::AuditRow;
 use super::backend::ClaimedBatch;
 use super::comments::CommentsOn;
@@ -10,7 +14,6 @@ use super::removal::RetentionProgress;
 use super::scoped_queues::{QueueSelector, Reach};
 use super::sweep::LiveJobs;
 use super::tokens::Token;
-use jiff::Timestamp;
 use performer_core::model::audit::AuditFilter;
 use performer_core::model::figures::{Figures, FiguresFilter};
 use performer_core::model::history::ItemEvent;
@@ -25,7 +28,6 @@ use performer_core::model::robot::Robot;
 use performer_core::model::statistics::{Ended, QueueStatistics};
 use performer_core::model::status::Status;
 use performer_core::orchestrator::{BulkAdded, Swept};
-use std::sync::Arc;
 
 /// One question.
 #[derive(Debug)]

@@ -58,6 +58,9 @@ pub(crate) trait Reasons {
     /// Counts an item that failed before as open, or as not open any more: `by` is 1 or -1. An item without a group is in none.
     fn count_open(&mut self, item: ItemId, by: i64) -> Result<()>;
 
+    /// Writes the note and the owner of a group.
+    fn write_reason(&mut self, reason: &Reason) -> Result<()>;
+
     /// Groups of these queues. The names in the filter are those of these queues already.
     fn reasons(&mut self, queues: &[QueueId], filter: &ReasonFilter) -> Result<Vec<Reason>>;
 }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use super::backend::{ClaimOperation, Claimant, NewComment, Operation, Query, expect_answer};
 use super::{Store, done};
 use performer_core::model::content::{Analytics, Output};
-use performer_core::model::item::{
-    ClaimedItem, ItemEdit, ItemFilter, NewQueueItem, Page, QueueItem, ReferenceFilter,
-};
+use performer_core::model::item::{ClaimedItem, ItemFilter, NewQueueItem, Page, QueueItem, ReferenceFilter};
 use performer_core::model::job::{Job, JobOwner};
 use performer_core::model::key::{Claim, FolderId, ItemId, ItemKey, JobKey};
 use performer_core::model::result::StatedResult;
@@ -125,18 +123,6 @@ impl Store {
     pub async fn purge_content_of(&self, item: ItemVersion) -> Result<()> {
         let operation = Operation::Purge { id: item.id, row_version: Some(item.row_version) };
         done(self.one(operation).await)
-    }
-
-    /// Has a failed item retried with corrected content, priority or dates: its review status becomes Retried (lifecycle T21), and the copy
-    /// is edited (lifecycle T16), in one commit. Returns the copy; the item itself stays as it was.
-    ///
-    /// # Errors
-    ///
-    /// NotFound; Conflict with code 1020 if the item has changed, and 1867 if it cannot be retried; Invalid if the content does not fit
-    /// the schema of the queue. Nothing is changed then.
-    pub async fn correct_and_retry(&self, item: ItemVersion, edit: ItemEdit) -> Result<QueueItem> {
-        expect_answer!(self.one(Operation::Correct { item, edit }).await, Item)
-            .map(|item: Box<QueueItem>| *item)
     }
 
     /// The item with a unique key.

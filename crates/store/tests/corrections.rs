@@ -2,7 +2,9 @@
 
 use performer::model::{ItemVersion, Schemas};
 use performer::orchestrator::store::Store;
-use performer::orchestrator::{ItemAdministration as _, Orchestrator as _, QueueAdministration as _, Report};
+use performer::orchestrator::{
+    ItemAdministration as _, Orchestrator as _, QueueAdministration as _, Report, ReviewAdministration as _,
+};
 use performer::{
     ItemEdit, ItemFilter, NewQueueDefinition, Page, Priority, QueueItem, ReviewStatus, SpecificContent,
     Status,

@@ -10,6 +10,7 @@ use performer_core::model::job::{Job, StopStrategy};
 use performer_core::model::key::{ItemId, JobKey};
 use performer_core::model::limits::LimitsEdit;
 use performer_core::model::queue::{NewQueueDefinition, QueueDefinition};
+use performer_core::model::reason::{Reason, ReasonEdit, ReasonFilter};
 use performer_core::model::review::{Comment, FailedItems, ItemVersion, Person};
 use performer_core::model::robot::Robot;
 use performer_core::model::statistics::QueueStatistics;
@@ -115,6 +116,29 @@ impl ReviewAdministration for Uipath {
 
     async fn edit_comment(&self, comment: i64, author: Person, text: Option<String>) -> Result<()> {
         self.inner.change_comment(comment, &author, text).await
+    }
+
+    async fn list_reasons(&self, filter: ReasonFilter) -> Result<Vec<Reason>> {
+        if self.inner.supports_leases() {
+            return self.inner.reasons(filter).await;
+        }
+        unsupported("the Orchestrator does not group failures by reason")
+    }
+
+    async fn edit_reason(&self, id: i64, edit: ReasonEdit) -> Result<Reason> {
+        if self.inner.supports_leases() {
+            return self.inner.change_reason(id, edit).await;
+        }
+        unsupported("the Orchestrator does not group failures by reason")
+    }
+
+    async fn correct_and_retry(&self, item: ItemVersion, edit: ItemEdit) -> Result<QueueItem> {
+        if self.inner.supports_leases() {
+            return self.inner.correct(item, edit).await;
+        }
+        unsupported(
+            "the Orchestrator cannot correct and retry in one step: a robot could claim the copy in between",
+        )
     }
 
     async fn comments(&self, id: ItemId) -> Result<Vec<Comment>> {

@@ -19,6 +19,7 @@ use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 use performer_wire::filter::{and, condition, order};
 use performer_wire::item::QueueItemDto;
 use performer_wire::review::{BulkItemsRequest, BulkItemsResponse, QueueItemCommentDto, QueueItemEventDto};
+use performer_wire::review_protocol::REASON_OPTION;
 use performer_wire::transaction::QueueItemDataDto;
 use performer_wire::{ApiTime, Collection, ContentMap};
 
@@ -40,6 +41,14 @@ struct BulkOperation<'a> {
     is_done: &'a (dyn Fn(&QueueItemDto) -> bool + Sync),
 }
 
+/// Only items that failed with this reason: an option of performer's own server.
+fn with_reason(call: Call, reason: Option<i64>) -> Call {
+    match reason {
+        Some(reason) => call.query(REASON_OPTION, reason.to_string()),
+        None => call,
+    }
+}
+
 impl Inner {
     pub(super) async fn item(&self, id: ItemId) -> Result<QueueItem> {
         readable(self.http.json(get_item(id.0)).await.map_err(|failed| no_item(failed, id))?)
@@ -47,7 +56,7 @@ impl Inner {
 
     pub(super) async fn items(&self, wanted: &ItemFilter, page: Page) -> Result<ItemPage> {
         page.validate()?;
-        if wanted.reason.is_some() {
+        if wanted.reason.is_some() && !self.supports_leases() {
             let message = "the Orchestrator does not group failures by reason";
             return Err(OrchestratorError::new(ErrorKind::Unsupported, message));
         }
@@ -60,7 +69,8 @@ impl Inner {
         let (behind, all) = match &page.after {
             Some(cursor) => {
                 let behind = condition(&cursor.condition(&wanted.order, page.descending)?);
-                let all = if counts { Some(self.counted(filter.clone()).await?) } else { None };
+                let all =
+                    if counts { Some(self.counted(filter.clone(), wanted.reason).await?) } else { None };
                 (Some(behind), all)
             }
             None => (None, None),
@@ -69,7 +79,7 @@ impl Inner {
         if let Some(filter) = and(filter, behind) {
             call = call.query("$filter", filter);
         }
-        let mut call = call
+        let mut call = with_reason(call, wanted.reason)
             .query("$orderby", order(&wanted.order, page.descending))
             .query("$top", page.top.max(1).to_string())
             .query("$skip", page.skip.to_string());
@@ -83,11 +93,12 @@ impl Inner {
     }
 
     /// How many items a filter matches.
-    async fn counted(&self, filter: Option<String>) -> Result<u64> {
+    async fn counted(&self, filter: Option<String>, reason: Option<i64>) -> Result<u64> {
         let mut call = Call::get("GetQueueItems", "/odata/QueueItems");
         if let Some(filter) = filter {
             call = call.query("$filter", filter);
         }
+        let call = with_reason(call, reason);
         let page: Collection<QueueItemDto> =
             self.http.json(call.query("$top", "1").query("$count", "true")).await?;
         page.count.ok_or_else(|| {
@@ -100,7 +111,7 @@ impl Inner {
         let id = self.queue_info(&self.queue(queue)).await?.id;
         let count = async |condition: &str| {
             let wanted = format!("QueueDefinitionId eq {id} and {condition}");
-            let count = self.counted(Some(wanted)).await?;
+            let count = self.counted(Some(wanted), None).await?;
             Ok::<i64, OrchestratorError>(i64::try_from(count).unwrap_or(i64::MAX))
         };
         let (new, in_progress, successful, failed) = tokio::try_join!(

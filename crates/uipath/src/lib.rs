@@ -15,6 +15,7 @@
 //! | `caller.rs` | who the caller is and what it may do; what the connection is like |
 //! | `administration.rs`, `items.rs`, `definitions.rs` | administration: items, reviews and comments; queues |
 //! | `lease_protocol.rs` | the protocol of performer's own server, which has leases and claims |
+//! | `review_protocol.rs` | groups of failures, and corrected retries, on performer's own server |
 //! | `logs.rs` | robot logs (feature `robot-logs`) |
 //!
 //! The guarantees are weaker than those of a store. The Orchestrator has no leases: when this process dies, its items stay
@@ -70,6 +71,7 @@ mod rate_limit;
 mod recovery;
 mod report;
 mod request;
+mod review_protocol;
 mod timing;
 mod tls;
 mod unreadable;

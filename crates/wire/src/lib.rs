@@ -18,6 +18,7 @@
 //! | `queue` | queue definitions, retention, processing status |
 //! | `review` | comments, events, bulk operations |
 //! | `job`, `log` | jobs of robots, and their logs |
+//! | `review_protocol` | what performer's own server has for people: groups of failures, corrected retries |
 //! | `lease_protocol` | the protocol between performers and performer's own server: leases, claims, batches |
 //! | `identity`, `caller` | tokens; who the caller is and what it may do |
 //! | `error_response` | parses error responses of every format |
@@ -61,6 +62,7 @@ pub mod requests;
 #[cfg(feature = "server")]
 pub mod responses;
 pub mod review;
+pub mod review_protocol;
 pub mod transaction;
 
 pub use api_time::ApiTime;

@@ -117,6 +117,12 @@ pub(in super::super) struct Purge {
     selection: Selection,
 }
 
+/// The user of this machine, as the author of a comment; over HTTP the server takes the user of the credentials.
+pub(super) fn person_of_machine() -> Person {
+    let user_name = std::env::var("USER").or_else(|_| std::env::var("USERNAME")).ok();
+    Person { user_id: None, user_name }
+}
+
 /// What is done with items.
 enum Act {
     Review(ReviewStatus),
@@ -179,8 +185,8 @@ impl Assign {
 
 impl Comment {
     pub(super) async fn run(self) -> CommandResult {
-        let of_machine = || std::env::var("USER").or_else(|_| std::env::var("USERNAME")).ok();
-        let author = Person { user_id: None, user_name: self.author.or_else(of_machine) };
+        let mut author = person_of_machine();
+        author.user_name = self.author.or(author.user_name);
         let act = Act::Comment(author, self.text);
         self.selection.act(act, "commented on", "Commented", "have a new comment").await
     }

@@ -1,4 +1,4 @@
-//! `performer item edit` and `item correct`: change an item that is New, and retry a failed one with other values.
+//! `performer item edit`: changes an item that is New.
 
 use std::process::ExitCode;
 
@@ -6,11 +6,9 @@ use clap::Args;
 use jiff::Timestamp;
 use performer_core::model::FieldEdit;
 use performer_core::model::content::SpecificContent;
-use performer_core::model::item::{ItemEdit, Priority, QueueItem};
+use performer_core::model::item::{ItemEdit, Priority};
 use performer_core::model::json::{Members, Scalar};
 use performer_core::model::key::ItemId;
-use performer_core::model::review::ItemVersion;
-use performer_core::orchestrator::ItemAdministration as _;
 use performer_tables::time;
 use serde_json::value::to_raw_value;
 
@@ -32,7 +30,7 @@ pub(in super::super) struct Edit {
     /// The id of the item
     id: i64,
     #[command(flatten)]
-    change: Change,
+    changes: Changes,
     /// The progress text
     #[arg(long, value_name = "TEXT")]
     progress: Option<String>,
@@ -40,27 +38,30 @@ pub(in super::super) struct Edit {
     global: GlobalArgs,
 }
 
-/// Retry a failed item with other content, priority or dates
-///
-/// A copy with these values is New; the item itself stays as it failed, and `performer item diff` shows what was corrected. Both happen in one
-/// commit, so this works on a store itself and not over HTTP.
+/// Retry a failed or abandoned item with corrected content, in one step
 #[derive(Args)]
 #[command(after_help = "\
+The item stays as it is; a copy with the changes is added to its queue, and no robot can claim it before it has them. An item that was changed\n\
+meanwhile is refused. A UiPath Orchestrator has no such step.\n\n\
 Examples:\n  \
-performer item correct 17 customer=ACME\n  \
-performer item correct 17 --content '{\"amount\": 12.5}' --priority High")]
+performer item correct 17 customer=4711\n  \
+performer item correct 17 --remove discount --priority High\n  \
+performer item correct 17 --content '{\"amount\": 12.5}' --comment 'the amount was wrong'")]
 pub(in super::super) struct Correct {
     /// The id of the item
     id: i64,
     #[command(flatten)]
-    change: Change,
+    changes: Changes,
+    /// A comment on the copy
+    #[arg(long, value_name = "TEXT")]
+    comment: Option<String>,
     #[command(flatten)]
     global: GlobalArgs,
 }
 
-/// What an item becomes.
+/// New values of an item.
 #[derive(Args)]
-struct Change {
+struct Changes {
     /// A member of the content
     #[arg(value_name = "NAME=VALUE", conflicts_with = "content")]
     pairs: Vec<String>,
@@ -89,71 +90,79 @@ fn time_or_none(text: &str) -> Result<FieldEdit<Timestamp>, String> {
     time::parse(text).map(FieldEdit::Set).map_err(|error| error.to_string())
 }
 
-impl Change {
-    fn changes_members(&self) -> bool {
+impl Changes {
+    /// Whether members of the content are set or removed.
+    fn are_of_members(&self) -> bool {
         !self.pairs.is_empty() || !self.remove.is_empty()
     }
 
-    /// The edit, but for members of the content that are set or removed.
-    fn to_edit(&self) -> Result<ItemEdit, CliError> {
-        let content = self.content.as_deref().map(SpecificContent::from_json).transpose()?;
+    /// The changes that do not depend on the item.
+    fn edit(&self) -> Result<ItemEdit, CliError> {
         Ok(ItemEdit::default()
             .priority(self.priority)
-            .due_date(self.due.clone().unwrap_or(FieldEdit::Keep))
-            .defer_date(self.defer.clone().unwrap_or(FieldEdit::Keep))
-            .specific_content(content))
+            .due_date(self.due.unwrap_or(FieldEdit::Keep))
+            .defer_date(self.defer.unwrap_or(FieldEdit::Keep))
+            .specific_content(self.content.as_deref().map(SpecificContent::from_json).transpose()?))
     }
 
-    /// The edit of an item, whose content is changed member by member.
-    fn of_item(&self, item: &QueueItem) -> Result<ItemEdit, CliError> {
-        if !self.changes_members() {
-            return self.to_edit();
+    /// All changes, of an item with this content.
+    fn of(&self, edit: ItemEdit, content: &SpecificContent) -> Result<ItemEdit, CliError> {
+        if !self.are_of_members() {
+            return Ok(edit);
         }
-        let json = changed(item.specific_content.as_json(), &self.pairs, &self.remove)?;
-        Ok(self.to_edit()?.specific_content(SpecificContent::from_json(&json)?))
+        let json = changed(content.as_json(), &self.pairs, &self.remove)?;
+        Ok(edit.specific_content(SpecificContent::from_json(&json)?))
     }
 }
 
-fn print_changed(item: &QueueItem, text: &str) -> CommandResult {
-    if output::is_json() {
-        output::json(item)?;
-    } else {
-        output::line(text)?;
-    }
-    Ok(ExitCode::SUCCESS)
+/// The refusal of a command without a change.
+fn nothing() -> CliError {
+    CliError::usage(
+        "nothing to change was given; use NAME=VALUE, --content, --remove, --priority, --due or --defer (--progress too, to edit)",
+    )
 }
 
 impl Edit {
     pub(super) async fn run(self) -> CommandResult {
-        let Self { id, change, progress, global } = self;
-        let mut edit = change.to_edit()?;
-        edit.progress = progress;
-        if edit == ItemEdit::default() && !change.changes_members() {
-            let message = "nothing to change was given; use NAME=VALUE, --content, --remove, --priority, --due, --defer or --progress";
-            return Err(CliError::usage(message));
+        let mut edit = self.changes.edit()?;
+        edit.progress = self.progress;
+        if edit == ItemEdit::default() && !self.changes.are_of_members() {
+            return Err(nothing());
         }
-        let orchestrator = global.connect().await?;
-        if change.changes_members() {
-            let item = orchestrator.get_queue_item(ItemId(id)).await?;
-            edit.specific_content = change.of_item(&item)?.specific_content;
+        let orchestrator = self.global.connect().await?;
+        if self.changes.are_of_members() {
+            let item = orchestrator.get_queue_item(ItemId(self.id)).await?;
+            edit = self.changes.of(edit, &item.specific_content)?;
         }
-        let edited = orchestrator.edit_queue_item(ItemId(id), edit).await?;
-        print_changed(&edited, &format!("item {} was changed", edited.id))
+        let edited = orchestrator.edit_queue_item(ItemId(self.id), edit).await?;
+        if output::is_json() {
+            output::json(&edited)?;
+        } else {
+            output::line(format!("item {} was changed", edited.id))?;
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }
 
 impl Correct {
     pub(super) async fn run(self) -> CommandResult {
-        let Self { id, change, global } = self;
-        if change.to_edit()? == ItemEdit::default() && !change.changes_members() {
-            let message = "nothing to correct was given; use NAME=VALUE, --content, --remove, --priority, --due or --defer";
-            return Err(CliError::usage(message));
+        let edit = self.changes.edit()?;
+        if edit == ItemEdit::default() && !self.changes.are_of_members() {
+            return Err(nothing());
         }
-        let store = global.store().await?;
-        let item = store.get_queue_item(ItemId(id)).await?;
-        let seen = ItemVersion { id: item.id, row_version: item.row_version };
-        let copy = store.correct_and_retry(seen, change.of_item(&item)?).await?;
-        print_changed(&copy, &format!("item {id} is retried as item {}", copy.id))
+        let orchestrator = self.global.connect().await?;
+        let item = orchestrator.get_queue_item(ItemId(self.id)).await?;
+        let edit = self.changes.of(edit, &item.specific_content)?;
+        let copy = orchestrator.correct_and_retry(item.version(), edit).await?;
+        if let Some(text) = self.comment {
+            orchestrator.add_comment(copy.id, super::act::person_of_machine(), text).await?;
+        }
+        if output::is_json() {
+            output::json(&copy)?;
+        } else {
+            output::line(format!("item {} is retried as item {} with the changes", item.id, copy.id))?;
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

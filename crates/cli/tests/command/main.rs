@@ -23,6 +23,7 @@ mod serve;
 mod server_operation;
 mod stats;
 mod tables;
+mod walk;
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;

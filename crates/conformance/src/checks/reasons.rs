@@ -1,8 +1,9 @@
 //! Failures grouped by their reason.
 
+use performer::FieldEdit;
 use performer::model::{
-    ErrorCode, ExceptionType, ItemFilter, MAX_REASONS, NewQueueDefinition, Page, QueueItem, Reason,
-    ReasonCursor, ReasonFilter, ReasonOrder, ReviewStatus, Status,
+    ErrorCode, ExceptionType, ItemFilter, MAX_REASONS, NOTE_LIMIT, NewQueueDefinition, Page, QueueItem,
+    Reason, ReasonCursor, ReasonEdit, ReasonFilter, ReasonOrder, ReviewStatus, Status,
 };
 use performer::orchestrator::ErrorKind;
 
@@ -22,6 +23,33 @@ async fn the_group(f: &Fixture) -> Reason {
     let open = f.list(open.review_status([ReviewStatus::None, ReviewStatus::InReview])).await;
     assert_eq!(group.open, i64::try_from(open.len()).unwrap(), "{group:?}");
     group
+}
+
+pub(crate) async fn people_write_on_a_reason(f: Fixture) {
+    let f = f.with_queue(retrying(0)).await;
+    f.add_named("a").await;
+    f.add_named("b").await;
+    let job = f.job().await;
+    f.perform(job, business("Invoice 17 has no total")).await;
+    let group = the_group(&f).await;
+    assert_eq!((group.note, group.owner), (None, None));
+    let edit = |edit| f.orchestrator.edit_reason(group.id, edit);
+    let known = "known: SAP is down on Sundays \u{1f4a4}";
+    let changed = edit(ReasonEdit::default().note(known.to_owned()).owner(7)).await.unwrap();
+    assert_eq!((changed.note.as_deref(), changed.owner, changed.open), (Some(known), Some(7), 1));
+    assert_eq!(edit(ReasonEdit::default()).await.unwrap(), changed, "nothing was to be changed");
+    // Another failure leaves it as it is.
+    f.perform(job, business("Invoice 18 has no total")).await;
+    let group = the_group(&f).await;
+    assert_eq!((group.note.as_deref(), group.owner, group.total), (Some(known), Some(7), 2));
+    let cleared = edit(ReasonEdit::default().note(FieldEdit::Clear)).await.unwrap();
+    assert_eq!((cleared.note, cleared.owner), (None, Some(7)));
+    edit(ReasonEdit::default().owner(FieldEdit::Clear)).await.unwrap();
+    assert_eq!(the_group(&f).await.owner, None);
+    let long = edit(ReasonEdit::default().note("x".repeat(NOTE_LIMIT + 1))).await.unwrap_err();
+    assert_eq!((long.kind(), long.code()), (ErrorKind::Invalid, Some(ErrorCode::PARAMETER_INVALID)));
+    let missing = f.orchestrator.edit_reason(group.id + 1_000, ReasonEdit::default().owner(7)).await;
+    assert_eq!(missing.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 pub(crate) async fn failures_are_grouped_by_their_reason(f: Fixture) {

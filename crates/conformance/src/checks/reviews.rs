@@ -1,8 +1,12 @@
 //! T18 to T22 of `docs/reference/lifecycle.md`: review statuses, manual retries and reviewers.
 
-use performer::model::{ErrorCode, ItemVersion, ReviewStatus, Status};
+use performer::model::{
+    ErrorCode, ItemEdit, ItemId, ItemVersion, LimitsEdit, NewQueueDefinition, Priority, ReviewStatus,
+    SpecificContent, Status,
+};
+use performer::orchestrator::ErrorKind;
 
-use crate::{Fixture, application, business, ok, retrying, unique};
+use crate::{Fixture, QUEUE, application, business, named, ok, retrying, unique};
 
 pub(crate) async fn t18_to_t20_reviews_move_as_documented(f: Fixture) {
     let f = f.with_queue(retrying(0)).await;
@@ -60,6 +64,55 @@ pub(crate) async fn t21_a_manual_retry_makes_one_copy(f: Fixture) {
     assert_eq!((last.item.manual_ancestor_id, last.item.ancestor_id), (Some(second.id), Some(item.id)));
     assert_eq!(f.report(last.claim, ok()).await.unwrap(), Status::Successful);
     assert_eq!(f.orchestrator.processing_history(last.item.id).await.unwrap().len(), 4);
+    f.check_statistics().await;
+}
+
+pub(crate) async fn t21_t16_a_retry_has_corrected_values(f: Fixture) {
+    const SCHEMA: &str = r#"{"type":"object","properties":{"name":{"type":"string"}}}"#;
+    let mut queue = NewQueueDefinition::new(QUEUE).policy(unique());
+    queue.schemas.specific_data = Some(SCHEMA.into());
+    f.orchestrator.create_queue(queue).await.unwrap();
+    let job = f.job().await;
+    f.add_named("a").await;
+    let failed = f.perform(job, business("the customer is unknown")).await;
+    let content = |json: &str| SpecificContent::from_json(json).unwrap();
+    let correct = async |item, json: &str| {
+        let edit = ItemEdit::default().priority(Priority::High).specific_content(content(json));
+        f.orchestrator.correct_and_retry(item, edit).await
+    };
+    // Content that does not match the schema changes nothing.
+    let invalid = correct(failed.version(), r#"{"name":17}"#).await.unwrap_err();
+    assert_eq!(invalid.kind(), ErrorKind::Invalid, "{invalid}");
+    assert_eq!(f.item(failed.id).await, failed);
+    assert!(f.try_take(job).await.is_none(), "there is no copy");
+
+    let corrected = r#"{"name":"b","total":12345678901234567890.10}"#;
+    let copy = correct(failed.version(), corrected).await.unwrap();
+    assert_eq!((copy.status, copy.priority, copy.key), (Status::New, Priority::High, failed.key));
+    assert_eq!((copy.specific_content.as_json(), copy.manual_ancestor_id), (corrected, Some(failed.id)));
+    assert_eq!(copy.reference.as_deref(), Some("a"));
+    let original = f.item(failed.id).await;
+    assert_eq!(original.specific_content, failed.specific_content, "it stays as it was");
+    assert_eq!((original.status, original.review_status), (Status::Failed, ReviewStatus::Retried));
+    let again = correct(failed.version(), corrected).await.unwrap_err();
+    assert_eq!(again.code(), Some(ErrorCode::OPTIMISTIC_CONCURRENCY), "a double click");
+    let claimed = f.take(job).await;
+    assert_eq!((claimed.item.id, claimed.item.specific_content.as_json()), (copy.id, corrected));
+    let running = correct(f.version(copy.id).await, corrected).await.unwrap_err();
+    assert_eq!(running.code(), Some(ErrorCode::QUEUE_ITEM_INVALID_STATUS_FOR_RETRY));
+    assert_eq!(f.report(claimed.claim, ok()).await.unwrap(), Status::Successful);
+    let missing = correct(ItemVersion { id: ItemId(999_999), row_version: 1 }, corrected).await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+
+    // In a queue whose groups have one item in progress each, and with a time at which the copy is due.
+    let limit = LimitsEdit::default().max_in_progress_per_group(1);
+    f.orchestrator.edit_queue_limits(QUEUE, limit).await.unwrap();
+    f.add(named("g1").group("g")).await;
+    f.add(named("g2").group("g")).await;
+    let failed = f.perform(job, business("no")).await;
+    let later = ItemEdit::default().defer_date(f.after(100)).specific_content(content(r#"{"name":"later"}"#));
+    f.orchestrator.correct_and_retry(failed.version(), later).await.unwrap();
+    assert_eq!(f.take_all(job).await, ["g2"], "the copy is postponed");
     f.check_statistics().await;
 }
 

@@ -63,6 +63,8 @@ enumeration! {
         JobStopped = 13,
         /// Folders, users, roles, robots, applications or tokens were changed.
         AccessChanged = 14,
+        /// The note or the owner of a group of failures was changed.
+        ReasonEdited = 15,
     }
 }
 

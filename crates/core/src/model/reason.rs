@@ -1,10 +1,11 @@
 //! Failures grouped by their reason: which reasons are the same but for what differs from item to item.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::code::ErrorCode;
 use super::exception::ExceptionType;
+use super::field_edit::FieldEdit;
 use super::key::QueueId;
 use super::lifecycle::ItemState;
 use super::refusal::Refusal;
@@ -47,6 +48,11 @@ pub struct Reason {
     pub total: i64,
     /// How many items have to be reviewed: see [`is_open`].
     pub open: i64,
+    /// What people know about it, such as a known cause.
+    pub note: Option<String>,
+    /// The user of a server who sees to it.
+    #[serde(rename = "OwnerUserId")]
+    pub owner: Option<i64>,
 }
 
 impl Reason {
@@ -60,7 +66,79 @@ impl Reason {
     ) -> Self {
         let (first_seen, last_seen) = (seen, seen);
         let sample = String::new();
-        Self { id, queue, exception_type, fingerprint, sample, first_seen, last_seen, total: 0, open: 0 }
+        let (total, open, note, owner) = (0, 0, None, None);
+        Self {
+            id,
+            queue,
+            exception_type,
+            fingerprint,
+            sample,
+            first_seen,
+            last_seen,
+            total,
+            open,
+            note,
+            owner,
+        }
+    }
+
+    /// Changes what people write about the group.
+    pub fn edit(&mut self, edit: ReasonEdit) {
+        self.note = edit.note.applied_to(self.note.take());
+        self.owner = edit.owner.applied_to(self.owner);
+    }
+}
+
+/// The longest note on a group, in UTF-16 code units, as for a comment on an item.
+pub const NOTE_LIMIT: usize = 512;
+
+/// A change of what people write about a group. By default nothing changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct ReasonEdit {
+    /// What is known about it, up to [`NOTE_LIMIT`] code units.
+    #[serde(skip_serializing_if = "FieldEdit::is_keep")]
+    pub note: FieldEdit<String>,
+    /// The user of a server who sees to it.
+    #[serde(skip_serializing_if = "FieldEdit::is_keep")]
+    pub owner: FieldEdit<i64>,
+}
+
+impl ReasonEdit {
+    /// Sets the note; [`FieldEdit::Clear`] removes it.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<FieldEdit<String>>) -> Self {
+        self.note = note.into();
+        self
+    }
+
+    /// Sets the owner; [`FieldEdit::Clear`] removes it.
+    #[must_use]
+    pub fn owner(mut self, owner: impl Into<FieldEdit<i64>>) -> Self {
+        self.owner = owner.into();
+        self
+    }
+
+    /// Checks the note and the owner.
+    ///
+    /// # Errors
+    ///
+    /// Code 1015 for a note that is empty or too long, and for an owner that is no number of a user.
+    pub fn validate(&self) -> Result<(), Refusal> {
+        let invalid = |message: String| Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
+        if let FieldEdit::Set(note) = &self.note {
+            let units = note.encode_utf16().count();
+            if note.trim().is_empty() || units > NOTE_LIMIT {
+                return invalid(format!(
+                    "a note has {units} code units; it should have between 1 and {NOTE_LIMIT}"
+                ));
+            }
+        }
+        match self.owner {
+            FieldEdit::Set(owner) if owner < 1 => invalid(format!("{owner} is not the number of a user")),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -217,6 +295,29 @@ pub fn sample(reason: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_note_is_bounded_and_can_be_removed() {
+        for bad in ["", " ", &"x".repeat(NOTE_LIMIT + 1)] {
+            let edit = ReasonEdit::default().note(bad.to_owned());
+            assert_eq!(edit.validate().unwrap_err().code(), ErrorCode::PARAMETER_INVALID);
+        }
+        assert!(ReasonEdit::default().owner(0).validate().is_err());
+        let edit = ReasonEdit::default().note("SAP is down on Sundays".to_owned()).owner(7);
+        assert_eq!(edit.validate(), Ok(()));
+        let text = serde_json::to_string(&edit).unwrap();
+        assert_eq!(serde_json::from_str::<ReasonEdit>(&text).unwrap(), edit);
+        let mut reason = Reason::new(
+            1,
+            QueueId(1),
+            ExceptionType::BusinessException,
+            String::new(),
+            Timestamp::UNIX_EPOCH,
+        );
+        reason.edit(edit);
+        reason.edit(ReasonEdit::default().note(FieldEdit::Clear));
+        assert_eq!((reason.note, reason.owner), (None, Some(7)));
+    }
 
     #[test]
     fn a_sample_is_bounded() {

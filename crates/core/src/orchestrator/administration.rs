@@ -11,7 +11,7 @@ use crate::model::job::{Job, StopStrategy};
 use crate::model::key::{ItemId, JobKey};
 use crate::model::limits::LimitsEdit;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
-use crate::model::reason::{Reason, ReasonFilter};
+use crate::model::reason::{Reason, ReasonEdit, ReasonFilter};
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
 use crate::model::robot::Robot;
 use crate::model::statistics::QueueStatistics;
@@ -235,6 +235,34 @@ pub trait ReviewAdministration: std::fmt::Debug + Send + Sync {
     /// Unsupported if the Orchestrator does not group failures, which is the default.
     async fn list_reasons(&self, filter: ReasonFilter) -> Result<Vec<Reason>> {
         let _ = filter;
+        Err(OrchestratorError::new(
+            ErrorKind::Unsupported,
+            "the Orchestrator does not group failures by reason",
+        ))
+    }
+
+    /// T21 and T16 in one transaction: retries a failed or abandoned item by hand, and gives its copy other values before any robot
+    /// can claim it. The item itself stays as it is. Returns the copy.
+    ///
+    /// # Errors
+    ///
+    /// NotFound; Conflict as for a manual retry, with code 1020 if the item has changed since its version; Invalid for content that does
+    /// not match the queue's schema; Unsupported if the Orchestrator can only do one after the other, which is the default.
+    async fn correct_and_retry(&self, item: ItemVersion, edit: ItemEdit) -> Result<QueueItem> {
+        let _ = (item, edit);
+        Err(OrchestratorError::new(
+            ErrorKind::Unsupported,
+            "the Orchestrator cannot correct and retry in one step: a robot could claim the copy in between",
+        ))
+    }
+
+    /// Changes the note or the owner of a group of failures.
+    ///
+    /// # Errors
+    ///
+    /// NotFound; Invalid for a note that is too long; Unsupported if the Orchestrator does not group failures, which is the default.
+    async fn edit_reason(&self, id: i64, edit: ReasonEdit) -> Result<Reason> {
+        let _ = (id, edit);
         Err(OrchestratorError::new(
             ErrorKind::Unsupported,
             "the Orchestrator does not group failures by reason",

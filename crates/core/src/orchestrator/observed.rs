@@ -18,7 +18,7 @@ use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
 use crate::model::key::{Claim, ItemId, JobKey};
 use crate::model::limits::LimitsEdit;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
-use crate::model::reason::{Reason, ReasonFilter};
+use crate::model::reason::{Reason, ReasonEdit, ReasonFilter};
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
 use crate::model::robot::Robot;
 use crate::model::schema::Schemas;
@@ -251,6 +251,14 @@ impl<O: ReviewAdministration> ReviewAdministration for Observed<O> {
 
     async fn list_reasons(&self, filter: ReasonFilter) -> Result<Vec<Reason>> {
         observe!(self.list_reasons(filter))
+    }
+
+    async fn correct_and_retry(&self, item: ItemVersion, edit: ItemEdit) -> Result<QueueItem> {
+        observe!(self.correct_and_retry(item, edit), item = %item.id)
+    }
+
+    async fn edit_reason(&self, id: i64, edit: ReasonEdit) -> Result<Reason> {
+        observe!(self.edit_reason(id, edit), reason = id)
     }
 
     async fn comments(&self, id: ItemId) -> Result<Vec<Comment>> {

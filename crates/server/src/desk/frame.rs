@@ -38,7 +38,7 @@ pub(super) struct Frame {
 }
 
 /// The sections of the navigation.
-const SECTIONS: [(&str, &str); 9] = [
+const SECTIONS: &[(&str, &str)] = &[
     (ROOT, "Start"),
     ("/desk/review", "Review"),
     ("/desk/items", "Items"),
@@ -61,7 +61,7 @@ pub(super) const THEME_COOKIE: &str = "desk-theme";
 pub(super) const NOTE_COOKIE: &str = "desk-note";
 
 /// What a form can have done. The cookie has only the word, so that no URL or cookie can put a text into a page.
-const NOTES: [(&str, &str); 18] = [
+const NOTES: &[(&str, &str)] = &[
     ("verified", "verified"),
     ("in-review", "in review"),
     ("unreviewed", "not in review any more"),
@@ -78,6 +78,7 @@ const NOTES: [(&str, &str); 18] = [
     ("paused", "paused"),
     ("resumed", "resumed"),
     ("limited", "with new limits"),
+    ("noted", "noted"),
     ("stopping", "asked to stop"),
     ("killing", "asked to stop at once"),
 ];

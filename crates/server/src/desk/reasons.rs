@@ -8,15 +8,18 @@ use askama::Template;
 use jiff::Timestamp;
 
 use super::call::{DeskCall, FolderQueue};
-use super::frame::Frame;
+use super::frame::{Frame, note_cookie};
 use super::html::{self, Html};
-use super::items::{self, ItemRow};
+use super::item::reviewers_of;
+use super::items::{self, Choice, ItemRow};
 use super::reply::Reply;
+use super::routes::REVIEW;
 use crate::api_error::ApiError;
+use performer_core::model::FieldEdit;
 use performer_core::model::item::{ItemFilter, Page};
 use performer_core::model::item_query::ItemQuery;
 use performer_core::model::key::FolderId;
-use performer_core::model::reason::{Reason, ReasonCursor, ReasonFilter, ReasonOrder};
+use performer_core::model::reason::{Reason, ReasonCursor, ReasonEdit, ReasonFilter, ReasonOrder};
 use performer_core::orchestrator::ReviewAdministration as _;
 
 /// How many groups a page has.
@@ -38,6 +41,8 @@ pub(super) struct ReasonRow {
     pub(super) total: String,
     pub(super) open: String,
     pub(super) has_open: bool,
+    /// What people know about it.
+    pub(super) note: Option<String>,
     /// The items that have to be reviewed.
     pub(super) open_href: String,
     /// All attempts that failed so.
@@ -62,6 +67,10 @@ struct ReasonPage {
     frame: Frame,
     row: ReasonRow,
     items: Vec<ItemRow>,
+    id: i64,
+    owner: Option<String>,
+    owners: Vec<Choice>,
+    may_edit: bool,
 }
 
 /// Groups of these queues, in the order of the filter.
@@ -115,6 +124,7 @@ pub(super) fn row(call: &DeskCall, reason: &Reason, queues: &[FolderQueue]) -> R
         total: html::number(reason.total),
         open: html::number(reason.open),
         has_open: reason.open > 0,
+        note: reason.note.as_deref().map(html::visible),
         open_href: items::list_address(call, &query),
         all_href,
     }
@@ -162,16 +172,48 @@ fn cursor(text: &str) -> Result<Option<ReasonCursor>, ApiError> {
     Ok(Some(ReasonCursor { key, id }))
 }
 
-pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
-    let (id, queues) = (call.number(0)?, call.queues().await?);
-    let found = find(call, &queues, &ReasonFilter::default().id(id).top(1)).await?;
+/// The group of the path, and its folder.
+async fn group(call: &DeskCall, queues: &[FolderQueue]) -> Result<(Reason, FolderId), ApiError> {
+    let id = call.number(0)?;
+    let found = find(call, queues, &ReasonFilter::default().id(id).top(1)).await?;
     let missing = || ApiError::not_found(format!("There is no reason with the number {id}."));
-    let reason = found.first().ok_or_else(missing)?;
+    let reason = found.into_iter().next().ok_or_else(missing)?;
+    let queue = queues.iter().find(|queue| queue.queue.id == reason.queue).ok_or_else(missing)?;
+    Ok((reason, queue.folder))
+}
+
+/// Changes the note and the owner of a group; an empty field removes it.
+pub(super) async fn edit(call: &DeskCall) -> Result<Reply, ApiError> {
+    let queues = call.queues().await?;
+    let (reason, folder) = group(call, &queues).await?;
+    let text = |name| Some(call.field(name).trim()).filter(|text| !text.is_empty());
+    let owner = text("owner").map(|id| {
+        id.parse().map_err(|_| ApiError::invalid(format!("owner: {id:?} is not the number of a user.")))
+    });
+    let edit = ReasonEdit::default()
+        .note(FieldEdit::to(text("note").map(str::to_owned)))
+        .owner(FieldEdit::to(owner.transpose()?));
+    call.store(folder).edit_reason(reason.id, edit).await?;
+    Ok(Reply::see_other(&format!("/desk/reasons/{}", reason.id)).cookie(&note_cookie("noted", 0)))
+}
+
+pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
+    let queues = call.queues().await?;
+    let (reason, folder) = group(call, &queues).await?;
+    let owner = reason.owner.map(|id| {
+        let user = call.directory().ok().and_then(|directory| directory.user(id));
+        user.map_or_else(|| format!("user {id}"), |user| html::visible(&user.user_name))
+    });
+    let reason = &reason;
     let newest = Page::first(20).descending(true).count_limit(0);
     let (items, _) = items::read(call, ItemFilter::default().reason(reason.id), newest).await?;
     Reply::page(&ReasonPage {
         frame: call.frame("/desk/reasons"),
         row: row(call, reason, &queues),
         items: items::rows(call, &items, &queues)?,
+        id: reason.id,
+        owner,
+        owners: reviewers_of(call, folder, reason.owner)?,
+        may_edit: call.may(folder, REVIEW),
     })
 }

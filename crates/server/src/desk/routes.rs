@@ -143,6 +143,7 @@ pub(super) static ROUTES: &[DeskRoute] = routes! {
 
     GET "/desk/reasons" "DeskReasons": InFolder(READ) => reasons::list;
     GET "/desk/reasons/{id}" "DeskReason": InFolder(READ) => reasons::page;
+    POST "/desk/reasons/{id}" "DeskEditReason": InFolder(REVIEW) => reasons::edit;
     GET "/desk/review" "DeskReview": InFolder(READ) => review::page;
 
     GET "/desk/jobs" "DeskJobs": InFolder(&[JOBS_VIEW]) => jobs::list;

@@ -6,6 +6,7 @@ use super::super::backend::{Answer, NewComment};
 use super::super::rows::{ItemRow, Rows, StateUpdate};
 use super::super::scoped_queues::QueueSelector;
 use super::super::unreadable_rows::is_unreadable;
+use super::query::queues_called;
 use super::{Applied, Apply, ApplyError, refusal_of};
 use performer_core::model::Refusal;
 use performer_core::model::audit::{Act, FieldChange};
@@ -16,6 +17,7 @@ use performer_core::model::key::{FolderId, ItemId, QueueId};
 use performer_core::model::lifecycle::{self, Event, Transition};
 use performer_core::model::limits::LimitsEdit;
 use performer_core::model::queue::{NewQueueDefinition, QueueDefinition};
+use performer_core::model::reason::{ReasonEdit, ReasonFilter};
 use performer_core::model::review::{
     FailedItems, ItemVersion, Person, validate_comment, validate_comment_author,
 };
@@ -285,6 +287,20 @@ impl<R: Rows> Apply<'_, R> {
         self.rows.write_comment(id, text)?;
         self.note_act(Act::CommentEdited, format!("comment {id}"), vec![comment.item_id], Vec::new());
         Ok(Answer::Done)
+    }
+
+    pub(super) fn edit_reason(&mut self, id: i64, edit: ReasonEdit) -> Applied {
+        edit.validate()?;
+        let queues = queues_called(self.rows, self.scope.folder, &[])?;
+        let found = self.rows.reasons(&queues, &ReasonFilter::default().id(id).top(1))?.pop();
+        let missing =
+            || ApplyError::Refused(OrchestratorError::not_found(format!("reason {id} does not exist")));
+        let before = found.ok_or_else(missing)?;
+        let mut reason = before.clone();
+        reason.edit(edit);
+        self.rows.write_reason(&reason)?;
+        self.note_reason(&before, &reason);
+        Ok(Answer::Reasons(vec![reason]))
     }
 
     pub(super) fn purge(&mut self, id: ItemId, row_version: Option<u64>) -> Applied {

@@ -11,6 +11,7 @@ use performer_core::model::item::ItemEdit;
 use performer_core::model::key::ItemId;
 use performer_core::model::lifecycle::ItemState;
 use performer_core::model::queue::QueueDefinition;
+use performer_core::model::reason::Reason;
 use performer_core::model::stored_time::stored;
 use performer_core::orchestrator::Result;
 
@@ -70,6 +71,21 @@ impl<R: Rows> Apply<'_, R> {
             && !changes.is_empty()
         {
             self.note_act(act, format!("queue {}", queue.name), Vec::new(), changes);
+        }
+    }
+
+    /// Records an edit of the note or the owner of a group of failures. The note is said to have changed and is not kept.
+    pub(super) fn note_reason(&mut self, before: &Reason, after: &Reason) {
+        let mut changes = Vec::new();
+        if before.note != after.note {
+            changes.push(FieldChange::without_values("Note"));
+        }
+        if before.owner != after.owner {
+            let [before, after] = [before, after].map(|reason| reason.owner.map(Value::from));
+            changes.push(FieldChange::new("Owner", before, after));
+        }
+        if !changes.is_empty() {
+            self.note_act(Act::ReasonEdited, format!("reason {}", after.id), Vec::new(), changes);
         }
     }
 

@@ -226,7 +226,11 @@ fn queues_in<R: Rows>(rows: &mut R, folders: &[FolderId]) -> Result<Vec<QueueDef
 }
 
 /// The queues of a folder with these names; all if there are none.
-fn queues_called<R: Rows>(rows: &mut R, folder: FolderId, names: &[String]) -> Result<Vec<QueueId>> {
+pub(super) fn queues_called<R: Rows>(
+    rows: &mut R,
+    folder: FolderId,
+    names: &[String],
+) -> Result<Vec<QueueId>> {
     if names.is_empty() {
         return Ok(queues_in(rows, &[folder])?.into_iter().map(|queue| queue.id).collect());
     }

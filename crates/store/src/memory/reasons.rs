@@ -45,6 +45,14 @@ impl Reasons for Memory {
         Ok(())
     }
 
+    fn write_reason(&mut self, reason: &Reason) -> Result<()> {
+        if let Some(there) = self.reasons.get_mut(&reason.id) {
+            there.note.clone_from(&reason.note);
+            there.owner = reason.owner;
+        }
+        Ok(())
+    }
+
     fn reasons(&mut self, queues: &[QueueId], filter: &ReasonFilter) -> Result<Vec<Reason>> {
         let of_queues = self.reasons.values().filter(|reason| queues.contains(&reason.queue));
         let mut found: Vec<Reason> = of_queues

@@ -32,6 +32,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0018_review.sql"),
     include_str!("migrations/0019_operations.sql"),
     include_str!("migrations/0020_audit.sql"),
+    include_str!("migrations/0021_reason_notes.sql"),
 ];
 
 /// The oldest supported version of PostgreSQL.

@@ -98,6 +98,12 @@ impl Reasons for Postgres {
         self.session.enqueue(COUNT, &[&item.0, &number, &by])
     }
 
+    fn write_reason(&mut self, reason: &Reason) -> Result<()> {
+        const SQL: &str = "UPDATE reason SET note = $2, owner = $3 WHERE id = $1";
+        let note = reason.note.as_deref().map(text);
+        self.session.enqueue(SQL, &[&reason.id, &note, &reason.owner])
+    }
+
     fn reasons(&mut self, queues: &[QueueId], filter: &ReasonFilter) -> Result<Vec<Reason>> {
         sql::reasons::reasons(self, queues, filter)
     }

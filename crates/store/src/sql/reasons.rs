@@ -42,7 +42,8 @@ pub(crate) fn reasons<E: Engine>(
         conditions.push_str(&format!(" AND ({key}, id) < ({last}, {})", values.bind::<E>(after.id)));
     }
     let sql = format!(
-        "SELECT id, queue_id, exception_type, fingerprint, first_seen, sample, last_seen, total, open \
+        "SELECT id, queue_id, exception_type, fingerprint, first_seen, sample, last_seen, total, open, \
+         coalesce(note, ''), coalesce(owner, 0) \
          FROM {of_queues} AS reason WHERE {conditions} ORDER BY {key} DESC, id DESC LIMIT {}",
         filter.top
     );
@@ -55,6 +56,9 @@ pub(crate) fn reasons<E: Engine>(
         reason.last_seen = row.time(6)?;
         reason.total = row.number(7)?;
         reason.open = row.number(8)?;
+        // Neither a note nor a number of a user is empty.
+        reason.note = Some(row.text(9)?).filter(|note| !note.is_empty());
+        reason.owner = Some(row.number(10)?).filter(|owner| *owner != 0);
         Ok(reason)
     })
 }

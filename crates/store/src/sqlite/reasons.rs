@@ -49,6 +49,11 @@ impl Reasons for Sqlite {
         self.run(|c| prepared(c, SQL)?.execute([item.0, by]).map(drop))
     }
 
+    fn write_reason(&mut self, reason: &Reason) -> Result<()> {
+        const SQL: &str = "UPDATE reason SET note = ?2, owner = ?3 WHERE id = ?1";
+        self.run(|c| prepared(c, SQL)?.execute(params![reason.id, reason.note, reason.owner]).map(drop))
+    }
+
     fn reasons(&mut self, queues: &[QueueId], filter: &ReasonFilter) -> Result<Vec<Reason>> {
         sql::reasons::reasons(self, queues, filter)
     }
