@@ -20,8 +20,7 @@
 #[cfg(feature = "json-schema")]
 pub use performer_core::model::schema_fit;
 pub use performer_core::model::{
-    clock_guard, groups, history, item_query, lifecycle, limits, operation, query,
-    review, selection, sweep,
+    clock_guard, groups, history, item_query, lifecycle, limits, operation, query, review, selection, sweep,
 };
 
 // Items.

@@ -5,6 +5,7 @@
 //! | `serve.rs`, `signals.rs` | `performer serve`: runs an Orchestrator server; the signals of commands |
 //! | `filter.rs` | the options that select items |
 //! | `queue.rs`, `item/`, `reason.rs`, `import/`, `stats.rs` | `performer queue`, `item`, `reason`, `item import` and `stats`, for any URL |
+//! | `operation.rs` | `performer operation`: acts on many items at once, which a store keeps |
 //! | `job.rs` | `performer job`: the running performers and their results |
 //! | `access.rs` | `performer access`: the applications, users, tokens and robots of a server |
 //! | `new.rs` | `performer new`: writes a project from the files in `templates/new` |
@@ -25,6 +26,7 @@ mod item;
 mod job;
 mod log;
 mod new;
+mod operation;
 mod output;
 mod queue;
 mod queue_schema;
@@ -43,6 +45,7 @@ use clap::{Args, Parser, Subcommand};
 
 use self::output::{CliError, OutputArgs};
 use performer::{Administration, connect};
+use performer_store::Store;
 
 /// Manage and serve durable queues of transactions
 #[derive(Parser)]
@@ -82,6 +85,8 @@ enum Action {
     #[command(subcommand)]
     Reason(reason::Reasons),
     #[command(subcommand)]
+    Operation(operation::Operations),
+    #[command(subcommand)]
     Job(job::Jobs),
     Stats(stats::Stats),
     #[command(subcommand)]
@@ -101,12 +106,25 @@ struct GlobalArgs {
 
 impl GlobalArgs {
     async fn connect(&self) -> Result<Arc<dyn Administration>, CliError> {
-        let url = self.url.as_deref().ok_or_else(|| {
+        Ok(connect(self.location()?).await?)
+    }
+
+    /// The store at the URL. `None` for a URL of an Orchestrator.
+    async fn store(&self) -> Result<Option<Store>, CliError> {
+        let url = self.location()?;
+        let scheme = url.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        if ["http", "https", "uipath"].contains(&scheme.as_str()) {
+            return Ok(None);
+        }
+        Ok(Some(Store::open(url).await?))
+    }
+
+    fn location(&self) -> Result<&str, CliError> {
+        self.url.as_deref().ok_or_else(|| {
             CliError::usage(
                 "no location of the queues was given; use --url sqlite:FILE or --url http://HOST:PORT, or set PERFORMER_URL",
             )
-        })?;
-        Ok(connect(url).await?)
+        })
     }
 }
 
@@ -139,6 +157,7 @@ fn main() -> ExitCode {
             Action::Queue(queue) => queue.run().await,
             Action::Item(item) => item.run().await,
             Action::Reason(reason) => reason.run().await,
+            Action::Operation(operation) => operation.run().await,
             Action::Job(job) => job.run().await,
             Action::Stats(stats) => stats.run().await,
             Action::Access(access) => access.run().await,

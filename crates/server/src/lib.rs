@@ -84,7 +84,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use uuid::Uuid;
 
 use self::access::Access;
@@ -170,6 +170,8 @@ struct Inner {
     idempotency: IdempotencyCache,
     job_owners: JobOwnerCache,
     desk_sessions: Sessions,
+    /// An operation was started or resumed: its next step is due.
+    operations_changed: Notify,
     /// Identifies this run of the server: a new value after each start.
     run_id: Uuid,
     tls: Option<Tls>,

@@ -98,9 +98,9 @@ mod writer_hooks;
 
 pub use comments::{CommentsOn, MAX_COMMENTS_LISTED};
 pub use document::{DocumentChange, DocumentOutcome};
+pub use operations::OperationItems;
 #[cfg(feature = "postgres")]
 pub use postgres::tokio_postgres;
-pub use operations::OperationItems;
 pub use removal::RemovedEnded;
 pub use scoped_items::{UnclaimedReport, UnleasedCaller};
 pub use scoped_queues::{QueueSelector, Reach};

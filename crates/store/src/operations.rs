@@ -18,7 +18,9 @@ use performer_core::model::clock::Clock as _;
 use performer_core::model::code::ErrorCode;
 use performer_core::model::item::ItemFilter;
 use performer_core::model::key::{FolderId, ItemId};
-use performer_core::model::operation::{Act, ItemOperation, MAX_ITEMS, OperationId, OperationItem, Plan, Selected};
+use performer_core::model::operation::{
+    Act, ItemOperation, MAX_ITEMS, OperationId, OperationItem, Plan, Selected,
+};
 use performer_core::model::review::{ItemVersion, Person};
 use performer_core::orchestrator::Result;
 
@@ -94,8 +96,8 @@ impl Store {
     /// Selects the items of an operation, and keeps their ids and row versions. Nothing is done with them before it is
     /// [started](Self::start_operation), within ten minutes.
     ///
-    /// `folders`: those in which the caller may do this; items of others are not found. `selection`: how the items were selected, as
-    /// people read it.
+    /// `folders`: those in which the caller may do this; items of others are not found. `filter`: the filter of the items as
+    /// people write it.
     ///
     /// # Errors
     ///
@@ -106,14 +108,14 @@ impl Store {
         folders: Arc<[FolderId]>,
         (plan, by): (Plan, Person),
         which: OperationItems,
-        selection: String,
+        filter: Option<String>,
     ) -> Result<ItemOperation> {
         plan.validate()?;
         let now = self.clock.now();
         let query = Query::Select { folders, plan: Box::new(plan.clone()), which, now };
         let selected: Selected = *expect_answer!(self.read(query).await, Selected)?;
         check_count(selected.items.len())?;
-        let operation = ItemOperation::new(plan, &by, selection, &selected, now);
+        let operation = ItemOperation::new(plan, &by, filter, &selected, now);
         let mut chunks = selected.items.chunks(KEPT_AT_ONCE);
         let first: Arc<[ItemVersion]> = chunks.next().unwrap_or_default().into();
         let create = Operation::CreateOperation { operation: Box::new(operation), items: first };
@@ -215,9 +217,7 @@ impl Store {
         operation.may_be_taken_back()?;
         let folders: Arc<[FolderId]> = operation.folders.into();
         let plan = Plan::new(Act::TakeBack { of: id });
-        let selection = format!("the copies of operation {id}");
-        let preview =
-            self.preview_operation(folders, (plan, by), OperationItems::CopiesOf(id), selection).await?;
+        let preview = self.preview_operation(folders, (plan, by), OperationItems::CopiesOf(id), None).await?;
         self.start_operation(preview.id, reach).await
     }
 
@@ -241,6 +241,26 @@ impl Store {
         let request = Self { scope: Scope::SHARED, ..self.clone() };
         expect_answer!(request.one(Operation::StepOperation { id, version }).await, Operation)
             .map(|operation| *operation)
+    }
+
+    /// Does one step of each operation that is due, and returns how many steps were done. A server calls it again until there are none,
+    /// and then once a second; so does a program without a server that wants operations to go on.
+    ///
+    /// An operation whose step fails is reported in the log, and tried again with the next call.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable if the store is unavailable.
+    pub async fn step_due_operations(&self) -> Result<u64> {
+        let mut steps = 0;
+        for (operation, version) in self.due_operations().await? {
+            match self.step_operation(operation, version).await {
+                // One that waits for its canary is due again, and unchanged.
+                Ok(after) => steps += u64::from(after.version != version),
+                Err(error) => tracing::warn!(%operation, %error, "a step of an operation failed"),
+            }
+        }
+        Ok(steps)
     }
 
     /// Removes previews that were not started within ten minutes, and operations that ended 30 days ago. Returns how many.

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `list.rs`, `export.rs` | `performer item list` and `export` |
 //! | `act.rs` | acts on items that are named or selected by filters: the preview, the question, the refusals |
-//! | `canary.rs` | retries a few items first, and the rest only if those succeed |
+//! | `canary.rs` | over HTTP: retries a few items first, and the rest only if those succeed |
+//! | `retry.rs` | `performer item retry`: at once, or as an operation |
 
 mod act;
 mod canary;
 mod export;
 mod list;
+mod retry;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -17,9 +19,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use self::act::{Assign, Comment, Delete, Purge, Retry, Review};
+use self::act::{Assign, Comment, Delete, Purge, Review};
 use self::export::Export;
 use self::list::List;
+use self::retry::Retry;
 use super::GlobalArgs;
 use super::import::Import;
 use super::output::{self, CliError, Column, CommandResult};

@@ -9,6 +9,7 @@ mod limits;
 mod new;
 #[cfg(unix)]
 mod new_project;
+mod operations;
 mod output;
 mod queues_and_items;
 mod serve;

@@ -39,8 +39,8 @@ use super::status::{ReviewStatus, Status};
 
 /// The names of all filters, in the order of a URL.
 pub const NAMES: [&str; 16] = [
-    "queue", "status", "review", "type", "reason", "refused", "ref", "reviewer", "job", "robot", "priority", "created",
-    "ended", "due", "sort", "after",
+    "queue", "status", "review", "type", "reason", "refused", "ref", "reviewer", "job", "robot", "priority",
+    "created", "ended", "due", "sort", "after",
 ];
 
 /// The fields that a list can be sorted by, with the names that people write.

@@ -45,7 +45,9 @@ mod tests {
     #[test]
     fn what_ended_is_kept_for_its_time_and_no_longer() {
         let ended: Timestamp = "2026-03-01T08:00:00Z".parse().unwrap();
-        for (kept, days) in [(KeptFor::ENDED_JOB, 30), (KeptFor::ENDED_OPERATION, 30), (KeptFor::ENDED_TOKEN, 1)] {
+        for (kept, days) in
+            [(KeptFor::ENDED_JOB, 30), (KeptFor::ENDED_OPERATION, 30), (KeptFor::ENDED_TOKEN, 1)]
+        {
             let last = ended + Duration::from_secs(days * 86_400);
             assert!(!kept.is_over(ended, ended) && !kept.is_over(ended, last), "{kept:?}");
             assert!(kept.is_over(ended, last + Duration::from_micros(1)), "{kept:?}");

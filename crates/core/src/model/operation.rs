@@ -129,8 +129,8 @@ pub struct ItemOperation {
     pub user_name: Option<String>,
     /// The folders of its items.
     pub folders: Vec<FolderId>,
-    /// How its items were selected, as people read it.
-    pub selection: String,
+    /// The [filter](super::item_query) that selected its items. `None`: they were named.
+    pub filter: Option<String>,
     /// When it was made.
     pub created: Timestamp,
     /// When it was started.
@@ -208,7 +208,7 @@ pub enum NextStep {
 
 impl ItemOperation {
     /// An operation whose items were selected, and are to be kept.
-    pub fn new(plan: Plan, by: &Person, selection: String, selected: &Selected, now: Timestamp) -> Self {
+    pub fn new(plan: Plan, by: &Person, filter: Option<String>, selected: &Selected, now: Timestamp) -> Self {
         Self {
             id: OperationId(0),
             version: 1,
@@ -217,7 +217,7 @@ impl ItemOperation {
             user_id: by.user_id,
             user_name: by.user_name.clone(),
             folders: selected.folders.clone(),
-            selection,
+            filter,
             created: now,
             started: None,
             due: None,

@@ -84,7 +84,11 @@ impl DeskCall {
                     return Err(forbidden(&format!("{permission} for the whole tenant")));
                 }
             }
-            Needs::InFolder(permissions) => {
+            Needs::InFolder(_) | Needs::ByAct => {
+                let permissions = match self.route.needs {
+                    Needs::InFolder(permissions) => permissions,
+                    _ => READ,
+                };
                 self.folders = self.folders_with(permissions)?;
                 if self.folders.is_empty() {
                     return Err(self.forbidden_in(self.folder));
@@ -275,7 +279,8 @@ impl DeskCall {
     }
 }
 
-fn forbidden(needs: &str) -> ApiError {
+/// 403 with what is missing.
+pub(super) fn forbidden(needs: &str) -> ApiError {
     ApiError::new(StatusCode::FORBIDDEN, 0, format!("This needs the permission {needs}."))
 }
 

@@ -107,7 +107,7 @@ fn cells(call: &DeskCall, item: &QueueItem, queues: &[FolderQueue]) -> Result<[S
 }
 
 /// A cell. One that a spreadsheet would run as a formula begins with an apostrophe.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
     if guard.is_empty() && !text.contains([',', '"', '\n', '\r']) {
         return text.to_owned();

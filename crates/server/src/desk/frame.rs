@@ -34,12 +34,13 @@ pub(super) struct Frame {
 }
 
 /// The sections of the navigation.
-const SECTIONS: [(&str, &str); 7] = [
+const SECTIONS: [(&str, &str); 8] = [
     (ROOT, "Start"),
     ("/desk/review", "Review"),
     ("/desk/items", "Items"),
     ("/desk/queues", "Queues"),
     ("/desk/reasons", "Reasons"),
+    ("/desk/operations", "Operations"),
     ("/desk/jobs", "Jobs"),
     ("/desk/health", "Health"),
 ];
@@ -50,7 +51,7 @@ pub(super) const THEME_COOKIE: &str = "desk-theme";
 pub(super) const NOTE_COOKIE: &str = "desk-note";
 
 /// What a form can have done. The cookie has only the word, so that no URL or cookie can put a text into a page.
-const NOTES: [(&str, &str); 17] = [
+const NOTES: [(&str, &str); 20] = [
     ("verified", "verified"),
     ("in-review", "in review"),
     ("unreviewed", "not in review any more"),
@@ -68,6 +69,9 @@ const NOTES: [(&str, &str); 17] = [
     ("limited", "with new limits"),
     ("stopping", "asked to stop"),
     ("killing", "asked to stop at once"),
+    ("operation-started", "started"),
+    ("operation-stopped", "stopped"),
+    ("operation-resumed", "resumed"),
 ];
 
 impl Frame {

@@ -14,6 +14,7 @@
 //! | `start.rs`, `queues.rs`, `queue.rs`, `idle.rs` | the first page; queues; why nothing is handed out |
 //! | `items.rs`, `export.rs`, `item.rs`, `timeline.rs` | the list of items, and as a file; one item, and what happened to it |
 //! | `reasons.rs`, `jobs.rs`, `health.rs`, `review.rs` | groups of failures; jobs; the server; items to be reviewed, one after the other |
+//! | `operations.rs`, `operation_acts.rs` | acts on many items at once, and what people do with them |
 //! | `acts.rs`, `item_acts.rs` | what people do with queues and jobs, and with items |
 
 mod acts;
@@ -31,6 +32,8 @@ mod items;
 mod jobs;
 mod login;
 mod members;
+mod operation_acts;
+mod operations;
 mod queue;
 mod queues;
 mod reasons;

@@ -41,6 +41,8 @@ pub(super) struct ReasonRow {
     pub(super) open_href: String,
     /// All attempts that failed so.
     pub(super) all_href: String,
+    /// A new operation on those that have to be reviewed.
+    pub(super) operation_href: String,
 }
 
 #[derive(Template)]
@@ -110,6 +112,7 @@ pub(super) fn row(call: &DeskCall, reason: &Reason, queues: &[FolderQueue]) -> R
         open: html::number(reason.open),
         has_open: reason.open > 0,
         open_href: items::list_address(call, &query),
+        operation_href: items::address(call, items::NEW_OPERATION, &query),
         all_href,
     }
 }

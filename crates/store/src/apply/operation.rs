@@ -1,5 +1,7 @@
 //! Acts on many items at once: a step of an operation acts on some of its items, and is one commit with them.
 
+use jiff::Timestamp;
+
 use super::super::backend::{Answer, Scope};
 use super::super::operations::{ListOperationItems, OperationRemoval, Steering};
 use super::super::rows::Rows;
@@ -75,7 +77,8 @@ impl<R: Rows> Apply<'_, R> {
     ) -> Applied {
         let mut operation = self.operation_to_change(id)?;
         if !operation.is_within(reach) {
-            let message = format!("operation {id} has items in a folder where the caller has no right to this");
+            let message =
+                format!("operation {id} has items in a folder where the caller has no right to this");
             return Err(Refusal::new(ErrorCode::FORBIDDEN_OPERATION, message).into());
         }
         match steering {
@@ -181,14 +184,18 @@ impl<R: Rows> Apply<'_, R> {
         Ok(last.iter().map(|id| CopyEnd::of(status_of(id))).collect())
     }
 
-    /// Removes a part of an operation that need not be kept any more, by a time that can be believed.
+    /// Removes a part of an operation that need not be kept any more; one that was started by a time that can be believed.
     pub(super) fn remove_operation(&mut self, limit: usize) -> Applied {
-        let Some(by) = self.judge_clock()?.believed() else {
+        let Some(id) = self.rows.superfluous_operation(self.now)? else {
             return Ok(Answer::OperationRemoval(OperationRemoval::None));
         };
-        let Some(id) = self.rows.superfluous_operation(by)? else {
+        // A preview is made again in a moment; what became of items is not.
+        let operation = self.operation(id)?;
+        let judgement = if operation.started.is_some() { Some(self.judge_clock()?) } else { None };
+        let is_over = |by: Timestamp| operation.kept_until().is_some_and(|until| until < by);
+        if judgement.is_some_and(|judgement| !judgement.believed().is_some_and(is_over)) {
             return Ok(Answer::OperationRemoval(OperationRemoval::None));
-        };
+        }
         let is_gone = self.rows.remove_operation(id, limit)?;
         let removal = if is_gone { OperationRemoval::Whole } else { OperationRemoval::Part };
         Ok(Answer::OperationRemoval(removal))

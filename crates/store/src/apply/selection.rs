@@ -42,11 +42,10 @@ pub(super) fn select<R: Rows>(
         OperationItems::Matching(filter) => {
             matching(rows, folders, *filter)?.into_iter().map(|id| (id, None)).collect()
         }
-        OperationItems::CopiesOf(id) => {
-            rows.operation_copies(id)?.into_iter().map(|id| (id, None)).collect()
-        }
+        OperationItems::CopiesOf(id) => rows.operation_copies(id)?.into_iter().map(|id| (id, None)).collect(),
     };
-    let mut selection = Selection { folders, plan, now, queues: HashMap::new(), selected: Selected::default() };
+    let mut selection =
+        Selection { folders, plan, now, queues: HashMap::new(), selected: Selected::default() };
     for chunk in wanted.chunks(READ_TOGETHER) {
         let ids: Vec<ItemId> = chunk.iter().map(|(id, _)| *id).collect();
         let standings = rows.standings(&ids)?;
@@ -54,7 +53,9 @@ pub(super) fn select<R: Rows>(
         for (id, version) in chunk {
             match (found.get(id), version) {
                 (Some(standing), version) => selection.add(rows, standing, *version)?,
-                (None, Some(version)) => selection.add_missing(ItemVersion { id: *id, row_version: *version }),
+                (None, Some(version)) => {
+                    selection.add_missing(ItemVersion { id: *id, row_version: *version })
+                }
                 (None, None) => {} // it was removed, or cannot be read
             }
         }
@@ -95,12 +96,13 @@ impl Selection<'_> {
             return Ok(());
         };
         let act = &self.plan.act;
-        let refused = act.check(state, item.row_version).and_then(|()| match act.event(item.row_version, *folder) {
-            Some(event) => {
-                lifecycle::transition(item.id, state, event, &definition.policy, self.now).map(drop)
-            }
-            None => Ok(()),
-        });
+        let refused =
+            act.check(state, item.row_version).and_then(|()| match act.event(item.row_version, *folder) {
+                Some(event) => {
+                    lifecycle::transition(item.id, state, event, &definition.policy, self.now).map(drop)
+                }
+                None => Ok(()),
+            });
         let place = Some((queue, *folder));
         self.selected.push(item, place, standing.reason, refused.err().as_ref());
         Ok(())

@@ -74,8 +74,7 @@ impl OperationRows for Memory {
     }
 
     fn remove_operation(&mut self, id: OperationId, limit: usize) -> Result<bool> {
-        let places: Vec<u64> =
-            self.operations.items_of(id, 0).take(limit).map(|item| item.place).collect();
+        let places: Vec<u64> = self.operations.items_of(id, 0).take(limit).map(|item| item.place).collect();
         for place in places {
             self.operations.items.remove(&(id, place));
         }
@@ -87,9 +86,9 @@ impl OperationRows for Memory {
     }
 
     fn insert_operation_items(&mut self, id: OperationId, from: u64, items: &[ItemVersion]) -> Result<()> {
-        let kept = (from..).zip(items).map(|(place, item)| {
-            ((id, place), OperationItem::new(place, *item, ItemResult::Pending))
-        });
+        let kept = (from..)
+            .zip(items)
+            .map(|(place, item)| ((id, place), OperationItem::new(place, *item, ItemResult::Pending)));
         self.operations.items.extend(kept);
         Ok(())
     }

@@ -51,11 +51,8 @@ pub(crate) fn insert<E: Engine>(engine: &mut E, operation: &ItemOperation) -> Re
 
 /// Version, due, kept_until and document.
 fn columns<D: Dialect>(operation: &ItemOperation, values: &mut Values) -> Result<[String; 4]> {
-    let numbers = [
-        number(operation.version),
-        micros_or_never(operation.due),
-        micros_or_never(operation.kept_until()),
-    ];
+    let numbers =
+        [number(operation.version), micros_or_never(operation.due), micros_or_never(operation.kept_until())];
     let [version, due, kept_until] = numbers.map(|value| values.bind::<D>(value));
     Ok([version, due, kept_until, values.bind_text::<D>(&document(operation)?)])
 }
@@ -140,8 +137,7 @@ pub(crate) fn items<E: Engine>(engine: &mut E, ask: &ListOperationItems) -> Resu
         ask.limit
     );
     engine.read(&sql, &values, |row| {
-        let item =
-            ItemVersion { id: ItemId(row.number(1)?), row_version: row.number(2)?.unsigned_abs() };
+        let item = ItemVersion { id: ItemId(row.number(1)?), row_version: row.number(2)?.unsigned_abs() };
         let result = match row.number(3)? {
             DONE => ItemResult::Done { copy: Some(row.number(6)?).filter(|copy| *copy > 0).map(ItemId) },
             REFUSED => {

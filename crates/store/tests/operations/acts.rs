@@ -33,7 +33,10 @@ async fn a_retry_makes_a_copy_of_each(world: World) {
         let copy = world.item(*copy).await;
         assert_eq!((copy.status, copy.manual_ancestor_id), (Status::New, Some(*original)));
         let comments = world.store.comments(*original).await.unwrap();
-        assert_eq!((comments.len(), &*comments[0].text, &comments[0].author), (1, "as agreed", &crate::ann()));
+        assert_eq!(
+            (comments.len(), &*comments[0].text, &comments[0].author),
+            (1, "as agreed", &crate::ann())
+        );
         let events = world.store.item_events(*original).await.unwrap();
         assert!(events.iter().any(|event| event.user_id == Some(7)), "{events:?}");
     }
@@ -159,7 +162,8 @@ async fn refused_items_are_a_filter(world: World) {
         let ids: Vec<_> = page.items.iter().map(|item| item.id).collect();
         assert_eq!((ids, page.count), (vec![failed[2]], 1));
     }
-    let again = world.preview_of(Plan::new(Act::Verify), ItemFilter::default().refused_by(preview.id.0)).await;
+    let again =
+        world.preview_of(Plan::new(Act::Verify), ItemFilter::default().refused_by(preview.id.0)).await;
     world.start(again.id).await;
     world.run().await;
     assert_eq!(world.item(failed[2]).await.review_status, ReviewStatus::Verified);
@@ -170,12 +174,11 @@ async fn items_of_other_folders_do_not_exist(world: World) {
     let elsewhere = std::sync::Arc::new([FolderId(9)]);
     let (plan, by) = (retry(), crate::ann());
     let which = OperationItems::Matching(Box::default());
-    let found =
-        world.store.preview_operation(elsewhere.clone(), (plan.clone(), by.clone()), which, String::new());
+    let found = world.store.preview_operation(elsewhere.clone(), (plan.clone(), by.clone()), which, None);
     let error = found.await.unwrap_err();
     assert_eq!((error.to_string(), error.is_invalid()), ("no item matches".to_owned(), true));
     let which = OperationItems::These(vec![world.item(failed[0]).await.version()]);
-    let hidden = world.store.preview_operation(elsewhere, (plan, by), which, String::new()).await.unwrap();
+    let hidden = world.store.preview_operation(elsewhere, (plan, by), which, None).await.unwrap();
     assert_eq!((hidden.preview.refused[0].code, &*hidden.folders), (1002, &[][..]));
     world.start(hidden.id).await;
     world.run().await;

@@ -136,10 +136,8 @@ impl World {
 
     /// A preview of all failed items, the oldest first.
     pub(crate) async fn preview(&self, plan: Plan) -> ItemOperation {
-        let order = performer::model::query::Order {
-            field: performer::model::query::Field::Id,
-            descending: false,
-        };
+        let order =
+            performer::model::query::Order { field: performer::model::query::Field::Id, descending: false };
         self.preview_of(plan, ItemFilter::default().status([Status::Failed]).order([order])).await
     }
 
@@ -154,7 +152,7 @@ impl World {
         which: OperationItems,
     ) -> performer::orchestrator::Result<ItemOperation> {
         let folders = Arc::new([FolderId::SHARED]);
-        self.store.preview_operation(folders, (plan, ann()), which, "status=Failed".to_owned()).await
+        self.store.preview_operation(folders, (plan, ann()), which, Some("status=Failed".to_owned())).await
     }
 
     pub(crate) async fn start(&self, id: OperationId) -> ItemOperation {
@@ -208,14 +206,9 @@ impl World {
 pub(crate) async fn run(store: &Store) -> usize {
     let mut steps = 0;
     loop {
-        let due = store.due_operations().await.unwrap();
-        let before = steps;
-        for (id, version) in due {
-            let after = store.step_operation(id, version).await.unwrap();
-            steps += usize::from(after.version != version);
-        }
-        if steps == before {
-            return steps;
+        match store.step_due_operations().await.unwrap() {
+            0 => return steps,
+            done => steps += usize::try_from(done).unwrap(),
         }
     }
 }
@@ -227,7 +220,6 @@ pub(crate) fn ann() -> Person {
 pub(crate) fn retry() -> Plan {
     Plan::new(Act::Retry)
 }
-
 
 macro_rules! on_every_store {
     ($($name:ident),+ $(,)?) => {

@@ -24,9 +24,11 @@ async fn chunks_follow_each_other(world: World) {
     world.fail(2 * CHUNK + 1).await;
     let started = world.begin(retry()).await;
     let mut version = started.version;
-    for (done, state) in
-        [(CHUNK, OperationState::Running), (2 * CHUNK, OperationState::Running), (2 * CHUNK + 1, OperationState::Done)]
-    {
+    for (done, state) in [
+        (CHUNK, OperationState::Running),
+        (2 * CHUNK, OperationState::Running),
+        (2 * CHUNK + 1, OperationState::Done),
+    ] {
         let after = world.store.step_operation(started.id, version).await.unwrap();
         assert_eq!((after.done, after.state), (done as u64, state));
         assert_eq!(world.waiting().await, i64::try_from(done).unwrap(), "the copies are there");
@@ -150,7 +152,11 @@ async fn copies_that_are_still_new_are_taken_back(world: World) {
     world.run().await;
     assert_eq!(world.operation(back.id).await.done, made.len() as u64);
     assert!(world.statuses(&made).await.iter().all(|status| *status == Status::Deleted));
-    assert_eq!(world.item(failed[0]).await.review_status, ReviewStatus::Retried, "the originals stay retried");
+    assert_eq!(
+        world.item(failed[0]).await.review_status,
+        ReviewStatus::Retried,
+        "the originals stay retried"
+    );
     assert!(world.store.take_operation_back(again.id, None, ann()).await.unwrap_err().is_conflict());
     assert!(world.store.resume_operation(again.id, None).await.unwrap_err().is_conflict());
     assert!(world.store.take_operation_back(back.id, None, ann()).await.unwrap_err().is_conflict());
@@ -163,7 +169,7 @@ async fn two_processes_do_nothing_twice(world: World) {
     let both = |store: Store| async move { run(&store).await };
     let (one, two) = tokio::join!(tokio::spawn(both(world.store.clone())), tokio::spawn(both(other)));
     let (one, two) = (one.unwrap(), two.unwrap());
-    assert!(one + two >= 3, "{one} and {two}: a process counts the steps that it has seen");
+    assert!(one + two >= 3, "{one} and {two}: a process counts the steps of the other that it has seen");
     let done = world.operation(started.id).await;
     assert_eq!((done.state, done.done, done.refused), (OperationState::Done, 3 * CHUNK as u64, 0));
     assert_eq!(done.version, started.version + 3, "three steps in all");

@@ -15,10 +15,7 @@ fn what_is_written_is_read_again() {
     ] {
         let query = parse(text).unwrap();
         assert_eq!(query.to_string(), text);
-        assert_eq!(
-            ItemQuery::parse(query.pairs().iter().map(|(name, value)| (*name, &**value))),
-            Ok(query)
-        );
+        assert_eq!(ItemQuery::parse(query.pairs().iter().map(|(name, value)| (*name, &**value))), Ok(query));
     }
 }
 
@@ -71,9 +68,6 @@ fn a_filter_has_everything_that_was_asked_for() {
     assert_eq!(filter.order, [Order { field: Field::EndProcessing, descending: true }]);
     assert_eq!(query.filter(now, |_| None).unwrap_err().code(), ErrorCode::ITEM_NOT_FOUND);
     let one = parse("queue=A&priority=High&created=2026-11-01..").unwrap().filter(now, |_| None).unwrap();
-    assert_eq!(
-        (one.queue.as_deref(), one.priority, one.condition),
-        (Some("A"), Some(Priority::High), None)
-    );
+    assert_eq!((one.queue.as_deref(), one.priority, one.condition), (Some("A"), Some(Priority::High), None));
     assert_eq!(one.created_from, Some("2026-11-01T00:00:00Z".parse().unwrap()));
 }

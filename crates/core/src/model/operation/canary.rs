@@ -42,10 +42,8 @@ impl Canary {
             return Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
         }
         if !(1..=MOST_SECONDS).contains(&self.within_seconds) {
-            let message = format!(
-                "a canary has between a second and a week, and not {} seconds",
-                self.within_seconds
-            );
+            let message =
+                format!("a canary has between a second and a week, and not {} seconds", self.within_seconds);
             return Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
         }
         Ok(())

@@ -26,7 +26,7 @@ fn selected(count: i64) -> Selected {
 
 /// An operation that was started at time 0.
 fn started(plan: Plan, count: i64) -> ItemOperation {
-    let mut operation = ItemOperation::new(plan, &person(), String::new(), &selected(count), time(0));
+    let mut operation = ItemOperation::new(plan, &person(), None, &selected(count), time(0));
     operation.keep(0, count.unsigned_abs()).unwrap();
     operation.start(time(0)).unwrap();
     operation
@@ -39,7 +39,8 @@ fn code(refused: Result<(), Refusal>) -> u16 {
 #[test]
 fn a_preview_is_kept_in_parts_and_started_once() {
     let plan = Plan::new(Act::Retry);
-    let mut operation = ItemOperation::new(plan, &person(), "status=Failed".to_owned(), &selected(5), time(0));
+    let mut operation =
+        ItemOperation::new(plan, &person(), Some("status=Failed".to_owned()), &selected(5), time(0));
     assert_eq!((operation.state, operation.total, operation.kept), (OperationState::Preparing, 5, 0));
     assert_eq!(code(operation.start(time(1))), 1007);
     operation.keep(0, 3).unwrap();
@@ -61,7 +62,7 @@ fn a_preview_is_kept_in_parts_and_started_once() {
 
 #[test]
 fn a_preview_without_items_is_not_started() {
-    let mut empty = ItemOperation::new(Plan::new(Act::Retry), &person(), String::new(), &selected(0), time(0));
+    let mut empty = ItemOperation::new(Plan::new(Act::Retry), &person(), None, &selected(0), time(0));
     empty.keep(0, 0).unwrap();
     assert_eq!(empty.state, OperationState::Preview);
     assert_eq!(code(empty.start(time(0))), 1007);
@@ -195,7 +196,10 @@ fn an_operation_is_seen_by_those_who_see_all_its_folders() {
 fn a_preview_groups_and_counts() {
     let mut selected = Selected::default();
     let changed = |version: u64| {
-        Refusal::new(ErrorCode::OPTIMISTIC_CONCURRENCY, format!("the item changed: it is at version {version}"))
+        Refusal::new(
+            ErrorCode::OPTIMISTIC_CONCURRENCY,
+            format!("the item changed: it is at version {version}"),
+        )
     };
     let superseded = Refusal::new(ErrorCode::QUEUE_ITEM_INVALID_STATUS_FOR_RETRY, "superseded");
     for id in 1..=40 {
@@ -249,7 +253,10 @@ fn an_act_asks_the_rules_and_checks_the_version() {
         other => panic!("{other:?}"),
     };
     assert!(permitted(FOLDER) && !permitted(FolderId(9)));
-    assert_eq!(Act::Retry.event(4, FOLDER), Some(Event::Review { to: ReviewStatus::Retried, row_version: 4 }));
+    assert_eq!(
+        Act::Retry.event(4, FOLDER),
+        Some(Event::Review { to: ReviewStatus::Retried, row_version: 4 })
+    );
     assert_eq!(Act::Comment.event(4, FOLDER), None);
     for act in [Act::Comment, Act::Purge, Act::Delete] {
         assert!(act.check(&state, 4).is_ok(), "{act}");
