@@ -60,6 +60,7 @@ impl Lane {
             | Query::Jobs { .. }
             | Query::Robots { .. }
             | Query::Operations { .. }
+            | Query::CountCopies(..)
             | Query::OperationItems { .. }
             | Query::NamedTokens => Self::ListRequest,
             Query::Queue(_)
@@ -72,7 +73,7 @@ impl Lane {
             | Query::LiveJobs
             | Query::Held(_)
             | Query::Operation { .. }
-            | Query::DueOperations { .. }
+            | Query::DueOperations(_)
             | Query::OwnerOf(_) => Self::Quick,
         }
     }

@@ -10,7 +10,7 @@ use performer::model::{FolderId, Person};
 use performer::orchestrator::store::{OperationItems, Store};
 use performer::orchestrator::{CommitType, Report};
 use performer::prelude::*;
-use performer::{ItemFilter, ReviewStatus};
+use performer::{ItemFilter, ItemId, Page, ReviewStatus};
 use performer_proofs::postgres::Schema;
 
 use super::victim::{self, QUEUE, open_store, runtime};
@@ -82,7 +82,8 @@ async fn prepare(world: &World) -> OperationId {
     store.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
     let job = store.start_job(victim::new_job()).await.unwrap();
     let claimed = store.report_and_claim(Vec::new(), Some(victim::take(job, ITEMS))).await.claimed.unwrap();
-    let reports = claimed.items.iter().map(|item| Report::new(item.claim, performer_proofs::business("wrong")));
+    let reports =
+        claimed.items.iter().map(|item| Report::new(item.claim, performer_proofs::business("wrong")));
     let answer = store.report_and_claim(reports.collect(), None).await;
     assert!(answer.reports.len() == ITEMS && answer.reports.iter().all(Result::is_ok));
     let which = OperationItems::Matching(Box::new(ItemFilter::default().status([Status::Failed])));

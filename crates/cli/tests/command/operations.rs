@@ -57,7 +57,8 @@ impl Failures {
     /// Starts an operation on all failed items, as the desk does, and leaves it to others.
     async fn start(&self, act: Act) -> String {
         let by = Person { user_id: Some(3), user_name: Some("Ann".to_owned()) };
-        let which = OperationItems::Matching(Box::new(performer::ItemFilter::default().status([Status::Failed])));
+        let which =
+            OperationItems::Matching(Box::new(performer::ItemFilter::default().status([Status::Failed])));
         let (folders, filter) = (Arc::new([FolderId::SHARED]), Some("status=Failed".to_owned()));
         let made = self.store.preview_operation(folders, (Plan::new(act), by), which, filter).await.unwrap();
         self.store.start_operation(made.id, None).await.unwrap();

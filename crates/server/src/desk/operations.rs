@@ -88,6 +88,8 @@ struct OperationPage {
     has_others: bool,
     will_refuse: Vec<PreviewRow>,
     will_refuse_count: String,
+    /// The statuses of the copies that a retry made, and how many have each.
+    copies: Vec<(Html, String)>,
     samples: Vec<ItemRow>,
     refused: Vec<RefusedRow>,
     has_refused: bool,
@@ -226,6 +228,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         has_others: preview.others > 0,
         will_refuse: if is_unstarted { will_refuse(&operation) } else { Vec::new() },
         will_refuse_count: count(preview.refused_count),
+        copies: copies(call, &operation).await?,
         samples: if is_unstarted { samples(call, &preview.samples, &queues).await? } else { Vec::new() },
         has_refused: !refused.is_empty(),
         refused: refused.iter().filter_map(refused_row).collect(),
@@ -272,6 +275,15 @@ fn facts(call: &DeskCall, operation: &ItemOperation) -> Result<Vec<(&'static str
         ));
     }
     Ok(facts)
+}
+
+/// What became of the copies of a retry.
+async fn copies(call: &DeskCall, operation: &ItemOperation) -> Result<Vec<(Html, String)>, ApiError> {
+    if operation.plan.act != Act::Retry || operation.done == 0 {
+        return Ok(Vec::new());
+    }
+    let counted = store(call)?.count_copies(operation.id, Some(call.folders.clone())).await?;
+    Ok(counted.into_iter().map(|(status, number)| (html::status(status), count(number))).collect())
 }
 
 fn times(operation: &ItemOperation) -> Vec<(&'static str, Html)> {

@@ -70,7 +70,7 @@ async fn all_that_match_are_previewed_and_retried_behind_a_canary() {
     desk.clock.advance(std::time::Duration::from_secs(2));
     desk.run_operations().await;
     let page = desk.get(&cookie, &path).await;
-    page.assert_has(&["Done", "5 of the first 5 items were Successful", "/take-back"]);
+    page.assert_has(&["Done", "5 of the first 5 items were Successful", "/take-back", "The copies now:"]);
     for id in failed {
         assert_eq!(desk.review_of(id).await, "Retried");
     }

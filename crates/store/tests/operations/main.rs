@@ -2,6 +2,7 @@
 
 mod acts;
 mod keeping;
+mod measure;
 mod running;
 
 use std::sync::Arc;
