@@ -28,6 +28,9 @@ pub(super) struct FilterArgs {
     /// Only items that failed with this reason, by its number in performer reason list
     #[arg(long, value_name = "NUMBER")]
     reason: Option<i64>,
+    /// Only items that this operation refused, by its number in performer operation list
+    #[arg(long, value_name = "NUMBER")]
+    refused: Option<i64>,
     /// Only items with this reference, or with this prefix if it ends with *
     #[arg(long = "ref", visible_alias = "reference", value_name = "TEXT")]
     reference: Option<String>,
@@ -63,6 +66,7 @@ impl FilterArgs {
             ("review", list(&self.review)),
             ("type", self.exception_type.clone()),
             ("reason", self.reason.map(|reason| reason.to_string())),
+            ("refused", self.refused.map(|operation| operation.to_string())),
             ("ref", self.reference.clone()),
             ("reviewer", self.reviewer.clone()),
             ("job", self.job.clone()),

@@ -6,6 +6,7 @@
 //! | `filter.rs` | the options that select items |
 //! | `queue.rs`, `item/`, `reason.rs`, `import/`, `stats.rs` | `performer queue`, `item`, `reason`, `item import` and `stats`, for any URL |
 //! | `deadline.rs` | `performer deadline`: whether what waits will be done in time |
+//! | `operation.rs` | `performer operation`: acts on many items at once, which a store keeps |
 //! | `job.rs` | `performer job`: the running performers and their results |
 //! | `audit.rs` | `performer audit`: what people changed in a store |
 //! | `watch/` | `performer watch`: queues, rates, robots and failures, again and again |
@@ -34,6 +35,7 @@ mod item;
 mod job;
 mod log;
 mod new;
+mod operation;
 mod output;
 mod profile;
 mod queue;
@@ -101,6 +103,8 @@ enum Action {
     #[command(subcommand)]
     Deadline(deadline::Deadlines),
     #[command(subcommand)]
+    Operation(operation::Operations),
+    #[command(subcommand)]
     Job(job::Jobs),
     Stats(stats::Stats),
     Watch(watch::Watch),
@@ -139,17 +143,23 @@ impl GlobalArgs {
         self.target()?.connect().await
     }
 
+    /// The store at the URL. `None` for a URL of an Orchestrator.
+    async fn local_store(&self) -> Result<Option<Store>, CliError> {
+        let url = self.target()?.url().to_owned();
+        let scheme = url.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        if ["http", "https", "uipath"].contains(&scheme.as_str()) {
+            return Ok(None);
+        }
+        Ok(Some(Store::open(&url).await?.acting_as(environment::actor())))
+    }
+
     /// The store itself, for what no Orchestrator over HTTP offers.
     async fn store(&self) -> Result<Store, CliError> {
-        let url = self.target()?.url().to_owned();
-        let is_http = url.split(':').next().is_some_and(|scheme| {
-            ["http", "https", "uipath"].iter().any(|remote| scheme.eq_ignore_ascii_case(remote))
-        });
-        if is_http {
-            let message = "this is read from the store itself: use --url sqlite:FILE or --url postgres://USER@HOST/DATABASE";
-            return Err(CliError::usage(message));
-        }
-        Ok(Store::open(&url).await?.acting_as(environment::actor()))
+        self.local_store().await?.ok_or_else(|| {
+            CliError::usage(
+                "this is read from the store itself: use --url sqlite:FILE or --url postgres://USER@HOST/DATABASE",
+            )
+        })
     }
 }
 
@@ -183,6 +193,7 @@ fn main() -> ExitCode {
             Action::Item(item) => item.run().await,
             Action::Reason(reason) => reason.run().await,
             Action::Deadline(deadline) => deadline.run().await,
+            Action::Operation(operation) => operation.run().await,
             Action::Job(job) => job.run().await,
             Action::Stats(stats) => stats.run().await,
             Action::Audit(audit) => audit.run().await,

@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::time::Instant;
 
 use super::GlobalArgs;
-use super::output::{self, CliError, Column, CommandResult};
+use super::output::{self, CliError, Column, CommandResult, INTERRUPTED};
 use super::signals::Interrupts;
 use performer::Administration;
 use performer::progress::Progress;
@@ -21,9 +21,6 @@ const LONGEST_READ_INTERVAL: Duration = Duration::from_secs(30);
 /// A pause is so many times as long as the read before it, so that reading is no load; the nine calls of a read at a UiPath
 /// Orchestrator then stay below its limit of 100 a minute.
 const PAUSE_PER_READ: u32 = 20;
-
-/// The exit code after Ctrl-C.
-pub(super) const INTERRUPTED: u8 = 130;
 
 /// Show the number of items by queue and status
 #[derive(Args)]

@@ -28,6 +28,8 @@ pub(super) enum Task {
     Removal,
     /// Removes items past their retention.
     Retention,
+    /// Does the steps of operations on many items.
+    Operations,
     /// Warns about a certificate that expires.
     Certificate,
     /// Accepts connections.
@@ -42,6 +44,7 @@ impl Task {
             Self::Sweep => "sweep",
             Self::Removal => "removal",
             Self::Retention => "retention",
+            Self::Operations => "operations",
             Self::Certificate => "certificate",
             Self::Accept => "accept",
         }
@@ -50,7 +53,9 @@ impl Task {
     /// A task that has not reported for this long counts as failing. Longer than the timeouts of an unreachable store.
     fn max_silence(self) -> Duration {
         match self {
-            Self::Directory | Self::Sweep | Self::Removal | Self::Accept => Duration::from_secs(180),
+            Self::Directory | Self::Sweep | Self::Removal | Self::Operations | Self::Accept => {
+                Duration::from_secs(180)
+            }
             Self::Retention => Duration::from_secs(1_200),
             Self::Certificate => 2 * CERTIFICATE_INTERVAL,
         }

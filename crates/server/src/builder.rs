@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::access::{Access, new_user};
 use super::api_error::{ApiError, orchestrator_error};
@@ -251,6 +251,7 @@ impl ServerBuilder {
             job_owners: JobOwnerCache::default(),
             desk_sessions: Sessions::default(),
             desk_live: Live::default(),
+            operations_changed: Notify::new(),
             run_id: secret::new_key().map_err(orchestrator_error)?,
             requests: Semaphore::new(self.config.max_requests),
             logins: Semaphore::new(MAX_CONCURRENT_LOGINS),

@@ -86,7 +86,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use uuid::Uuid;
 
 use self::access::Access;
@@ -175,6 +175,8 @@ struct Inner {
     job_owners: JobOwnerCache,
     desk_sessions: Sessions,
     desk_live: Live,
+    /// An operation was started or resumed: its next step is due.
+    operations_changed: Notify,
     /// Identifies this run of the server: a new value after each start.
     run_id: Uuid,
     tls: Option<Tls>,

@@ -1,5 +1,5 @@
 //! Background maintenance: refreshes the directory, sweeps lost jobs, removes the items of deleted queues and items past
-//! their retention in small batches, and warns about a certificate that expires.
+//! their retention in small batches, does the steps of operations on many items, and warns about a certificate that expires.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,8 @@ use performer_core::orchestrator::{Orchestrator, OrchestratorError};
 use performer_store::RemovedEnded;
 
 const DELETED_QUEUES_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is looked whether the step of an operation is due that another process started.
+const OPERATIONS_INTERVAL: Duration = Duration::from_secs(1);
 const RETENTION_INTERVAL: Duration = Duration::from_secs(600);
 /// How often the validity of the certificate is checked.
 pub(super) const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(86_400);
@@ -46,7 +48,8 @@ pub(super) fn start(server: &Arc<Inner>) -> JoinHandle<()> {
         let sweep = supervise(server, Task::Sweep, || sweep_jobs(server));
         let deleted_queues = supervise(server, Task::Removal, || remove_deleted_queues(server));
         let retention = supervise(server, Task::Retention, || apply_retention(server));
-        tokio::join!(always, sweep, deleted_queues, retention);
+        let operations = supervise(server, Task::Operations, || run_operations(server));
+        tokio::join!(always, sweep, deleted_queues, retention, operations);
     })
 }
 
@@ -113,6 +116,28 @@ async fn remove_deleted_queues(server: &Inner) {
     }
 }
 
+/// Does the steps of operations that are due. Other servers over the store may do the same.
+async fn run_operations(server: &Inner) {
+    let mut ticks = ticks(OPERATIONS_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = server.operations_changed.notified() => {}
+        }
+        loop {
+            server.tasks.report_alive(Task::Operations);
+            match server.store.step_due_operations().await {
+                Ok(0) => break,
+                Ok(_) => tokio::time::sleep(PAUSE).await,
+                Err(error) => {
+                    tracing::warn!(%error, "failed to look for operations");
+                    break;
+                }
+            }
+        }
+    }
+}
+
 async fn apply_retention(server: &Inner) {
     let mut ticks = ticks(RETENTION_INTERVAL);
     loop {
@@ -140,6 +165,9 @@ async fn apply_retention(server: &Inner) {
                 tracing::info!(jobs, tokens, "removed old jobs and expired tokens");
             }
             Err(error) => tracing::warn!(%error, "failed to remove old jobs and expired tokens"),
+        }
+        if let Err(error) = server.store.remove_operations(async || tokio::time::sleep(PAUSE).await).await {
+            tracing::warn!(%error, "failed to remove old operations");
         }
     }
 }

@@ -121,8 +121,6 @@ struct Apply<'a, R> {
     figures: UnwrittenFigures,
     /// Whether figures are written with this transaction even if they are not due.
     figures_at_once: bool,
-    /// The last retry copy that was made.
-    last_copy: Option<ItemId>,
 }
 
 /// What a batch answers and leaves to do.

@@ -332,6 +332,7 @@ impl Operation {
             | Self::Purge { .. }
             | Self::Correct { .. }
             | Self::EditReason { .. }
+            | Self::SteerOperation { .. }
             | Self::StopJob { .. } => true,
             Self::AddToken { token, .. } => token.name.is_some(),
             _ => false,

@@ -22,6 +22,7 @@ use performer_core::model::operation::{
     Act, ItemOperation, MAX_ITEMS, OperationId, OperationItem, Plan, Selected,
 };
 use performer_core::model::review::{ItemVersion, Person};
+use performer_core::model::status::Status;
 use performer_core::orchestrator::Result;
 
 /// How many items one commit keeps, or removes.
@@ -88,6 +89,8 @@ pub(crate) trait OperationRows {
     fn write_operation_item(&mut self, id: OperationId, item: &OperationItem) -> Result<()>;
     /// The copies that an operation made, in the order of their originals.
     fn operation_copies(&mut self, id: OperationId) -> Result<Vec<ItemId>>;
+    /// How many of the copies that an operation made have each status.
+    fn count_copies(&mut self, id: OperationId) -> Result<Vec<(Status, u64)>>;
     /// Items as they stand, in any order. No item is locked, and one that does not exist or cannot be read is left out.
     fn standings(&mut self, ids: &[ItemId]) -> Result<Vec<Standing>>;
 }
@@ -96,8 +99,8 @@ impl Store {
     /// Selects the items of an operation, and keeps their ids and row versions. Nothing is done with them before it is
     /// [started](Self::start_operation), within ten minutes.
     ///
-    /// `folders`: those in which the caller may do this; items of others are not found. `selection`: how the items were selected, as
-    /// people read it.
+    /// `folders`: those in which the caller may do this; items of others are not found. `filter`: the filter of the items as
+    /// people write it.
     ///
     /// # Errors
     ///
@@ -108,14 +111,14 @@ impl Store {
         folders: Arc<[FolderId]>,
         (plan, by): (Plan, Person),
         which: OperationItems,
-        selection: String,
+        filter: Option<String>,
     ) -> Result<ItemOperation> {
         plan.validate()?;
         let now = self.clock.now();
         let query = Query::Select { folders, plan: Box::new(plan.clone()), which, now };
         let selected: Selected = *expect_answer!(self.read(query).await, Selected)?;
         check_count(selected.items.len())?;
-        let operation = ItemOperation::new(plan, &by, selection, &selected, now);
+        let operation = ItemOperation::new(plan, &by, filter, &selected, now);
         let mut chunks = selected.items.chunks(KEPT_AT_ONCE);
         let first: Arc<[ItemVersion]> = chunks.next().unwrap_or_default().into();
         let create = Operation::CreateOperation { operation: Box::new(operation), items: first };
@@ -167,11 +170,21 @@ impl Store {
         expect_answer!(self.read(Query::OperationItems { ask, reach }).await, OperationItems)
     }
 
+    /// How many of the copies that an operation made have each status now. A copy that was retried counts as Retried, and not as
+    /// what became of its own copy; one that was removed is not counted.
+    ///
+    /// # Errors
+    ///
+    /// NotFound.
+    pub async fn count_copies(&self, id: OperationId, reach: Reach) -> Result<Vec<(Status, u64)>> {
+        expect_answer!(self.read(Query::CountCopies(id, reach)).await, CountedCopies)
+    }
+
     /// Starts an operation. `reach`: the folders in which the caller may do this.
     ///
     /// # Errors
     ///
-    /// NotFound; Unauthorized with code 1017 if it has items in a folder out of reach; Conflict with code 1007 if it was started or is
+    /// NotFound; Unauthorized with code 1017 if it has items in a folder out of reach; Conflict with code 1302 if it was started or is
     /// older than ten minutes.
     pub async fn start_operation(&self, id: OperationId, reach: Reach) -> Result<ItemOperation> {
         self.steer(id, reach, Steering::Start).await
@@ -181,7 +194,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`start_operation`](Self::start_operation), with code 1007 if it is not running.
+    /// As [`start_operation`](Self::start_operation), with code 1302 if it is not running.
     pub async fn stop_operation(&self, id: OperationId, reach: Reach, by: Person) -> Result<ItemOperation> {
         self.steer(id, reach, Steering::Stop(by)).await
     }
@@ -190,7 +203,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`start_operation`](Self::start_operation), with code 1007 if it is neither stopped nor holding.
+    /// As [`start_operation`](Self::start_operation), with code 1302 if it is neither stopped nor holding.
     pub async fn resume_operation(&self, id: OperationId, reach: Reach) -> Result<ItemOperation> {
         self.steer(id, reach, Steering::Resume).await
     }
@@ -205,7 +218,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`start_operation`](Self::start_operation), with code 1007 if it is no retry, is running, or was taken back already;
+    /// As [`start_operation`](Self::start_operation), with code 1302 if it is no retry, is running, or was taken back already;
     /// Invalid if it made no copies.
     pub async fn take_operation_back(
         &self,
@@ -217,9 +230,7 @@ impl Store {
         operation.may_be_taken_back()?;
         let folders: Arc<[FolderId]> = operation.folders.into();
         let plan = Plan::new(Act::TakeBack { of: id });
-        let selection = format!("the copies of operation {id}");
-        let preview =
-            self.preview_operation(folders, (plan, by), OperationItems::CopiesOf(id), selection).await?;
+        let preview = self.preview_operation(folders, (plan, by), OperationItems::CopiesOf(id), None).await?;
         self.start_operation(preview.id, reach).await
     }
 
@@ -229,7 +240,7 @@ impl Store {
     ///
     /// Unavailable if the store is unavailable.
     pub async fn due_operations(&self) -> Result<Vec<(OperationId, u64)>> {
-        expect_answer!(self.read(Query::DueOperations { now: self.clock.now() }).await, DueOperations)
+        expect_answer!(self.read(Query::DueOperations(self.clock.now())).await, DueOperations)
     }
 
     /// Does the next step of an operation, if it has this version and the step is due, and returns the operation. Any process may do
@@ -243,6 +254,26 @@ impl Store {
         let request = Self { scope: Scope::SHARED, ..self.clone() };
         expect_answer!(request.one(Operation::StepOperation { id, version }).await, Operation)
             .map(|operation| *operation)
+    }
+
+    /// Does one step of each operation that is due, and returns how many steps were done. A server calls it again until there are none,
+    /// and then once a second; so does a program without a server that wants operations to go on.
+    ///
+    /// An operation whose step fails is reported in the log, and tried again with the next call.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable if the store is unavailable.
+    pub async fn step_due_operations(&self) -> Result<u64> {
+        let mut steps = 0;
+        for (operation, version) in self.due_operations().await? {
+            match self.step_operation(operation, version).await {
+                // One that waits for its canary is due again, and unchanged.
+                Ok(after) => steps += u64::from(after.version != version),
+                Err(error) => tracing::warn!(%operation, %error, "a step of an operation failed"),
+            }
+        }
+        Ok(steps)
     }
 
     /// Removes previews that were not started within ten minutes, and operations that ended 30 days ago. Returns how many.

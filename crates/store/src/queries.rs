@@ -135,10 +135,10 @@ pub(crate) enum Query {
         ask: ListOperationItems,
         reach: Reach,
     },
+    /// How many copies of an operation have each status.
+    CountCopies(OperationId, Reach),
     /// Operations whose next step is due at a time.
-    DueOperations {
-        now: Timestamp,
-    },
+    DueOperations(Timestamp),
 }
 
 /// The answer to an operation or a query.
@@ -192,6 +192,7 @@ pub(crate) enum Answer {
     Operation(Box<ItemOperation>),
     Operations(Vec<ItemOperation>),
     OperationItems(Vec<OperationItem>),
+    CountedCopies(Vec<(Status, u64)>),
     DueOperations(Vec<(OperationId, u64)>),
     OperationRemoval(OperationRemoval),
 }

@@ -65,6 +65,7 @@ impl Lane {
             | Query::Jobs { .. }
             | Query::Robots { .. }
             | Query::Operations { .. }
+            | Query::CountCopies(..)
             | Query::OperationItems { .. }
             | Query::NamedTokens => Self::ListRequest,
             Query::Queue(_)
@@ -78,7 +79,7 @@ impl Lane {
             | Query::Job(_)
             | Query::Held(_)
             | Query::Operation { .. }
-            | Query::DueOperations { .. }
+            | Query::DueOperations(_)
             | Query::OwnerOf(_) => Self::Quick,
         }
     }

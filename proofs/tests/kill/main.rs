@@ -8,6 +8,8 @@
 //! On PostgreSQL 200 more processes are killed; and under the load of several, the server itself is stopped and
 //! restarted, and its standby takes over.
 //!
+//! And in the middle of an operation on many items.
+//!
 //! And a rolling update: instances are stopped by SIGTERM, one after the other, while new ones take their places.
 //!
 //! The program that is killed is this one: see `victim.rs`.
@@ -20,6 +22,7 @@
 
 mod crash_points;
 mod database_outage;
+mod operations;
 mod random_kills;
 mod recovery;
 mod rolling_update;
@@ -35,10 +38,12 @@ const CONCURRENT: [&[Test]; 2] = [
         ("no_group_is_stuck_after_a_crash", crash_points::while_groups_are_settled),
         ("a_process_can_be_killed_at_any_time", random_kills::at_random_times),
         ("a_truncated_ledger_is_detected", random_kills::negative_control),
+        ("an_operation_goes_on_after_its_process_was_killed", operations::on_a_file),
     ],
     &[
         ("on_postgres_a_process_can_be_killed_at_any_time", random_kills::on_postgres),
         ("on_postgres_no_group_is_stuck_after_a_crash", crash_points::while_groups_are_settled_on_postgres),
+        ("on_postgres_an_operation_goes_on_after_its_process_was_killed", operations::on_postgres),
         ("the_database_can_stop_at_any_time", database_outage::immediate_stops),
         ("a_rolling_update_finishes_what_runs", rolling_update::what_runs_is_finished),
         (

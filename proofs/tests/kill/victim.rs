@@ -202,12 +202,16 @@ pub fn runtime() -> tokio::runtime::Runtime {
 }
 
 pub async fn open(store: &str) -> performer::orchestrator::Result<Arc<dyn Administration>> {
+    Ok(Arc::new(open_store(store).await?))
+}
+
+pub async fn open_store(store: &str) -> performer::orchestrator::Result<Store> {
     if store.starts_with("postgres:") {
-        return Ok(Arc::new(Store::postgres(store).await?));
+        return Store::postgres(store).await;
     }
     let store = Store::sqlite(store).await?;
     store.trust_clock(); // retention is to remove what is old at once
-    Ok(Arc::new(store))
+    Ok(store)
 }
 
 /// The victim's main: `victim PROGRAM PROCESS STORE NUMBER LEASE LEDGER`.
@@ -218,6 +222,9 @@ pub fn main(arguments: &[String]) {
     work.ledger.write(Record::Born { process: process.clone() });
     let number: usize = number.parse().unwrap();
     runtime().block_on(async {
+        if program == "operate" {
+            return super::operations::operate(&open_store(store).await.unwrap()).await;
+        }
         let store = open(store).await.unwrap();
         match program.as_str() {
             "everything" => everything(&work, &store).await,
@@ -239,7 +246,7 @@ pub fn main(arguments: &[String]) {
     });
 }
 
-fn new_job() -> NewJob {
+pub fn new_job() -> NewJob {
     NewJob::new(QUEUE)
         .machine("test")
         .process_id(std::process::id())
@@ -248,7 +255,7 @@ fn new_job() -> NewJob {
         .lease(Duration::from_secs(30))
 }
 
-fn take(job: JobKey, count: usize) -> ClaimRequest {
+pub fn take(job: JobKey, count: usize) -> ClaimRequest {
     ClaimRequest::new(QUEUE, job, count).robot(1)
 }
 

@@ -80,7 +80,7 @@ impl World {
     }
 
     /// The store, as an argument of a victim.
-    fn store(&self) -> String {
+    pub fn store(&self) -> String {
         self.database.clone().unwrap_or_else(|| self.file().to_str().unwrap().to_owned())
     }
 

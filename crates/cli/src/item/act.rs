@@ -20,9 +20,9 @@ use performer_core::orchestrator::{Administration, OrchestratorError};
 
 use super::super::GlobalArgs;
 use super::super::filter::{FilterArgs, selected};
+use super::super::operation::user_of_machine;
 use super::super::output::{self, CliError, CommandResult};
 use super::super::up_to;
-use super::canary::Canary;
 use super::list;
 
 /// How many items one call has: a call is one transaction, beside those of robots.
@@ -33,7 +33,7 @@ const MOST: usize = 100_000;
 
 /// Which items to act on, and whether to ask before.
 #[derive(Args)]
-struct Selection {
+pub(super) struct Selection {
     /// The ids of the items
     #[arg(value_name = "ID")]
     ids: Vec<i64>,
@@ -47,28 +47,10 @@ struct Selection {
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
-    global: GlobalArgs,
+    pub(super) global: GlobalArgs,
     // Last: what comes behind it would be under its heading in the help.
     #[command(flatten)]
-    filter: FilterArgs,
-}
-
-/// Retry failed or abandoned items; a copy of each is added to its queue
-#[derive(Args)]
-#[command(after_help = "\
-Filters select the items; what changes between the preview and the act is refused:\n\n  \
-performer item retry 17 18\n  \
-performer item retry --queue Invoices --type Application --ended yesterday --dry-run\n  \
-performer item retry --queue Invoices --reason 9 --canary 5\n\n\
---canary retries so many first, waits until they have ended, and retries the rest only if at least four of five are Successful.")]
-pub(in super::super) struct Retry {
-    /// Select all failed items of a queue that are not reviewed yet; short for --queue QUEUE --status Failed --review None,InReview
-    #[arg(long, value_name = "QUEUE", conflicts_with_all = ["ids", "queue", "status", "review"])]
-    all_failed: Option<String>,
-    #[command(flatten)]
-    canary: Canary,
-    #[command(flatten)]
-    selection: Selection,
+    pub(super) filter: FilterArgs,
 }
 
 /// Set the review status of failed or abandoned items
@@ -124,7 +106,7 @@ pub(super) fn person_of_machine() -> Person {
 }
 
 /// What is done with items.
-enum Act {
+pub(super) enum Act {
     Review(ReviewStatus),
     Assign(Option<i64>),
     Comment(Person, String),
@@ -137,29 +119,6 @@ enum Act {
 pub(super) struct Outcome {
     pub(super) done: usize,
     pub(super) refused: Vec<(ItemId, Refusal)>,
-}
-
-impl Retry {
-    pub(super) async fn run(self) -> CommandResult {
-        let mut query = self.selection.filter.query(&[])?;
-        if let Some(queue) = &self.all_failed {
-            query = query.open();
-            query.queues = vec![queue.clone()];
-        }
-        let Some((orchestrator, items)) = self.selection.items("retried", &query).await? else {
-            return Ok(ExitCode::SUCCESS);
-        };
-        let act = Act::Review(ReviewStatus::Retried);
-        let (first, rest) = items.split_at(self.canary.size(items.len()));
-        let mut outcome = apply(&*orchestrator, &act, &versions(first)).await?;
-        if !rest.is_empty() && !first.is_empty() {
-            self.canary.wait(&*orchestrator, first, &outcome).await?;
-        }
-        let second = apply(&*orchestrator, &act, &versions(rest)).await?;
-        outcome.done += second.done;
-        outcome.refused.extend(second.refused);
-        outcome.report("Retried", "are retried")
-    }
 }
 
 impl Review {
@@ -185,8 +144,8 @@ impl Assign {
 
 impl Comment {
     pub(super) async fn run(self) -> CommandResult {
-        let mut author = person_of_machine();
-        author.user_name = self.author.or(author.user_name);
+        let of_machine = || user_of_machine().user_name;
+        let author = Person { user_id: None, user_name: self.author.or_else(of_machine) };
         let act = Act::Comment(author, self.text);
         self.selection.act(act, "commented on", "Commented", "have a new comment").await
     }
@@ -214,7 +173,7 @@ impl Selection {
     }
 
     /// The selected items, if the act is to be done: after the preview and the question. `verb`: what will be done with them.
-    async fn items(
+    pub(super) async fn items(
         &self,
         verb: &str,
         query: &ItemQuery,
@@ -263,7 +222,7 @@ impl Selection {
     }
 }
 
-fn versions(items: &[QueueItem]) -> Vec<ItemVersion> {
+pub(super) fn versions(items: &[QueueItem]) -> Vec<ItemVersion> {
     items.iter().map(QueueItem::version).collect()
 }
 
@@ -277,7 +236,7 @@ fn is_confirmed(count: usize, verb: &str) -> Result<bool, CliError> {
 }
 
 /// Acts on items in chunks.
-async fn apply(
+pub(super) async fn apply(
     orchestrator: &dyn Administration,
     act: &Act,
     items: &[ItemVersion],
@@ -351,7 +310,7 @@ fn refusal(
 }
 
 impl Outcome {
-    fn report(self, name: &str, says: &str) -> CommandResult {
+    pub(super) fn report(self, name: &str, says: &str) -> CommandResult {
         for (id, refusal) in &self.refused {
             output::warning(format!("item {id} is refused: {refusal} (code {})", refusal.code()));
         }

@@ -1,10 +1,12 @@
-//! A canary: a few items are retried first, and the rest only if those succeed.
+//! A canary over HTTP: a few items are retried first, and the rest only if those succeed. Over a store it is a part of an
+//! operation.
 
 use std::time::Duration;
 
 use clap::Args;
 use performer_core::model::item::QueueItem;
 use performer_core::model::key::ItemId;
+use performer_core::model::operation;
 use performer_core::model::status::Status;
 use performer_core::orchestrator::Administration;
 use tokio::time::Instant;
@@ -31,6 +33,12 @@ impl Canary {
     /// How many of `all` items are retried first.
     pub(super) fn size(&self, all: usize) -> usize {
         self.canary.unwrap_or(all).min(all)
+    }
+
+    /// The canary of an operation.
+    pub(super) fn of_operation(&self) -> Result<Option<operation::Canary>, CliError> {
+        let wait = duration(&self.canary_wait)?;
+        Ok(self.canary.map(|first| operation::Canary::new(first as u64, wait)))
     }
 
     /// Waits until the copies of the first items have ended. An error unless enough of them are Successful: the rest is not retried.

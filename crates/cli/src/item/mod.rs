@@ -5,7 +5,8 @@
 //! | `list.rs`, `export.rs` | `performer item list` and `export` |
 //! | `edit.rs`, `history.rs` | `performer item edit`, `correct`, `history` and `diff` |
 //! | `act.rs` | acts on items that are named or selected by filters: the preview, the question, the refusals |
-//! | `canary.rs` | retries a few items first, and the rest only if those succeed |
+//! | `canary.rs` | over HTTP: retries a few items first, and the rest only if those succeed |
+//! | `retry.rs` | `performer item retry`: at once, or as an operation |
 
 mod act;
 mod canary;
@@ -13,6 +14,7 @@ mod edit;
 mod export;
 mod history;
 mod list;
+mod retry;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -20,11 +22,12 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use self::act::{Assign, Comment, Delete, Purge, Retry, Review};
+use self::act::{Assign, Comment, Delete, Purge, Review};
 use self::edit::{Correct, Edit};
 use self::export::Export;
 use self::history::{Diff, History};
 use self::list::List;
+use self::retry::Retry;
 use super::GlobalArgs;
 use super::import::Import;
 use super::output::{self, CliError, Column, CommandResult};

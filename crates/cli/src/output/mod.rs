@@ -122,6 +122,9 @@ pub(super) struct CliError {
 /// The exit code if some items were refused.
 pub(super) const SOME_REFUSED: u8 = 3;
 
+/// The exit code of a command that Ctrl-C ended.
+pub(super) const INTERRUPTED: u8 = 130;
+
 /// The exit codes of errors that a script may want to tell apart.
 const NOT_ALLOWED: u8 = 4;
 const NOT_FOUND: u8 = 5;

@@ -15,6 +15,7 @@ mod new;
 #[cfg(unix)]
 mod new_project;
 mod operate;
+mod operations;
 mod output;
 mod profiles;
 mod queues_and_items;

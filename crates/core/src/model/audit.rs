@@ -65,6 +65,12 @@ enumeration! {
         AccessChanged = 14,
         /// The note or the owner of a group of failures was changed.
         ReasonEdited = 15,
+        /// An act on many items was started. What became of each item stands with the operation.
+        OperationStarted = 16,
+        /// An operation was stopped.
+        OperationStopped = 17,
+        /// An operation that was stopped, or held, was resumed.
+        OperationResumed = 18,
     }
 }
 

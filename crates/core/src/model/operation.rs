@@ -129,8 +129,8 @@ pub struct ItemOperation {
     pub user_name: Option<String>,
     /// The folders of its items.
     pub folders: Vec<FolderId>,
-    /// How its items were selected, as people read it.
-    pub selection: String,
+    /// The [filter](super::item_query) that selected its items. `None`: they were named.
+    pub filter: Option<String>,
     /// When it was made.
     pub created: Timestamp,
     /// When it was started.
@@ -208,7 +208,7 @@ pub enum NextStep {
 
 impl ItemOperation {
     /// An operation whose items were selected, and are to be kept.
-    pub fn new(plan: Plan, by: &Person, selection: String, selected: &Selected, now: Timestamp) -> Self {
+    pub fn new(plan: Plan, by: &Person, filter: Option<String>, selected: &Selected, now: Timestamp) -> Self {
         Self {
             id: OperationId(0),
             version: 1,
@@ -217,7 +217,7 @@ impl ItemOperation {
             user_id: by.user_id,
             user_name: by.user_name.clone(),
             folders: selected.folders.clone(),
-            selection,
+            filter,
             created: now,
             started: None,
             due: None,
@@ -269,7 +269,7 @@ impl ItemOperation {
     ///
     /// # Errors
     ///
-    /// Code 1007 if these are not the next ones, or if all are kept.
+    /// Code 1302 if these are not the next ones, or if all are kept.
     pub fn keep(&mut self, from: u64, count: u64) -> Result<(), Refusal> {
         if self.state != OperationState::Preparing || from != self.kept || from + count > self.total {
             return Err(self.refusal("is not being prepared with these items"));
@@ -286,7 +286,7 @@ impl ItemOperation {
     ///
     /// # Errors
     ///
-    /// Code 1007 if it is no preview, has no items, or is older than [`PREVIEW_KEPT`].
+    /// Code 1302 if it is no preview, has no items, or is older than [`PREVIEW_KEPT`].
     pub fn start(&mut self, now: Timestamp) -> Result<(), Refusal> {
         match self.state {
             OperationState::Preview => {}
@@ -310,7 +310,7 @@ impl ItemOperation {
     ///
     /// # Errors
     ///
-    /// Code 1007 if it is not active.
+    /// Code 1302 if it is not active.
     pub fn stop(&mut self, by: &Person, now: Timestamp) -> Result<(), Refusal> {
         if !self.state.is_active() {
             return Err(self.refusal("is not running"));
@@ -324,7 +324,7 @@ impl ItemOperation {
     ///
     /// # Errors
     ///
-    /// Code 1007 if it is neither stopped nor holding, or if its copies were taken back.
+    /// Code 1302 if it is neither stopped nor holding, or if its copies were taken back.
     pub fn resume(&mut self, now: Timestamp) -> Result<(), Refusal> {
         if self.taken_back_by.is_some() {
             return Err(self.refusal("cannot go on: its copies were taken back"));
@@ -345,7 +345,7 @@ impl ItemOperation {
     ///
     /// # Errors
     ///
-    /// Code 1007 if it makes no copies, is running, or its copies were taken back already.
+    /// Code 1302 if it makes no copies, is running, or its copies were taken back already.
     pub fn may_be_taken_back(&self) -> Result<(), Refusal> {
         if self.plan.act != Act::Retry {
             return Err(self.refusal("makes no copies that could be taken back"));
@@ -440,7 +440,7 @@ impl ItemOperation {
     }
 
     fn refusal(&self, why: &str) -> Refusal {
-        Refusal::new(ErrorCode::ERROR_UPDATING, format!("operation {} {why}", self.id))
+        Refusal::new(ErrorCode::UNAVAILABLE_RESOURCES, format!("operation {} {why}", self.id))
     }
 }
 

@@ -87,8 +87,8 @@ impl DeskCall {
                     return Err(forbidden(&format!("{permission} for the whole tenant")));
                 }
             }
-            Needs::InFolder(permissions) => {
-                self.folders = self.folders_with(permissions)?;
+            needs @ (Needs::InFolder(_) | Needs::ByAct) => {
+                self.folders = self.folders_with(needs.in_folder().unwrap_or_default())?;
                 if self.folders.is_empty() {
                     return Err(self.forbidden_in(self.folder));
                 }
@@ -104,9 +104,9 @@ impl DeskCall {
             None => false,
             Some(Needs::Public | Needs::Session) => true,
             Some(Needs::InTenant(permission)) => caller.may(None, permission),
-            Some(Needs::InFolder(permissions)) => caller.directory.folders().any(|folder| {
+            Some(needs @ (Needs::InFolder(_) | Needs::ByAct)) => caller.directory.folders().any(|folder| {
                 caller.is_assigned(folder.id)
-                    && permissions.iter().all(|permission| caller.may(Some(folder.id), *permission))
+                    && needs.in_folder().unwrap_or_default().iter().all(|permission| caller.may(Some(folder.id), *permission))
             }),
         }
     }
@@ -312,7 +312,8 @@ fn no_item(id: ItemId) -> ApiError {
     ApiError::not_found(format!("There is no item with the number {id}."))
 }
 
-fn forbidden(needs: &str) -> ApiError {
+/// 403 with what is missing.
+pub(super) fn forbidden(needs: &str) -> ApiError {
     ApiError::new(StatusCode::FORBIDDEN, 0, format!("This needs the permission {needs}."))
 }
 

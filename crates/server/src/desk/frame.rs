@@ -44,6 +44,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("/desk/items", "Items"),
     ("/desk/queues", "Queues"),
     ("/desk/reasons", "Reasons"),
+    ("/desk/operations", "Operations"),
     ("/desk/jobs", "Jobs"),
     ("/desk/deadlines", "Deadlines"),
     ("/desk/audit", "Audit"),
@@ -81,6 +82,9 @@ const NOTES: &[(&str, &str)] = &[
     ("noted", "noted"),
     ("stopping", "asked to stop"),
     ("killing", "asked to stop at once"),
+    ("operation-started", "started"),
+    ("operation-stopped", "stopped"),
+    ("operation-resumed", "resumed"),
 ];
 
 impl Frame {

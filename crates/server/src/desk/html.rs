@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use performer_core::model::exception::ExceptionType;
 use performer_core::model::job::JobState;
+use performer_core::model::operation::OperationState;
 use performer_core::model::result::Outcome;
 use performer_core::model::status::{ReviewStatus, Status};
 
@@ -169,6 +170,18 @@ pub(super) fn job(state: JobState) -> Html {
         JobState::Stopped => ("deleted", "□"),
         JobState::Stopping | JobState::Terminating => ("abandoned", "◇"),
         JobState::Pending | JobState::Running | JobState::Suspended | JobState::Resumed => ("busy", "◐"),
+    };
+    badge(class, shape, state.name())
+}
+
+/// The state of an operation.
+pub(super) fn operation(state: OperationState) -> Html {
+    let (class, shape) = match state {
+        OperationState::Preparing | OperationState::Preview => ("new", "○"),
+        OperationState::Running | OperationState::Waiting => ("busy", "◐"),
+        OperationState::Holding => ("abandoned", "◇"),
+        OperationState::Stopped => ("deleted", "□"),
+        OperationState::Done => ("good", "●"),
     };
     badge(class, shape, state.name())
 }

@@ -74,7 +74,7 @@ async fn chosen(call: &DeskCall) -> Result<(BTreeMap<FolderId, Vec<ItemVersion>>
 }
 
 /// An item with its row version, as `42:7`.
-fn version(text: &str) -> Result<ItemVersion, ApiError> {
+pub(super) fn version(text: &str) -> Result<ItemVersion, ApiError> {
     let parts = text.split_once(':').and_then(|(id, version)| {
         Some(ItemVersion { id: ItemId(id.parse().ok()?), row_version: version.parse().ok()? })
     });

@@ -72,6 +72,8 @@ struct ItemsPage {
     fields: HashMap<&'static str, String>,
     csv: String,
     json: String,
+    /// A new operation on all items that match.
+    operation: String,
     next: Option<String>,
     first: Option<String>,
     may_review: bool,
@@ -90,7 +92,10 @@ pub(super) fn list_address(call: &DeskCall, query: &ItemQuery) -> String {
     address(call, "/desk/items", query)
 }
 
-fn address(call: &DeskCall, path: &str, query: &ItemQuery) -> String {
+/// The page of a new operation.
+pub(super) const NEW_OPERATION: &str = "/desk/operations/new";
+
+pub(super) fn address(call: &DeskCall, path: &str, query: &ItemQuery) -> String {
     let folder = call.folder.map(|folder| format!("folder={folder}"));
     let query = Some(query.to_string()).filter(|query| !query.is_empty());
     let parts: Vec<String> = query.into_iter().chain(folder).collect();
@@ -224,6 +229,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         fields: whole.pairs().into_iter().collect(),
         csv: address(call, "/desk/items.csv", &whole),
         json: address(call, "/desk/items.json", &whole),
+        operation: address(call, NEW_OPERATION, &whole),
         next,
         first: query.after.is_some().then(|| list_address(call, &whole)),
         may_review: call.folders.iter().any(|folder| call.may(*folder, REVIEW)),

@@ -47,6 +47,8 @@ pub(super) struct ReasonRow {
     pub(super) open_href: String,
     /// All attempts that failed so.
     pub(super) all_href: String,
+    /// A new operation on those that have to be reviewed.
+    pub(super) operation_href: String,
 }
 
 #[derive(Template)]
@@ -126,6 +128,7 @@ pub(super) fn row(call: &DeskCall, reason: &Reason, queues: &[FolderQueue]) -> R
         has_open: reason.open > 0,
         note: reason.note.as_deref().map(html::visible),
         open_href: items::list_address(call, &query),
+        operation_href: items::address(call, items::NEW_OPERATION, &query),
         all_href,
     }
 }

@@ -30,6 +30,8 @@ struct ReviewPage {
     /// Whether items were passed over before this one.
     is_continued: bool,
     first: String,
+    /// A new operation on all of them.
+    operation: String,
 }
 
 /// The choice whose items are reviewed.
@@ -100,6 +102,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         item,
         is_continued: query.after.is_some(),
         first: address(call, chosen, None),
+        operation: items::address(call, items::NEW_OPERATION, &query.from_beginning()),
     })
 }
 

@@ -9,7 +9,8 @@ use axum::http::{Method, StatusCode};
 use super::call::DeskCall;
 use super::reply::Reply;
 use super::{
-    acts, audit, deadlines, events, export, health, item, item_acts, items, jobs, login, queue, queues,
+    acts, audit, deadlines, events, export, health, item, item_acts, items, jobs, login, operation_acts, operations,
+    queue, queues,
     reasons, review, start,
 };
 use crate::api_error::ApiError;
@@ -27,8 +28,21 @@ pub(super) enum Needs {
     Session,
     /// Permissions in a folder.
     InFolder(&'static [Permission]),
+    /// To see items in a folder, and what the act of an operation needs there, which the handler checks.
+    ByAct,
     /// A permission in the tenant.
     InTenant(Permission),
+}
+
+impl Needs {
+    /// The permissions in a folder.
+    pub(super) const fn in_folder(self) -> Option<&'static [Permission]> {
+        match self {
+            Self::InFolder(permissions) => Some(permissions),
+            Self::ByAct => Some(READ),
+            Self::Public | Self::Session | Self::InTenant(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Needs {
@@ -36,6 +50,7 @@ impl fmt::Display for Needs {
         match self {
             Self::Public => f.write_str("public"),
             Self::Session => f.write_str("session"),
+            Self::ByAct => write!(f, "{},those of the act", Self::InFolder(READ)),
             Self::InTenant(permission) => write!(f, "{permission}"),
             Self::InFolder(permissions) => {
                 let names: Vec<String> = permissions.iter().map(ToString::to_string).collect();
@@ -59,7 +74,7 @@ pub(super) struct DeskRoute {
 impl DeskRoute {
     /// Whether it answers with a file of items, which is larger than a page.
     pub(super) fn makes_file(&self) -> bool {
-        self.path.starts_with("/desk/items.")
+        self.path.starts_with("/desk/items.") || self.path.ends_with(".csv")
     }
 
     /// Whether it changes more than the session of its caller.
@@ -80,7 +95,7 @@ macro_rules! routes {
     };
 }
 
-use Needs::{InFolder, InTenant, Public, Session};
+use Needs::{ByAct, InFolder, InTenant, Public, Session};
 
 const QUEUES_VIEW: Permission = Permission(Area::Queues, Action::View);
 const QUEUES_EDIT: Permission = Permission(Area::Queues, Action::Edit);
@@ -145,6 +160,17 @@ pub(super) static ROUTES: &[DeskRoute] = routes! {
     GET "/desk/reasons/{id}" "DeskReason": InFolder(READ) => reasons::page;
     POST "/desk/reasons/{id}" "DeskEditReason": InFolder(REVIEW) => reasons::edit;
     GET "/desk/review" "DeskReview": InFolder(READ) => review::page;
+
+    GET "/desk/operations" "DeskOperations": InFolder(READ) => operations::list;
+    POST "/desk/operations" "DeskCreateOperation": ByAct => operation_acts::create;
+    GET "/desk/operations/new" "DeskNewOperation": InFolder(READ) => operation_acts::new_page;
+    GET "/desk/operations/{id}" "DeskOperation": InFolder(READ) => operations::page;
+    GET "/desk/operations/{id}/refused" "DeskRefused": InFolder(READ) => operations::refused;
+    GET "/desk/operations/{id}/refused.csv" "DeskRefusedCsv": InFolder(READ) => operations::refused_csv;
+    POST "/desk/operations/{id}/start" "DeskStartOperation": ByAct => operation_acts::start;
+    POST "/desk/operations/{id}/stop" "DeskStopOperation": ByAct => operation_acts::stop;
+    POST "/desk/operations/{id}/resume" "DeskResumeOperation": ByAct => operation_acts::resume;
+    POST "/desk/operations/{id}/take-back" "DeskTakeOperationBack": ByAct => operation_acts::take_back;
 
     GET "/desk/jobs" "DeskJobs": InFolder(&[JOBS_VIEW]) => jobs::list;
     GET "/desk/jobs/{key}" "DeskJob": InFolder(&[JOBS_VIEW]) => jobs::page;

@@ -258,6 +258,8 @@ pub(crate) fn filled(path: &str, work: &Work) -> String {
         work.queue
     } else if path.starts_with("/desk/reasons") {
         1
+    } else if path.starts_with("/desk/operations") {
+        work.operation
     } else {
         work.new
     };

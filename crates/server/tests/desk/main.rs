@@ -4,14 +4,18 @@ mod acts;
 mod audit;
 mod crawl;
 mod live;
+mod operations;
 mod pages;
 mod roles;
 mod sessions;
 
 use std::sync::Arc;
 
-use performer::model::ManualClock;
-use performer::orchestrator::store::Store;
+use performer::ItemId;
+use performer::model::operation::{Act, Plan};
+use performer::model::{FolderId, ManualClock, Person};
+use performer::orchestrator::ItemAdministration as _;
+use performer::orchestrator::store::{OperationItems, Store};
 use performer::server::{Roles, ServerBuilder};
 use performer_proofs::start_of_time;
 use performer_proofs::test_server::{CLIENT, SECRET, TestServer};
@@ -66,6 +70,8 @@ pub(crate) struct Work {
     pub(crate) failed: i64,
     pub(crate) new: i64,
     pub(crate) job: String,
+    /// An operation that refused an item.
+    pub(crate) operation: i64,
 }
 
 impl Desk {
@@ -142,7 +148,29 @@ impl Desk {
             "lease": 30_000});
         let job = self.api("POST", "/api/Performer/StartJob", &job).await;
         let job = job["job"].as_str().unwrap().to_owned();
-        Work { queue, retried, successful, failed, new, job }
+        let operation = self.operation(&[new, failed]).await;
+        Work { queue, retried, successful, failed, new, job, operation }
+    }
+
+    /// An operation that clears reviewers, which the rules refuse for an item that is New.
+    async fn operation(&self, items: &[i64]) -> i64 {
+        let store = &self.served.store;
+        let mut versions = Vec::new();
+        for id in items {
+            versions.push(store.get_queue_item(ItemId(*id)).await.unwrap().version());
+        }
+        let plan = Plan::new(Act::Assign { reviewer: None, not_in: Vec::new() });
+        let which = OperationItems::These(versions);
+        let by = (plan, Person::default());
+        let made = store.preview_operation(Arc::new([FolderId::SHARED]), by, which, None).await.unwrap();
+        store.start_operation(made.id, None).await.unwrap();
+        self.run_operations().await;
+        made.id.0
+    }
+
+    /// Does the steps that are due, as the maintenance of a server does.
+    pub(crate) async fn run_operations(&self) {
+        while self.served.store.step_due_operations().await.unwrap() > 0 {}
     }
 
     pub(crate) async fn get(&self, cookie: &str, path: &str) -> Answer {

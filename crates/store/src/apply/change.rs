@@ -92,7 +92,6 @@ impl<R: Rows> Apply<'_, R> {
                 created_by: self.scope.user,
                 now: self.now,
             })?;
-            self.last_copy = Some(copied_id);
             self.note_changed(queue, copied_id, copy)?;
             copied = Some(copied_id);
             crash_point!(within "after_copy");

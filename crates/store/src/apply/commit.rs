@@ -194,7 +194,6 @@ fn run_transaction<R: Rows>(
         assumed: Vec::new(),
         figures: UnwrittenFigures::default(),
         figures_at_once: false,
-        last_copy: None,
     };
     // Figures last: others may wait for their rows, and wait for no more than the commit.
     let applied = apply.apply_all(operations, arrivals).and_then(|applied| {

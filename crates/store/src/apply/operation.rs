@@ -1,5 +1,8 @@
 //! Acts on many items at once: a step of an operation acts on some of its items, and is one commit with them.
 
+use jiff::Timestamp;
+use serde_json::Value;
+
 use super::super::backend::{Answer, Scope};
 use super::super::operations::{ListOperationItems, OperationRemoval, Steering};
 use super::super::rows::Rows;
@@ -7,6 +10,7 @@ use super::super::unreadable_rows::is_unreadable;
 use super::{Applied, Apply, ApplyError, refusal_of};
 use performer_core::crash_point;
 use performer_core::model::Refusal;
+use performer_core::model::audit::{self, FieldChange};
 use performer_core::model::code::ErrorCode;
 use performer_core::model::content::SpecificContent;
 use performer_core::model::key::{FolderId, ItemId};
@@ -79,6 +83,11 @@ impl<R: Rows> Apply<'_, R> {
                 format!("operation {id} has items in a folder where the caller has no right to this");
             return Err(Refusal::new(ErrorCode::FORBIDDEN_OPERATION, message).into());
         }
+        let act = match steering {
+            Steering::Start => audit::Act::OperationStarted,
+            Steering::Stop(_) => audit::Act::OperationStopped,
+            Steering::Resume => audit::Act::OperationResumed,
+        };
         match steering {
             Steering::Start => {
                 operation.start(self.now)?;
@@ -92,6 +101,11 @@ impl<R: Rows> Apply<'_, R> {
             Steering::Resume => operation.resume(self.now)?,
         }
         self.rows.write_operation(&operation)?;
+        let fields = [
+            FieldChange::new("Act", None, Value::from(operation.plan.act.to_string())),
+            FieldChange::new("Items", None, Value::from(operation.total)),
+        ];
+        self.note_act(act, format!("operation {id}"), Vec::new(), fields.into());
         Ok(Answer::Operation(Box::new(operation)))
     }
 
@@ -156,17 +170,17 @@ impl<R: Rows> Apply<'_, R> {
         let folder = folder.ok_or_else(|| ApplyError::Refused(OrchestratorError::no_item(id)))?;
         self.scope = Scope { folder, user: operation.user_id };
         plan.act.check(&row.state, item.row_version)?;
-        self.last_copy = None;
-        if let Some(event) = plan.act.event(item.row_version, folder) {
-            self.apply_event_to(id, &row, event)?;
-        }
+        let copy = match plan.act.event(item.row_version, folder) {
+            Some(event) => self.change_row(id, &row, event)?.1,
+            None => None,
+        };
         if plan.act == Act::Purge {
             self.rows.set_content(id, &SpecificContent::empty())?;
         }
         if let Some(comment) = &plan.comment {
             self.rows.insert_comment(id, &operation.by(), comment, self.now)?;
         }
-        Ok(self.last_copy.take())
+        Ok(copy)
     }
 
     /// How the last attempts of the copies ended that an operation has made.
@@ -182,14 +196,18 @@ impl<R: Rows> Apply<'_, R> {
         Ok(last.iter().map(|id| CopyEnd::of(status_of(id))).collect())
     }
 
-    /// Removes a part of an operation that need not be kept any more, by a time that can be believed.
+    /// Removes a part of an operation that need not be kept any more; one that was started by a time that can be believed.
     pub(super) fn remove_operation(&mut self, limit: usize) -> Applied {
-        let Some(by) = self.judge_clock()?.believed() else {
+        let Some(id) = self.rows.superfluous_operation(self.now)? else {
             return Ok(Answer::OperationRemoval(OperationRemoval::None));
         };
-        let Some(id) = self.rows.superfluous_operation(by)? else {
+        // A preview is made again in a moment; what became of items is not.
+        let operation = self.operation(id)?;
+        let judgement = if operation.started.is_some() { Some(self.judge_clock()?) } else { None };
+        let is_over = |by: Timestamp| operation.kept_until().is_some_and(|until| until < by);
+        if judgement.is_some_and(|judgement| !judgement.believed().is_some_and(is_over)) {
             return Ok(Answer::OperationRemoval(OperationRemoval::None));
-        };
+        }
         let is_gone = self.rows.remove_operation(id, limit)?;
         let removal = if is_gone { OperationRemoval::Whole } else { OperationRemoval::Part };
         Ok(Answer::OperationRemoval(removal))

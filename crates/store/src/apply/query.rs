@@ -198,7 +198,11 @@ pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Resul
             Ok(Answer::Operations(selection::operations(rows, reach.as_deref(), before, limit)?))
         }
         Query::OperationItems { ask, reach } => selection::items(rows, &ask, reach.as_deref()),
-        Query::DueOperations { now } => {
+        Query::CountCopies(id, reach) => {
+            selection::operation(rows, id, reach.as_deref())?;
+            Ok(Answer::CountedCopies(rows.count_copies(id)?))
+        }
+        Query::DueOperations(now) => {
             let now = rows.reading_at(now)?;
             Ok(Answer::DueOperations(rows.due_operations(now)?))
         }

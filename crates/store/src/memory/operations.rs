@@ -11,6 +11,7 @@ use super::Memory;
 use performer_core::model::key::ItemId;
 use performer_core::model::operation::{ItemOperation, ItemResult, OperationId, OperationItem};
 use performer_core::model::review::ItemVersion;
+use performer_core::model::status::Status;
 use performer_core::orchestrator::Result;
 
 /// All operations, and their items.
@@ -111,6 +112,18 @@ impl OperationRows for Memory {
             _ => None,
         };
         Ok(self.operations.items_of(id, 0).filter_map(copy).collect())
+    }
+
+    fn count_copies(&mut self, id: OperationId) -> Result<Vec<(Status, u64)>> {
+        let mut counts = BTreeMap::new();
+        for copy in self.operation_copies(id)? {
+            if let Some(item) = self.items.get(&copy) {
+                let status = item.state.status;
+                let (_, count) = counts.entry(status.number()).or_insert((status, 0));
+                *count += 1;
+            }
+        }
+        Ok(counts.into_values().collect())
     }
 
     fn standings(&mut self, ids: &[ItemId]) -> Result<Vec<Standing>> {

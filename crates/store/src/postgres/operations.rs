@@ -11,6 +11,7 @@ use super::columns::{self, actor_columns, get, signed, state_columns, state_join
 use performer_core::model::key::ItemId;
 use performer_core::model::operation::{ItemOperation, OperationId, OperationItem};
 use performer_core::model::review::ItemVersion;
+use performer_core::model::status::Status;
 use performer_core::orchestrator::Result;
 
 impl OperationRows for Postgres {
@@ -65,6 +66,10 @@ impl OperationRows for Postgres {
 
     fn operation_copies(&mut self, id: OperationId) -> Result<Vec<ItemId>> {
         operations::copies(self, id)
+    }
+
+    fn count_copies(&mut self, id: OperationId) -> Result<Vec<(Status, u64)>> {
+        operations::count_copies(self, id)
     }
 
     fn standings(&mut self, ids: &[ItemId]) -> Result<Vec<Standing>> {

@@ -13,6 +13,7 @@ use performer_core::model::code::ErrorCode;
 use performer_core::model::key::ItemId;
 use performer_core::model::operation::{ItemOperation, ItemResult, OperationId, OperationItem};
 use performer_core::model::review::ItemVersion;
+use performer_core::model::status::Status;
 use performer_core::orchestrator::{OrchestratorError, Result};
 
 /// What became of an item, in the column `result`.
@@ -176,6 +177,24 @@ pub(crate) fn copies<E: Engine>(engine: &mut E, id: OperationId) -> Result<Vec<I
         "SELECT copy_id FROM operation_item WHERE operation_id = {of} AND copy_id > 0 ORDER BY place"
     );
     engine.read(&sql, &values, |row| row.number(0).map(ItemId))
+}
+
+/// How many of the copies have each status. One that was never touched has no row in `item_state`, and one that was removed none at
+/// all.
+pub(crate) fn count_copies<E: Engine>(engine: &mut E, id: OperationId) -> Result<Vec<(Status, u64)>> {
+    let mut values = Values::default();
+    let of = values.bind::<E>(id.0);
+    let sql = format!(
+        "SELECT coalesce(item_state.status, 0) AS status, count(*) FROM operation_item {} item ON item.id = operation_item.copy_id \
+         LEFT JOIN item_state ON item_state.item_id = item.id \
+         WHERE operation_item.operation_id = {of} AND operation_item.copy_id > 0 GROUP BY 1 ORDER BY 1",
+        E::THEN_JOIN
+    );
+    engine.read(&sql, &values, |row| {
+        let status =
+            Status::from_number(row.number(0)?).map_err(|error| UnreadableRow::error(error, "the store"))?;
+        Ok((status, row.number(1)?.unsigned_abs()))
+    })
 }
 
 /// The condition that an operation refused an item.

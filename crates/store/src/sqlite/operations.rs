@@ -12,6 +12,7 @@ use super::{Sqlite, prepared};
 use performer_core::model::key::ItemId;
 use performer_core::model::operation::{ItemOperation, OperationId, OperationItem};
 use performer_core::model::review::ItemVersion;
+use performer_core::model::status::Status;
 use performer_core::orchestrator::Result;
 
 impl OperationRows for Sqlite {
@@ -69,6 +70,10 @@ impl OperationRows for Sqlite {
 
     fn operation_copies(&mut self, id: OperationId) -> Result<Vec<ItemId>> {
         operations::copies(self, id)
+    }
+
+    fn count_copies(&mut self, id: OperationId) -> Result<Vec<(Status, u64)>> {
+        operations::count_copies(self, id)
     }
 
     fn standings(&mut self, ids: &[ItemId]) -> Result<Vec<Standing>> {

@@ -174,12 +174,11 @@ async fn items_of_other_folders_do_not_exist(world: World) {
     let elsewhere = std::sync::Arc::new([FolderId(9)]);
     let (plan, by) = (retry(), crate::ann());
     let which = OperationItems::Matching(Box::default());
-    let found =
-        world.store.preview_operation(elsewhere.clone(), (plan.clone(), by.clone()), which, String::new());
+    let found = world.store.preview_operation(elsewhere.clone(), (plan.clone(), by.clone()), which, None);
     let error = found.await.unwrap_err();
     assert_eq!((error.to_string(), error.is_invalid()), ("no item matches".to_owned(), true));
     let which = OperationItems::These(vec![world.item(failed[0]).await.version()]);
-    let hidden = world.store.preview_operation(elsewhere, (plan, by), which, String::new()).await.unwrap();
+    let hidden = world.store.preview_operation(elsewhere, (plan, by), which, None).await.unwrap();
     assert_eq!((hidden.preview.refused[0].code, &*hidden.folders), (1002, &[][..]));
     world.start(hidden.id).await;
     world.run().await;

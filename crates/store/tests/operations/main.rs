@@ -2,6 +2,7 @@
 
 mod acts;
 mod keeping;
+mod measure;
 mod running;
 
 use std::sync::Arc;
@@ -152,7 +153,7 @@ impl World {
         which: OperationItems,
     ) -> performer::orchestrator::Result<ItemOperation> {
         let folders = Arc::new([FolderId::SHARED]);
-        self.store.preview_operation(folders, (plan, ann()), which, "status=Failed".to_owned()).await
+        self.store.preview_operation(folders, (plan, ann()), which, Some("status=Failed".to_owned())).await
     }
 
     pub(crate) async fn start(&self, id: OperationId) -> ItemOperation {
@@ -206,14 +207,9 @@ impl World {
 pub(crate) async fn run(store: &Store) -> usize {
     let mut steps = 0;
     loop {
-        let due = store.due_operations().await.unwrap();
-        let before = steps;
-        for (id, version) in due {
-            let after = store.step_operation(id, version).await.unwrap();
-            steps += usize::from(after.version != version);
-        }
-        if steps == before {
-            return steps;
+        match store.step_due_operations().await.unwrap() {
+            0 => return steps,
+            done => steps += usize::try_from(done).unwrap(),
         }
     }
 }

@@ -107,7 +107,7 @@ async fn an_operation_is_stopped_and_goes_on(world: World) {
     world.advance(60);
     assert_eq!((world.run().await, world.waiting().await), (0, 200));
     let error = world.store.stop_operation(started.id, None, ann()).await.unwrap_err();
-    assert_eq!(error.code().unwrap().number(), 1007);
+    assert_eq!(error.code().unwrap().number(), 1302);
     world.store.resume_operation(started.id, None).await.unwrap();
     world.run().await;
     assert_eq!(world.waiting().await, 250);
@@ -121,6 +121,8 @@ async fn copies_that_are_still_new_are_taken_back(world: World) {
     assert!(world.store.take_operation_back(started.id, None, ann()).await.unwrap_err().is_conflict());
     world.run().await;
     let successful = world.succeed(3).await;
+    let counted = world.store.count_copies(started.id, None).await.unwrap();
+    assert_eq!(counted, [(Status::New, 7), (Status::Successful, 3)]);
     let back = world.store.take_operation_back(started.id, None, ann()).await.unwrap();
     assert_eq!((back.state, back.total, back.preview.refused_count), (OperationState::Running, 10, 3));
     assert_eq!(world.operation(started.id).await.taken_back_by, Some(back.id));
@@ -169,7 +171,7 @@ async fn two_processes_do_nothing_twice(world: World) {
     let both = |store: Store| async move { run(&store).await };
     let (one, two) = tokio::join!(tokio::spawn(both(world.store.clone())), tokio::spawn(both(other)));
     let (one, two) = (one.unwrap(), two.unwrap());
-    assert!(one + two >= 3, "{one} and {two}: a process counts the steps that it has seen");
+    assert!(one + two >= 3, "{one} and {two}: a process counts the steps of the other that it has seen");
     let done = world.operation(started.id).await;
     assert_eq!((done.state, done.done, done.refused), (OperationState::Done, 3 * CHUNK as u64, 0));
     assert_eq!(done.version, started.version + 3, "three steps in all");

@@ -1,4 +1,4 @@
-//! What an operation is to do with its items, by the transitions of `docs/reference/lifecycle.md`.
+//! What an operation is to do with its items. T17 to T24 are transitions of `docs/reference/lifecycle.md`.
 
 use std::fmt;
 

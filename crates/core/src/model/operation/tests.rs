@@ -26,7 +26,7 @@ fn selected(count: i64) -> Selected {
 
 /// An operation that was started at time 0.
 fn started(plan: Plan, count: i64) -> ItemOperation {
-    let mut operation = ItemOperation::new(plan, &person(), String::new(), &selected(count), time(0));
+    let mut operation = ItemOperation::new(plan, &person(), None, &selected(count), time(0));
     operation.keep(0, count.unsigned_abs()).unwrap();
     operation.start(time(0)).unwrap();
     operation
@@ -40,33 +40,32 @@ fn code(refused: Result<(), Refusal>) -> u16 {
 fn a_preview_is_kept_in_parts_and_started_once() {
     let plan = Plan::new(Act::Retry);
     let mut operation =
-        ItemOperation::new(plan, &person(), "status=Failed".to_owned(), &selected(5), time(0));
+        ItemOperation::new(plan, &person(), Some("status=Failed".to_owned()), &selected(5), time(0));
     assert_eq!((operation.state, operation.total, operation.kept), (OperationState::Preparing, 5, 0));
-    assert_eq!(code(operation.start(time(1))), 1007);
+    assert_eq!(code(operation.start(time(1))), 1302);
     operation.keep(0, 3).unwrap();
-    assert_eq!(code(operation.keep(0, 3)), 1007, "the same part again");
-    assert_eq!(code(operation.keep(3, 3)), 1007, "more than there are");
+    assert_eq!(code(operation.keep(0, 3)), 1302, "the same part again");
+    assert_eq!(code(operation.keep(3, 3)), 1302, "more than there are");
     operation.keep(3, 2).unwrap();
     assert_eq!(operation.state, OperationState::Preview);
     assert_eq!(operation.next_step(time(1)), NextStep::Nothing);
     assert_eq!(operation.kept_until(), Some(time(600)));
     for refused in [operation.clone().stop(&person(), time(1)), operation.clone().resume(time(1))] {
-        assert_eq!(code(refused), 1007);
+        assert_eq!(code(refused), 1302);
     }
-    assert_eq!(code(operation.clone().start(time(601))), 1007, "too old");
+    assert_eq!(code(operation.clone().start(time(601))), 1302, "too old");
     operation.start(time(600)).unwrap();
     assert_eq!((operation.state, operation.started), (OperationState::Running, Some(time(600))));
     assert_eq!(operation.kept_until(), None);
-    assert_eq!(code(operation.start(time(600))), 1007);
+    assert_eq!(code(operation.start(time(600))), 1302);
 }
 
 #[test]
 fn a_preview_without_items_is_not_started() {
-    let mut empty =
-        ItemOperation::new(Plan::new(Act::Retry), &person(), String::new(), &selected(0), time(0));
+    let mut empty = ItemOperation::new(Plan::new(Act::Retry), &person(), None, &selected(0), time(0));
     empty.keep(0, 0).unwrap();
     assert_eq!(empty.state, OperationState::Preview);
-    assert_eq!(code(empty.start(time(0))), 1007);
+    assert_eq!(code(empty.start(time(0))), 1302);
 }
 
 #[test]
@@ -83,8 +82,8 @@ fn chunks_follow_each_other_until_no_item_is_left() {
     assert_eq!((operation.state, operation.ended), (OperationState::Done, Some(time(2))));
     assert_eq!(operation.kept_until(), Some(time(2 + 30 * 86_400)));
     assert_eq!(operation.next_step(time(9)), NextStep::Nothing);
-    assert_eq!(code(operation.stop(&person(), time(9))), 1007);
-    assert_eq!(code(operation.resume(time(9))), 1007);
+    assert_eq!(code(operation.stop(&person(), time(9))), 1302);
+    assert_eq!(code(operation.resume(time(9))), 1302);
 }
 
 #[test]
@@ -174,14 +173,14 @@ fn what_is_stopped_goes_on_where_it_was() {
 
 #[test]
 fn copies_are_taken_back_once_and_of_a_retry_that_does_not_run() {
-    assert_eq!(code(started(Plan::new(Act::Delete), 3).may_be_taken_back()), 1007);
+    assert_eq!(code(started(Plan::new(Act::Delete), 3).may_be_taken_back()), 1302);
     let mut operation = started(Plan::new(Act::Retry), 400);
     operation.record_chunk(200, 0, time(1));
-    assert_eq!(code(operation.may_be_taken_back()), 1007, "it runs");
+    assert_eq!(code(operation.may_be_taken_back()), 1302, "it runs");
     operation.stop(&person(), time(2)).unwrap();
     operation.take_back(OperationId(9)).unwrap();
-    assert_eq!(code(operation.take_back(OperationId(10))), 1007);
-    assert_eq!(code(operation.resume(time(3))), 1007);
+    assert_eq!(code(operation.take_back(OperationId(10))), 1302);
+    assert_eq!(code(operation.resume(time(3))), 1302);
     assert_eq!(operation.taken_back_by, Some(OperationId(9)));
 }
 

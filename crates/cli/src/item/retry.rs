@@ -1,0 +1,106 @@
+//! `performer item retry`: all items at once; or over a store as an operation, with a canary, a pace, or both.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
+use performer_core::model::Refusal;
+use performer_core::model::code::ErrorCode;
+use performer_core::model::item::QueueItem;
+use performer_core::model::item_query::ItemQuery;
+use performer_core::model::key::ItemId;
+use performer_core::model::operation::{Act as OperationAct, ItemOperation, MAX_PACE, OperationState, Plan};
+use performer_core::model::status::ReviewStatus;
+use performer_store::Store;
+
+use super::super::operation::{Followed, refused, start_and_follow};
+use super::super::output::{self, CliError, CommandResult};
+use super::act::{Act, Outcome, Selection, apply, versions};
+use super::canary::Canary;
+
+/// Retry failed or abandoned items; a copy of each is added to its queue
+#[derive(Args)]
+#[command(after_help = "\
+Filters select the items; what changes between the preview and the act is refused:\n\n  \
+performer item retry 17 18\n  \
+performer item retry --queue Invoices --type Application --ended yesterday --dry-run\n  \
+performer item retry --queue Invoices --reason 9 --canary 5 --pace 60\n\n\
+--canary retries so many first, waits until they have ended, and retries the rest only if at least four of five are Successful.\n\
+Over a store, --canary and --pace make an operation: performer operation list shows it.")]
+pub(in super::super) struct Retry {
+    /// Select all failed items of a queue that are not reviewed yet; short for --queue QUEUE --status Failed --review None,InReview
+    #[arg(long, value_name = "QUEUE", conflicts_with_all = ["ids", "queue", "status", "review"])]
+    all_failed: Option<String>,
+    #[command(flatten)]
+    canary: Canary,
+    /// Retry so many items a minute; for a store, not over HTTP [default: all at once]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=u64::from(MAX_PACE)))]
+    pace: Option<u32>,
+    #[command(flatten)]
+    selection: Selection,
+}
+
+impl Retry {
+    pub(in super::super) async fn run(self) -> CommandResult {
+        let mut query = self.selection.filter.query(&[])?;
+        if let Some(queue) = &self.all_failed {
+            query = query.open();
+            query.queues = vec![queue.clone()];
+        }
+        let canary = self.canary.of_operation()?;
+        let is_operation = canary.is_some() || self.pace.is_some();
+        let store = if is_operation { self.selection.global.local_store().await? } else { None };
+        if self.pace.is_some() && store.is_none() {
+            return Err(CliError::usage("--pace needs a store: use --url sqlite:FILE or --url postgres://…"));
+        }
+        let Some((orchestrator, items)) = self.selection.items("retried", &query).await? else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        if items.is_empty() {
+            return Outcome::default().report("Retried", "are retried");
+        }
+        if let Some(store) = store {
+            let plan = Plan::new(OperationAct::Retry).canary(canary).pace(self.pace);
+            return as_operation(&store, plan, &query, &items).await;
+        }
+        let act = Act::Review(ReviewStatus::Retried);
+        let (first, rest) = items.split_at(self.canary.size(items.len()));
+        let mut outcome = apply(&*orchestrator, &act, &versions(first)).await?;
+        if !rest.is_empty() && !first.is_empty() {
+            self.canary.wait(&*orchestrator, first, &outcome).await?;
+        }
+        let second = apply(&*orchestrator, &act, &versions(rest)).await?;
+        outcome.done += second.done;
+        outcome.refused.extend(second.refused);
+        outcome.report("Retried", "are retried")
+    }
+}
+
+/// Retries items by an operation, and waits until it ends.
+async fn as_operation(store: &Store, plan: Plan, query: &ItemQuery, items: &[QueueItem]) -> CommandResult {
+    let filter = Some(query.to_string()).filter(|filter| !filter.is_empty());
+    match start_and_follow(store, plan, versions(items), filter).await? {
+        Followed::Ended(operation) if operation.state == OperationState::Done => {
+            outcome(store, &operation).await?.report("Retried", "are retried")
+        }
+        Followed::Ended(operation) => {
+            let why = operation.why.as_deref().unwrap_or("it was stopped");
+            let message = format!(
+                "{why}: the others are not retried; performer operation resume {} retries them all the same",
+                operation.id
+            );
+            Err(CliError::failed(message))
+        }
+        Followed::Interrupted(operation) => {
+            outcome(store, &operation).await?.report("Retried", "are retried")?;
+            Ok(ExitCode::from(output::INTERRUPTED))
+        }
+    }
+}
+
+async fn outcome(store: &Store, operation: &ItemOperation) -> Result<Outcome, CliError> {
+    let refused = refused(store, operation.id).await?.into_iter();
+    let refused =
+        refused.map(|(id, code, reason)| (ItemId(id), Refusal::new(ErrorCode::new(code), reason))).collect();
+    Ok(Outcome { done: usize::try_from(operation.done).unwrap_or(usize::MAX), refused })
+}
