@@ -32,6 +32,7 @@ impl Dialect for Postgres {
             Bound::Text(_) => "text",
             Bound::Time(_) => "timestamptz",
             Bound::Key(_) => "uuid",
+            Bound::Numbers(_) => "bigint[]",
         };
         format!("${number}::{kind}")
     }
@@ -60,6 +61,10 @@ impl Dialect for Postgres {
             "(CASE WHEN octet_length({column}) = char_length({column}) THEN {function}({column}) \
              ELSE translate({column}, {from}, {to}) END)"
         )
+    }
+
+    fn among(column: &str, numbers: &str) -> String {
+        format!("{column} = ANY ({numbers})")
     }
 
     fn matches(column: &str, matching: TextMatch, value: &str) -> String {
@@ -111,6 +116,7 @@ pub(super) fn parameter(value: &Bound) -> Box<dyn ToSql + Sync> {
         Bound::Text(text) => Box::new(text.clone()),
         Bound::Time(at) => Box::new(date(stored(*at))),
         Bound::Key(key) => Box::new(uuid(*key)),
+        Bound::Numbers(numbers) => Box::new(numbers.clone()),
     }
 }
 
@@ -142,7 +148,15 @@ impl Row for tokio_postgres::Row {
         }
     }
 
+    fn number_or_none(&self, at: usize) -> Result<Option<i64>> {
+        get(self, at)
+    }
+
     fn text(&self, at: usize) -> Result<String> {
+        get(self, at)
+    }
+
+    fn text_or_none(&self, at: usize) -> Result<Option<String>> {
         get(self, at)
     }
 

@@ -42,6 +42,11 @@ impl Dialect for Sqlite {
         format!("{}({column})", function(case))
     }
 
+    /// As JSON.
+    fn among(column: &str, numbers: &str) -> String {
+        format!("{column} IN (SELECT value FROM json_each({numbers}))")
+    }
+
     fn matches(column: &str, matching: TextMatch, value: &str) -> String {
         match matching {
             TextMatch::Contains => format!("instr({column}, {value}) > 0"),
@@ -102,6 +107,7 @@ impl ToSql for Bound {
             Self::Text(text) => ToSqlOutput::from(text.as_str()),
             Self::Time(at) => ToSqlOutput::from(micros(*at)),
             Self::Key(key) => ToSqlOutput::from(key.as_slice()),
+            Self::Numbers(numbers) => ToSqlOutput::from(serde_json::json!(numbers).to_string()),
         })
     }
 }
@@ -135,7 +141,15 @@ impl Row for rusqlite::Row<'_> {
         self.get(at).map_err(unreadable)
     }
 
+    fn number_or_none(&self, at: usize) -> Result<Option<i64>> {
+        self.get(at).map_err(unreadable)
+    }
+
     fn text(&self, at: usize) -> Result<String> {
+        self.get(at).map_err(unreadable)
+    }
+
+    fn text_or_none(&self, at: usize) -> Result<Option<String>> {
         self.get(at).map_err(unreadable)
     }
 
