@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::Store;
 use super::backend::{Query, expect_answer};
-use performer_core::model::key::{FolderId, ItemId};
-use performer_core::model::review::Comment;
+use performer_core::model::key::{FolderId, ItemId, QueueId};
+use performer_core::model::review::{Comment, Person};
 use performer_core::orchestrator::Result;
 
 /// So many comments are asked of a store together.
@@ -20,6 +22,29 @@ pub enum CommentsOn {
     These(Vec<ItemId>),
     /// All attempts of an item, which is in the folder.
     AttemptsOf(ItemId),
+}
+
+/// Which comments to list.
+#[derive(Debug)]
+pub(crate) struct ListComments<'a> {
+    /// On items of these queues.
+    pub(crate) queues: &'a [QueueId],
+    /// Only on these items.
+    pub(crate) items: Option<&'a [ItemId]>,
+    /// Only those with a greater id.
+    pub(crate) after: i64,
+    /// The maximum number.
+    pub(crate) limit: usize,
+}
+
+/// What a back end does about comments, inside the one transaction that is open.
+pub(crate) trait Comments {
+    fn insert_comment(&mut self, id: ItemId, author: &Person, text: &str, now: Timestamp) -> Result<Comment>;
+    fn comment(&mut self, comment: i64) -> Result<Option<Comment>>;
+    /// Changes the text of a comment, or removes it.
+    fn write_comment(&mut self, comment: i64, text: Option<&str>) -> Result<()>;
+    /// Comments by id.
+    fn list_comments(&mut self, ask: &ListComments<'_>) -> Result<Vec<Comment>>;
 }
 
 impl Store {

@@ -1,6 +1,7 @@
 //! Queues in memory: for tests, for simulations, and for work that may be lost.
 
 mod audit;
+mod comments;
 mod deadlines;
 mod figures;
 mod groups;
@@ -26,7 +27,7 @@ use self::queue::StoredQueue;
 use self::ready_items::Indexes;
 use super::audit::AuditRow;
 use super::backend::{Request, WriterHooks};
-use super::rows::{ItemRow, ListComments, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate};
+use super::rows::{ItemRow, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate};
 use super::tokens::Token;
 use super::unreadable_rows::SkippedItems;
 use performer_core::model::clock::Clock;
@@ -39,7 +40,7 @@ use performer_core::model::lifecycle::ItemState;
 use performer_core::model::limits::Starts;
 use performer_core::model::queue::{QueueDefinition, folded};
 use performer_core::model::reason::Reason;
-use performer_core::model::review::{Comment, Person};
+use performer_core::model::review::Comment;
 use performer_core::model::robot::Held;
 use performer_core::model::selection::is_eligible;
 use performer_core::model::statistics::{Ended, QueueStatistics};
@@ -389,31 +390,6 @@ impl Rows for Memory {
         self.items.remove(&id);
         self.comments.retain(|_, comment| comment.item_id != id);
         Ok(())
-    }
-
-    fn insert_comment(&mut self, id: ItemId, author: &Person, text: &str, now: Timestamp) -> Result<Comment> {
-        self.last_comment += 1;
-        let comment = Comment::new(self.last_comment, id, text.to_owned(), author.clone(), now);
-        self.comments.insert(comment.id, comment.clone());
-        Ok(comment)
-    }
-
-    fn comment(&mut self, comment: i64) -> Result<Option<Comment>> {
-        Ok(self.comments.get(&comment).cloned())
-    }
-
-    fn write_comment(&mut self, comment: i64, text: Option<&str>) -> Result<()> {
-        match (text, self.comments.get_mut(&comment)) {
-            (Some(text), Some(stored)) => text.clone_into(&mut stored.text),
-            _ => {
-                self.comments.remove(&comment);
-            }
-        }
-        Ok(())
-    }
-
-    fn list_comments(&mut self, ask: &ListComments<'_>) -> Result<Vec<Comment>> {
-        Ok(list::comments(&self.comments, &self.items, ask))
     }
 
     fn insert_job(&mut self, job: &Job, _of_this_process: bool) -> Result<()> {

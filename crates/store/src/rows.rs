@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::audit::AuditRows;
 use super::backend::{Claimant, Request, WriterHooks};
+use super::comments::Comments;
 use super::deadlines::DueRows;
 use super::figures::FigureRows;
 use super::groups::GroupRows;
@@ -34,7 +35,6 @@ use performer_core::model::limits::Starts;
 use performer_core::model::queue::QueueDefinition;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use performer_core::model::result::Outcome;
-use performer_core::model::review::{Comment, Person};
 use performer_core::model::robot::Held;
 use performer_core::model::statistics::{Ended, QueueStatistics};
 use performer_core::orchestrator::{OrchestratorError, Result};
@@ -60,7 +60,16 @@ impl ClaimLoad {
 
 /// Rows, inside the one transaction that is open.
 pub(crate) trait Rows:
-    WriterHooks + FigureRows + Removal + Reasons + Tokens + GroupRows + AuditRows + DueRows + OperationRows
+    WriterHooks
+    + FigureRows
+    + Removal
+    + Reasons
+    + Tokens
+    + GroupRows
+    + Comments
+    + AuditRows
+    + DueRows
+    + OperationRows
 {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;
@@ -213,12 +222,6 @@ pub(crate) trait Rows:
     ) -> Result<Vec<ItemId>>;
     fn remove_item(&mut self, id: ItemId) -> Result<()>;
 
-    fn insert_comment(&mut self, id: ItemId, author: &Person, text: &str, now: Timestamp) -> Result<Comment>;
-    fn comment(&mut self, comment: i64) -> Result<Option<Comment>>;
-    fn write_comment(&mut self, comment: i64, text: Option<&str>) -> Result<()>;
-    /// Comments by id.
-    fn list_comments(&mut self, ask: &ListComments<'_>) -> Result<Vec<Comment>>;
-
     /// Inserts a job. `of_this_process`: its lock file shows when the process has ended; not so for a job of a caller
     /// over HTTP.
     fn insert_job(&mut self, job: &Job, of_this_process: bool) -> Result<()>;
@@ -317,19 +320,6 @@ pub(crate) struct NewRow<'a> {
     pub(crate) created_by: Option<i64>,
     /// The store's time: decides whether the item is deferred.
     pub(crate) now: Timestamp,
-}
-
-/// Which comments to list.
-#[derive(Debug)]
-pub(crate) struct ListComments<'a> {
-    /// On items of these queues.
-    pub(crate) queues: &'a [QueueId],
-    /// Only on these items.
-    pub(crate) items: Option<&'a [ItemId]>,
-    /// Only those with a greater id.
-    pub(crate) after: i64,
-    /// The maximum number.
-    pub(crate) limit: usize,
 }
 
 /// A retry copy to insert; everything not named here is copied from the original.

@@ -106,7 +106,11 @@ impl DeskCall {
             Some(Needs::InTenant(permission)) => caller.may(None, permission),
             Some(needs @ (Needs::InFolder(_) | Needs::ByAct)) => caller.directory.folders().any(|folder| {
                 caller.is_assigned(folder.id)
-                    && needs.in_folder().unwrap_or_default().iter().all(|permission| caller.may(Some(folder.id), *permission))
+                    && needs
+                        .in_folder()
+                        .unwrap_or_default()
+                        .iter()
+                        .all(|permission| caller.may(Some(folder.id), *permission))
             }),
         }
     }

@@ -9,9 +9,8 @@ use axum::http::{Method, StatusCode};
 use super::call::DeskCall;
 use super::reply::Reply;
 use super::{
-    acts, audit, deadlines, events, export, health, item, item_acts, items, jobs, login, operation_acts, operations,
-    queue, queues,
-    reasons, review, start,
+    acts, audit, deadlines, events, export, health, item, item_acts, items, jobs, login, operation_acts,
+    operations, queue, queues, reasons, review, start,
 };
 use crate::api_error::ApiError;
 use crate::permission::{Action, Area, Permission};

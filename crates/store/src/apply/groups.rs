@@ -123,6 +123,7 @@ impl<R: Rows> Apply<'_, R> {
         let Some(rules) = queue.limits.group_rules() else { return Ok(true) };
         let Some(group) = rules.group_of(item.group.as_deref()) else { return Ok(true) };
         let slots = rules.slots(group);
+        self.locked_limits.insert(queue.id);
         self.settle_groups()?;
         Ok(slots == usize::MAX || self.rows.in_progress_of(queue.id, group)? < slots)
     }

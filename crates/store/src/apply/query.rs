@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::super::backend::{Answer, Query, Scope};
-use super::super::comments::CommentsOn;
+use super::super::comments::{CommentsOn, ListComments};
 use super::super::deadlines::DueWork;
-use super::super::rows::{ItemRow, ListComments, ListRequest, Rows};
+use super::super::rows::{ItemRow, ListRequest, Rows};
 use super::super::scoped_queues::QueueSelector;
 use super::super::sweep::LiveJobs;
 use super::super::unreadable_rows::is_unreadable;

@@ -1,18 +1,16 @@
-//! Lists of items and comments in memory, and statistics on how attempts ended.
+//! Lists of items in memory, and statistics on how attempts ended.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::super::rows::{ListComments, ListRequest};
+use super::super::rows::ListRequest;
 use super::item::{StoredItem, passes, to_queue_item};
 use super::operations::StoredOperations;
 use performer_core::model::item::QueueItem;
 use performer_core::model::key::{ItemId, QueueId};
 use performer_core::model::lifecycle::ItemState;
 use performer_core::model::query;
-use performer_core::model::review::Comment;
 use performer_core::model::statistics::Ended;
 
 /// A page, and how many items match in all if that was asked for.
@@ -39,21 +37,6 @@ pub(super) fn list(
         matching.iter().skip(page.skip).take(page.top).map(show).collect()
     };
     (items, count)
-}
-
-/// Comments by id.
-pub(super) fn comments(
-    comments: &BTreeMap<i64, Comment>,
-    all: &BTreeMap<ItemId, StoredItem>,
-    ask: &ListComments<'_>,
-) -> Vec<Comment> {
-    let items: Option<BTreeSet<ItemId>> = ask.items.map(|items| items.iter().copied().collect());
-    let is_asked_for = |comment: &&Comment| {
-        items.as_ref().is_none_or(|items| items.contains(&comment.item_id))
-            && all.get(&comment.item_id).is_some_and(|item| ask.queues.contains(&item.queue))
-    };
-    let behind = comments.range((Bound::Excluded(ask.after), Bound::Unbounded));
-    behind.map(|(_, comment)| comment).filter(is_asked_for).take(ask.limit).cloned().collect()
 }
 
 /// How attempts ended since a time, by queue, minute and outcome.

@@ -6,17 +6,11 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::super::audit::{AuditRow, AuditRows};
-use super::super::deadlines::DueRows;
-use super::super::sql;
 use super::super::sql::dialect::{Bound, Dialect, Engine, Row, Values};
 use super::super::sql::list::Places;
 use super::Postgres;
 use super::claim_rows;
 use super::columns::{date, get, text, uuid};
-use performer_core::model::audit::AuditFilter;
-use performer_core::model::deadlines::DueItems;
-use performer_core::model::key::QueueId;
 use performer_core::model::query::{Case, TextMatch};
 use performer_core::model::stored_time::stored;
 use performer_core::orchestrator::Result;
@@ -41,6 +35,7 @@ impl Dialect for Postgres {
             Bound::Text(_) => "text",
             Bound::Time(_) => "timestamptz",
             Bound::Key(_) => "uuid",
+            Bound::Numbers(_) => "bigint[]",
         };
         format!("${number}::{kind}")
     }
@@ -69,6 +64,10 @@ impl Dialect for Postgres {
             "(CASE WHEN octet_length({column}) = char_length({column}) THEN {function}({column}) \
              ELSE translate({column}, {from}, {to}) END)"
         )
+    }
+
+    fn among(column: &str, numbers: &str) -> String {
+        format!("{column} = ANY ({numbers})")
     }
 
     fn matches(column: &str, matching: TextMatch, value: &str) -> String {
@@ -120,6 +119,7 @@ pub(super) fn parameter(value: &Bound) -> Box<dyn ToSql + Sync> {
         Bound::Text(text) => Box::new(text.clone()),
         Bound::Time(at) => Box::new(date(stored(*at))),
         Bound::Key(key) => Box::new(uuid(*key)),
+        Bound::Numbers(numbers) => Box::new(numbers.clone()),
     }
 }
 
@@ -151,35 +151,19 @@ impl Row for tokio_postgres::Row {
         }
     }
 
+    fn number_or_none(&self, at: usize) -> Result<Option<i64>> {
+        get(self, at)
+    }
+
     fn text(&self, at: usize) -> Result<String> {
+        get(self, at)
+    }
+
+    fn text_or_none(&self, at: usize) -> Result<Option<String>> {
         get(self, at)
     }
 
     fn time(&self, at: usize) -> Result<Timestamp> {
         get(self, at)
-    }
-}
-
-impl AuditRows for Postgres {
-    fn last_audit(&mut self) -> Result<Option<(u64, String)>> {
-        sql::audit::last_audit(self)
-    }
-
-    fn append_audit(&mut self, row: &AuditRow) -> Result<()> {
-        sql::audit::append_audit(self, row)
-    }
-
-    fn audit(&mut self, filter: &AuditFilter) -> Result<Vec<AuditRow>> {
-        sql::audit::audit(self, filter)
-    }
-
-    fn audit_from(&mut self, after: u64) -> Result<Vec<AuditRow>> {
-        sql::audit::audit_from(self, after)
-    }
-}
-
-impl DueRows for Postgres {
-    fn ready_by_due_date(&mut self, queue: QueueId, in_turn: bool) -> Result<Vec<DueItems>> {
-        sql::deadlines::ready_by_due_date(self, queue, in_turn)
     }
 }

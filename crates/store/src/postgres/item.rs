@@ -88,31 +88,24 @@ impl Postgres {
     }
 
     pub(super) fn find_item(&mut self, id: ItemId) -> Result<Option<QueueItem>> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            item_columns!(),
-            " FROM item",
-            state_joins!(),
-            " WHERE item.id = $1 AND EXISTS (SELECT 1 FROM queue WHERE queue.id = item.queue_id AND NOT queue.deleted)"
-        );
-        let Some(row) = self.session.query_opt(SQL, &[&id.0])? else { return Ok(None) };
-        let (state, mut item) = columns::item(&row)?;
-        if state.outcome.is_some() {
-            let sql = concat!("SELECT ", exception_columns!(), " FROM item_exception WHERE item_id = $1");
-            let found = self.session.query_opt(sql, &[&id.0])?;
-            item.processing_exception = found.as_ref().map(exception).transpose()?;
-        }
-        if let Some(holder) = state.holder.filter(|holder| holder.job != JobKey::CALLER.number()) {
-            let job = self.session.query_opt("SELECT key FROM job WHERE number = $1", &[&holder.job.0])?;
-            let key = |row| get(&row, 0).map(columns::bytes).map(JobKey::from_bytes);
-            item.executor_job = job.map(key).transpose()?;
-        }
-        Ok(Some(*item))
+        self.read_items(&[id])?.pop().map(|(_, item)| item).transpose()
     }
 
-    /// The items of a page, in the order of their ids in `ids`. In one round trip: a page of a hundred took two hundred, and most of
-    /// its time. Items whose rows cannot be read are reported and left out.
+    /// The items of a page, in the order of their ids in `ids`. Items whose rows cannot be read are reported and left out.
     pub(super) fn find_items(&mut self, ids: &[ItemId]) -> Result<Vec<QueueItem>> {
+        let mut found: HashMap<ItemId, QueueItem> = HashMap::with_capacity(ids.len());
+        for (id, read) in self.read_items(ids)? {
+            match read {
+                Ok(item) => drop(found.insert(id, item)),
+                Err(error) if is_unreadable(&error) => self.session.skipped_items.report(id, &error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+    }
+
+    /// Reads items in one round trip: a page of a hundred took two hundred, and most of its time.
+    fn read_items(&mut self, ids: &[ItemId]) -> Result<Vec<(ItemId, Result<QueueItem>)>> {
         const ITEMS: &str = concat!(
             "SELECT ",
             item_columns!(),
@@ -142,10 +135,9 @@ impl Postgres {
         for row in holders {
             holders_of.insert(get(row, 0)?, JobKey::from_bytes(columns::bytes(get(row, 1)?)));
         }
-        let mut found: HashMap<i64, QueueItem> = HashMap::with_capacity(items.len());
-        for row in items {
+        let read = |row: &Row| {
             let id: i64 = get(row, 0)?;
-            let read = columns::item(row).and_then(|(state, mut item)| {
+            let item = columns::item(row).and_then(|(state, mut item)| {
                 if state.outcome.is_some() {
                     item.processing_exception =
                         exceptions_of.get(&id).map(|row| exception(row)).transpose()?;
@@ -155,13 +147,9 @@ impl Postgres {
                 }
                 Ok(*item)
             });
-            match read {
-                Ok(item) => drop(found.insert(id, item)),
-                Err(error) if is_unreadable(&error) => self.session.skipped_items.report(ItemId(id), &error),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(numbers.iter().filter_map(|id| found.remove(id)).collect())
+            Ok((ItemId(id), item))
+        };
+        items.iter().map(read).collect()
     }
 
     pub(super) fn record_event(&mut self, id: ItemId, event: &Recorded) -> Result<()> {

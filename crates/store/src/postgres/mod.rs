@@ -22,7 +22,7 @@
 //! | `queue_limits.rs` | queues with limits |
 //! | `groups.rs`, `group_rules.rs` | queues with rules about groups: how groups are settled, and a change of the rules |
 //! | `counters.rs` | how many items of a queue are in which state |
-//! | `queues.rs`, `comments.rs`, `jobs.rs`, `tokens.rs` | the statements on queues, comments, jobs and access tokens |
+//! | `queues.rs`, `jobs.rs`, `tokens.rs` | the statements on queues, jobs and access tokens |
 //! | `figures.rs` | the statements on figures by minute and hour |
 //! | `reasons.rs` | the statements on groups of failures |
 //! | `operations.rs` | the statements on acts on many items |
@@ -70,7 +70,6 @@ mod claim_cache;
 mod claim_cursor;
 mod claim_rows;
 mod columns;
-mod comments;
 mod commit_outcome;
 mod connect;
 mod connection;

@@ -81,7 +81,7 @@ fn integer(number: u32) -> i32 {
 }
 
 /// The row that an INSERT returns.
-pub(super) fn returned(row: Option<Row>) -> Result<Row> {
+fn returned(row: Option<Row>) -> Result<Row> {
     row.ok_or_else(|| OrchestratorError::new(ErrorKind::Other, "the database did not say what it inserted"))
 }
 

@@ -8,15 +8,14 @@ use super::super::backend::{Request, WriterHooks};
 use super::super::group_commit::ChangeCallback;
 use super::super::readers::QueryDeadline;
 use super::super::rows::{
-    ClaimLoad, ClaimedRow, ItemRow, ListComments, ListRequest, NewRow, NextItems, RetryCopy, Rows,
-    StateUpdate,
+    ClaimLoad, ClaimedRow, ItemRow, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate,
 };
 use super::super::sql::list::is_for_review;
 use super::super::sql::{self, review};
 use super::super::unreadable_rows::SkippedItems;
 use super::columns::{get, signed, text};
 use super::ready_items::EntryKind;
-use super::{Postgres, claim_rows, comments, counters, jobs, list, queue_limits, queues, ready_items, write};
+use super::{Postgres, claim_rows, counters, jobs, list, queue_limits, queues, ready_items, write};
 use performer_core::model::clock::Clock;
 use performer_core::model::content::SpecificContent;
 use performer_core::model::history::{Actors, Recorded};
@@ -26,7 +25,6 @@ use performer_core::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, K
 use performer_core::model::lifecycle::ItemState;
 use performer_core::model::limits::Starts;
 use performer_core::model::queue::QueueDefinition;
-use performer_core::model::review::{Comment, Person};
 use performer_core::model::robot::Held;
 use performer_core::model::statistics::{Ended, QueueStatistics};
 use performer_core::model::status::Status;
@@ -421,28 +419,6 @@ impl Rows for Postgres {
         }
         review::remove_row(self, id)?;
         write::remove_item(&mut self.session, id)
-    }
-
-    fn insert_comment(
-        &mut self,
-        id: ItemId,
-        author: &Person,
-        comment: &str,
-        now: Timestamp,
-    ) -> Result<Comment> {
-        comments::insert_comment(&mut self.session, id, author, comment, now)
-    }
-
-    fn comment(&mut self, comment: i64) -> Result<Option<Comment>> {
-        comments::comment(&mut self.session, comment)
-    }
-
-    fn write_comment(&mut self, comment: i64, new: Option<&str>) -> Result<()> {
-        comments::write_comment(&mut self.session, comment, new)
-    }
-
-    fn list_comments(&mut self, ask: &ListComments<'_>) -> Result<Vec<Comment>> {
-        comments::list_comments(&mut self.session, ask)
     }
 
     fn insert_job(&mut self, job: &Job, _of_this_process: bool) -> Result<()> {

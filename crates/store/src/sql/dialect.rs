@@ -16,6 +16,14 @@ pub(crate) enum Bound {
     Text(String),
     Time(Timestamp),
     Key([u8; 16]),
+    /// However many: a statement has a limited number of values.
+    Numbers(Vec<i64>),
+}
+
+impl From<Vec<i64>> for Bound {
+    fn from(numbers: Vec<i64>) -> Self {
+        Self::Numbers(numbers)
+    }
 }
 
 impl From<i64> for Bound {
@@ -38,6 +46,11 @@ impl Values {
     /// Adds a text, as the database can store it.
     pub(crate) fn bind_text<D: Dialect>(&mut self, text: &str) -> String {
         self.bind::<D>(Bound::Text(D::storable(text).into_owned()))
+    }
+
+    /// Adds a value if there is one.
+    pub(crate) fn bind_or_null<D: Dialect>(&mut self, value: Option<impl Into<Bound>>) -> String {
+        value.map_or_else(|| "NULL".to_owned(), |value| self.bind::<D>(value))
     }
 
     pub(crate) fn all(&self) -> &[Bound] {
@@ -76,6 +89,9 @@ pub(crate) trait Dialect {
     /// A text field in one case, as [`Case::of`] maps its letters.
     fn in_case(case: Case, column: &str, values: &mut Values) -> String;
 
+    /// The condition that a column has one of the numbers of a list, which is bound.
+    fn among(column: &str, numbers: &str) -> String;
+
     /// Whether a text matches; null if the column is null.
     fn matches(column: &str, matching: TextMatch, value: &str) -> String;
 }
@@ -83,7 +99,9 @@ pub(crate) trait Dialect {
 /// A row, from its first column on.
 pub(crate) trait Row {
     fn number(&self, at: usize) -> Result<i64>;
+    fn number_or_none(&self, at: usize) -> Result<Option<i64>>;
     fn text(&self, at: usize) -> Result<String>;
+    fn text_or_none(&self, at: usize) -> Result<Option<String>>;
     fn time(&self, at: usize) -> Result<Timestamp>;
 }
 

@@ -9,13 +9,15 @@
 //! | `invariants.rs` | what has to hold between the tables |
 //! | `places.rs` | where the items of a list are looked for |
 //! | `list.rs` | lists of items |
+//! | `comments.rs` | comments |
 //! | `operations.rs` | acts on many items |
 //! | `reasons.rs` | the list of groups of failures |
 //! | `review.rs` | the table of items that people look for |
 
-pub(crate) mod audit;
+mod audit;
+mod comments;
 pub(crate) mod conditions;
-pub(crate) mod deadlines;
+mod deadlines;
 pub(crate) mod dialect;
 pub(crate) mod invariants;
 pub(crate) mod list;

@@ -7,17 +7,11 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{ToSql, ToSqlOutput};
 use rusqlite::{Connection, params_from_iter};
 
-use super::super::audit::{AuditRow, AuditRows};
-use super::super::deadlines::DueRows;
-use super::super::sql;
 use super::super::sql::dialect::{Bound, Dialect, Engine, Row, Values};
 use super::super::sql::list::{Places, WITH_STATE, starting_with};
 use super::super::unreadable_rows::UnreadableRow;
 use super::columns::{micros, time};
 use super::{Sqlite, prepared};
-use performer_core::model::audit::AuditFilter;
-use performer_core::model::deadlines::DueItems;
-use performer_core::model::key::QueueId;
 use performer_core::model::query::{Case, TextMatch};
 use performer_core::orchestrator::{OrchestratorError, Result};
 
@@ -51,6 +45,11 @@ impl Dialect for Sqlite {
 
     fn in_case(case: Case, column: &str, _: &mut Values) -> String {
         format!("{}({column})", function(case))
+    }
+
+    /// As JSON.
+    fn among(column: &str, numbers: &str) -> String {
+        format!("{column} IN (SELECT value FROM json_each({numbers}))")
     }
 
     fn matches(column: &str, matching: TextMatch, value: &str) -> String {
@@ -113,6 +112,7 @@ impl ToSql for Bound {
             Self::Text(text) => ToSqlOutput::from(text.as_str()),
             Self::Time(at) => ToSqlOutput::from(micros(*at)),
             Self::Key(key) => ToSqlOutput::from(key.as_slice()),
+            Self::Numbers(numbers) => ToSqlOutput::from(serde_json::json!(numbers).to_string()),
         })
     }
 }
@@ -146,7 +146,15 @@ impl Row for rusqlite::Row<'_> {
         self.get(at).map_err(unreadable)
     }
 
+    fn number_or_none(&self, at: usize) -> Result<Option<i64>> {
+        self.get(at).map_err(unreadable)
+    }
+
     fn text(&self, at: usize) -> Result<String> {
+        self.get(at).map_err(unreadable)
+    }
+
+    fn text_or_none(&self, at: usize) -> Result<Option<String>> {
         self.get(at).map_err(unreadable)
     }
 
@@ -157,28 +165,4 @@ impl Row for rusqlite::Row<'_> {
 
 fn unreadable(error: rusqlite::Error) -> OrchestratorError {
     UnreadableRow::error(error, "the file")
-}
-
-impl AuditRows for Sqlite {
-    fn last_audit(&mut self) -> Result<Option<(u64, String)>> {
-        sql::audit::last_audit(self)
-    }
-
-    fn append_audit(&mut self, row: &AuditRow) -> Result<()> {
-        sql::audit::append_audit(self, row)
-    }
-
-    fn audit(&mut self, filter: &AuditFilter) -> Result<Vec<AuditRow>> {
-        sql::audit::audit(self, filter)
-    }
-
-    fn audit_from(&mut self, after: u64) -> Result<Vec<AuditRow>> {
-        sql::audit::audit_from(self, after)
-    }
-}
-
-impl DueRows for Sqlite {
-    fn ready_by_due_date(&mut self, queue: QueueId, in_turn: bool) -> Result<Vec<DueItems>> {
-        sql::deadlines::ready_by_due_date(self, queue, in_turn)
-    }
 }

@@ -6,7 +6,7 @@
 //! | `rows.rs`, `item.rs`, `write.rs`, `write_many.rs` | the statements on items: reads and writes |
 //! | `ready_items.rs` | the tables of waiting items, and their order |
 //! | `groups.rs` | the items of groups, in queues with rules about them |
-//! | `queues.rs`, `comments.rs`, `jobs.rs`, `tokens.rs` | the statements on queues, comments, jobs and access tokens |
+//! | `queues.rs`, `jobs.rs`, `tokens.rs` | the statements on queues, jobs and access tokens |
 //! | `figures.rs` | the statements on figures by minute and hour |
 //! | `reasons.rs` | the statements on groups of failures |
 //! | `operations.rs` | the statements on acts on many items |
@@ -35,7 +35,6 @@ use performer_core::model::lifecycle::ItemState;
 use performer_core::orchestrator::Result;
 
 mod columns;
-mod comments;
 mod dialect;
 mod error;
 mod figures;

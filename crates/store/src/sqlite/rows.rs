@@ -1,4 +1,4 @@
-//! `Rows` for SQLite: the statements on items. Those on queues, comments and jobs are in files of their own.
+//! `Rows` for SQLite: the statements on items. Those on queues and jobs are in files of their own.
 
 use std::sync::Arc;
 
@@ -7,15 +7,13 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::backend::{Request, WriterHooks};
 use super::super::readers::QueryDeadline;
-use super::super::rows::{
-    ClaimedRow, ItemRow, ListComments, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate,
-};
+use super::super::rows::{ClaimedRow, ItemRow, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate};
 use super::super::sql::{self, review};
 use super::super::unreadable_rows::{SkippedItems, is_unreadable};
 use super::columns::{self, actor_columns, micros, numbered, state_columns, state_joins, time};
 use super::write::{in_row, insert_copy, insert_item, remove_item, write, write_large_content};
 use super::write_many::{write_claimed, write_ended};
-use super::{Sqlite, comments, error, groups, item, jobs, list, prepared, queues, ready_items, row_count};
+use super::{Sqlite, error, groups, item, jobs, list, prepared, queues, ready_items, row_count};
 use performer_core::crash_point;
 use performer_core::model::clock::Clock;
 use performer_core::model::content::SpecificContent;
@@ -26,7 +24,6 @@ use performer_core::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, K
 use performer_core::model::lifecycle::ItemState;
 use performer_core::model::limits::Starts;
 use performer_core::model::queue::QueueDefinition;
-use performer_core::model::review::{Comment, Person};
 use performer_core::model::robot::Held;
 use performer_core::model::selection::is_deferred;
 use performer_core::model::statistics::{Ended, QueueStatistics};
@@ -429,22 +426,6 @@ impl Rows for Sqlite {
         }
         review::remove_row(self, id)?;
         self.run(|c| remove_item(c, id))
-    }
-
-    fn insert_comment(&mut self, id: ItemId, author: &Person, text: &str, now: Timestamp) -> Result<Comment> {
-        self.run(|c| comments::insert_comment(c, id, author, text, now))
-    }
-
-    fn comment(&mut self, comment: i64) -> Result<Option<Comment>> {
-        self.run(|c| comments::comment(c, comment))
-    }
-
-    fn write_comment(&mut self, comment: i64, text: Option<&str>) -> Result<()> {
-        self.run(|c| comments::write_comment(c, comment, text))
-    }
-
-    fn list_comments(&mut self, ask: &ListComments<'_>) -> Result<Vec<Comment>> {
-        self.run(|c| comments::list_comments(c, ask))
     }
 
     fn insert_job(&mut self, job: &Job, of_this_process: bool) -> Result<()> {
