@@ -144,7 +144,7 @@ fn transactions(oldest: Option<Duration>) -> Finding {
         length(seconds)
     );
     Finding::new(CheckName::Transactions, level, text)
-        .help("psql -c \"SELECT pid, xact_start, query FROM pg_stat_activity ORDER BY xact_start\"")
+        .help("psql -x -c 'TABLE pg_stat_activity'")
 }
 
 fn pooler(is_pooled: bool) -> Finding {
