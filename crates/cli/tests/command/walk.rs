@@ -73,14 +73,20 @@ async fn beside_a_performer(path: &std::path::Path, mut command: Command) -> (i3
 async fn a_morning(folder: &std::path::Path, with: impl Fn(&[&str]) -> Command) {
     let path = folder.join("invoices.db");
     let listed = |words: &[&str]| -> Vec<Value> {
-        let list = json(with(&[&["item", "list", "--queue", "Invoices", "--json", "--top", "200"], words].concat()));
+        let list =
+            json(with(&[&["item", "list", "--queue", "Invoices", "--json", "--top", "200"], words].concat()));
         list.as_array().unwrap().clone()
     };
     // Yesterday's failures, by their reasons.
     let day = ["--ended", "yesterday"];
     assert_eq!(listed(&[&["--status", "Failed"], &day[..]].concat()).len(), 42);
     let reasons = json(with(&["reason", "list", "--queue", "Invoices", "--json"]));
-    let open: Vec<_> = reasons.as_array().unwrap().iter().map(|reason| (reason["Open"].as_i64().unwrap(), reason["Sample"].as_str().unwrap())).collect();
+    let open: Vec<_> = reasons
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|reason| (reason["Open"].as_i64().unwrap(), reason["Sample"].as_str().unwrap()))
+        .collect();
     assert_eq!(open.len(), 2, "{reasons:#}");
     assert!(open[0].0 == 30 && open[0].1.starts_with("the ledger did not answer for "), "{reasons:#}");
     assert!(open[1].0 == 12 && open[1].1.starts_with("customer "), "{reasons:#}");
@@ -94,7 +100,10 @@ async fn a_morning(folder: &std::path::Path, with: impl Fn(&[&str]) -> Command) 
     assert!(text(&shown.stderr).contains("30 items would be retried"), "{}", text(&shown.stderr));
     let retry = with(&[&["item", "retry", "--canary", "5", "--yes"], &of_ledger[..]].concat());
     let (code, said) = beside_a_performer(&path, retry).await;
-    assert!(code == 0 && said.contains("30 items are retried") && said.contains("5 items are retried first"), "{said}");
+    assert!(
+        code == 0 && said.contains("30 items are retried") && said.contains("5 items are retried first"),
+        "{said}"
+    );
     let done_now = || listed(&["--status", "Successful", "--created", "1h"]).len();
     let ended = tokio::time::timeout(Duration::from_secs(60), async {
         // The last of them may still be on their way.
@@ -107,12 +116,21 @@ async fn a_morning(folder: &std::path::Path, with: impl Fn(&[&str]) -> Command) 
 
     // Ten of those of unknown customers are verified; one is corrected, and what is left is exported.
     let of_customer = ["--reason", &customer, "--status", "Failed", "--review", "None"];
-    let verify = [&["item", "review", "Verified", "--top", "10", "--yes", "--json"], &of_customer[..]].concat();
+    let verify =
+        [&["item", "review", "Verified", "--top", "10", "--yes", "--json"], &of_customer[..]].concat();
     assert_eq!(json(with(&verify)), json!({ "Reviewed": 10, "Refused": 0 }));
     let left = listed(&of_customer);
     assert_eq!(left.len(), 2);
     let id = left[0]["Id"].to_string();
-    let copy = json(with(&["item", "correct", &id, "customer=ACME", "--comment", "the customer was renamed", "--json"]));
+    let copy = json(with(&[
+        "item",
+        "correct",
+        &id,
+        "customer=ACME",
+        "--comment",
+        "the customer was renamed",
+        "--json",
+    ]));
     assert_eq!((&copy["Status"], &copy["SpecificContent"]["customer"]), (&json!("New"), &json!("ACME")));
     let diff = json(with(&["item", "diff", &id, &copy["Id"].to_string(), "--json"]));
     let content: Vec<_> = diff.as_array().unwrap().iter().filter(|row| row["Part"] == "Content").collect();
@@ -143,8 +161,7 @@ async fn a_morning_on_a_file() {
 async fn a_morning_over_a_server() {
     let folder = tempfile::tempdir().unwrap();
     yesterday(&folder.path().join("invoices.db")).await;
-    let server =
-        Server::known(folder.path(), &["--listen", "127.0.0.1:0", "--store", "sqlite:invoices.db"]);
+    let server = Server::known(folder.path(), &["--listen", "127.0.0.1:0", "--store", "sqlite:invoices.db"]);
     a_morning(folder.path(), |words| server.command(folder.path(), words)).await;
     assert_eq!(server.stop(), 0);
 }

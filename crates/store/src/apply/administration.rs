@@ -137,7 +137,7 @@ impl<R: Rows> Apply<'_, R> {
         Ok(())
     }
 
-    /// T21 and T16 in one transaction: no robot can claim the copy before it has the new values.
+    /// A manual retry (lifecycle T21) and an edit of its copy (lifecycle T16) in one transaction: no robot can claim the copy before it has the new values.
     pub(super) fn correct(&mut self, item: ItemVersion, edit: &ItemEdit) -> Applied {
         let row = self.row_here(item.id)?;
         self.check_edit(row.queue, edit)?;
