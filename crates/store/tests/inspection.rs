@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use performer::jiff::Timestamp;
 use performer::model::{LimitsEdit, ReviewStatus, TransactionResult};
 use performer::orchestrator::store::Store;
 use performer::orchestrator::store::inspection::{CheckReport, Engine, StoreInspector};
@@ -20,7 +21,7 @@ async fn report(store: &Store, job: JobKey, result: TransactionResult) -> ItemId
     claimed.item.id
 }
 
-fn later() -> performer::jiff::Timestamp {
+fn later() -> Timestamp {
     "2126-01-01T00:00:00Z".parse().unwrap()
 }
 

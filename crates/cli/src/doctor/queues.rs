@@ -5,8 +5,8 @@ use performer_core::model::claim_blockers::ClaimBlocker;
 use performer_core::model::figures::{FiguresFilter, minute_of, start_of};
 use performer_core::model::item::{ItemFilter, Page};
 use performer_core::model::job::Job;
-use performer_core::model::query::{Comparison, Condition, Field, Order, Value};
 use performer_core::model::queue::QueueDefinition;
+use performer_core::model::result::Outcome;
 use performer_core::orchestrator::{Administration, ErrorKind, OrchestratorError, read_claim_blockers};
 
 use super::super::queue_removal::expired_at;
@@ -52,7 +52,7 @@ pub(super) async fn check(orchestrator: &dyn Administration, ahead: SignedDurati
 }
 
 fn failed(check: CheckName, error: &OrchestratorError) -> Finding {
-    let finding = Finding::bad(check, error.with_causes().to_string());
+    let finding = Finding::bad(check, format!("{}", error.with_causes()));
     if error.is_unauthorized() { finding.help("performer access whoami") } else { finding }
 }
 
@@ -157,23 +157,22 @@ async fn retention(orchestrator: &dyn Administration, queues: &[QueueDefinition]
     Finding::warning(CheckName::Retention, text).help("performer queue retention --apply 100000")
 }
 
-/// Whether the minute of the last attempt that ended has figures. Attempts of the last minutes are left out: figures are written
-/// about once a second, and with commits.
+/// How many of the newest items are looked at to find an attempt that ended.
+const NEWEST: usize = 100;
+
+/// Whether the minute of the last attempt that ended has figures, among the newest items. Attempts of the last minutes are left out:
+/// figures are written about once a second, and with commits.
 async fn figures(orchestrator: &dyn Administration, at: Timestamp) -> Option<Finding> {
     let until = at - SignedDuration::from_mins(5);
     let since = at - SignedDuration::from_hours(24);
-    let compare = |comparison, time| Condition::Compare(Field::EndProcessing, comparison, Value::Time(time));
-    let ended = Condition::All(vec![
-        compare(Comparison::Greater, since),
-        compare(Comparison::Less, until),
-        // Only reports are counted.
-        Condition::Compare(Field::Status, Comparison::Equal, Value::Number(3)),
-    ]);
-    let order = [Order { field: Field::EndProcessing, descending: true }];
-    let filter = ItemFilter::default().condition(ended).order(order);
-    let found = orchestrator.list_queue_items(filter, Page::first(1).count_limit(0)).await;
-    let last = match found {
-        Ok(page) => page.items.first().and_then(|item| item.end_processing),
+    let newest = Page::first(NEWEST).descending(true).count_limit(0);
+    let last = match orchestrator.list_queue_items(ItemFilter::default(), newest).await {
+        Ok(page) => {
+            // Reports are counted, and nothing else that ends an attempt.
+            let reported = page.items.iter().filter(|item| item.outcome == Some(Outcome::Successful));
+            let ended = reported.filter_map(|item| item.end_processing);
+            ended.filter(|ended| (since..until).contains(ended)).max()
+        }
         Err(error) => return Some(failed(CheckName::Figures, &error)),
     };
     let Some(last) = last else {

@@ -26,7 +26,7 @@ pub(super) async fn check(target: &Target, report: &mut Report) -> Result<(), Cl
     let probe = match server.probe().await {
         Ok(probe) => probe,
         Err(error) => {
-            let finding = Finding::bad(CheckName::Reach, error.with_causes().to_string());
+            let finding = Finding::bad(CheckName::Reach, format!("{}", error.with_causes()));
             report.add(finding.help("performer help environment"));
             return Ok(());
         }
@@ -55,7 +55,7 @@ pub(super) async fn check(target: &Target, report: &mut Report) -> Result<(), Cl
                         do, is told with the scope OR.Users.Read";
             Finding::good(CheckName::Access, text)
         }
-        Err(error) => Finding::bad(CheckName::Access, error.with_causes().to_string()),
+        Err(error) => Finding::bad(CheckName::Access, format!("{}", error.with_causes())),
     });
     report.add(empty_answer(server.has_leases()));
     queues::check(&server, ahead, report).await;

@@ -28,7 +28,7 @@ pub(super) async fn check(
                 true => "performer queue create NAME --url …".to_owned(),
                 false => "performer help environment".to_owned(),
             };
-            report.add(Finding::bad(CheckName::Reach, error.with_causes().to_string()).help(help));
+            report.add(Finding::bad(CheckName::Reach, format!("{}", error.with_causes())).help(help));
             return None;
         }
     };
@@ -143,7 +143,7 @@ fn transactions(oldest: Option<Duration>) -> Finding {
         "a transaction has been open for {}: old versions of rows are kept meanwhile, and claims become slow",
         length(seconds)
     );
-    Finding::new(CheckName::Transactions, level, text).help("psql -x -c \"TABLE pg_stat_activity\"")
+    Finding::new(CheckName::Transactions, level, text).help("psql -x -c 'TABLE pg_stat_activity'")
 }
 
 fn pooler(is_pooled: bool) -> Finding {

@@ -87,7 +87,7 @@ fn time_or_none(text: &str) -> Result<FieldEdit<Timestamp>, String> {
     if text.eq_ignore_ascii_case("none") {
         return Ok(FieldEdit::Clear);
     }
-    time::parse(text).map(FieldEdit::Set).map_err(|error| error.to_string())
+    time::parse(text).map(FieldEdit::Set)
 }
 
 impl Changes {

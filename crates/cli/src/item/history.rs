@@ -174,7 +174,7 @@ impl Diff {
 
 /// The attempt before an item in its chain.
 fn before(chain: Vec<QueueItem>, item: &QueueItem) -> Result<QueueItem, CliError> {
-    let earlier = chain.into_iter().filter(|attempt| attempt.id < item.id).next_back();
+    let earlier = chain.into_iter().rfind(|attempt| attempt.id < item.id);
     earlier.ok_or_else(|| {
         CliError::usage(format!("item {} is the first attempt of its chain; name another item", item.id))
     })

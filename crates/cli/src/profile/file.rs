@@ -33,10 +33,9 @@ fn path(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, CliError
 impl ProfileFile {
     /// Reads the file; a file that does not exist has no profiles.
     pub(super) fn read() -> Result<Self, CliError> {
-        let path = match path(|name| std::env::var_os(name)) {
-            Ok(path) => path,
-            // Without a home there are no profiles, which is no reason to refuse a command.
-            Err(_) => return Ok(Self { path: PathBuf::new(), document: DocumentMut::new() }),
+        // Without a home there are no profiles, which is no reason to refuse a command.
+        let Ok(path) = path(|name| std::env::var_os(name)) else {
+            return Ok(Self { path: PathBuf::new(), document: DocumentMut::new() });
         };
         Self::at(path)
     }

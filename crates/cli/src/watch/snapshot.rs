@@ -88,7 +88,7 @@ impl Snapshot {
 
     /// The state when nothing could be read.
     pub(super) fn failed(at: Timestamp, error: &OrchestratorError) -> Self {
-        Self { time: Some(at), error: Some(error.with_causes().to_string()), ..Self::default() }
+        Self { time: Some(at), error: Some(format!("{}", error.with_causes())), ..Self::default() }
     }
 }
 

@@ -265,7 +265,7 @@ mod tests {
     fn names(limits: QueueLimits, change: impl FnOnce(&mut ClaimFacts<'_>)) -> Vec<&'static str> {
         let jobs = [job("invoices", JobState::Running, at(20))];
         let mut facts = ClaimFacts::new("Invoices", &limits, at(0));
-        (facts.new, facts.jobs) = (10, Some(&jobs));
+        (facts.new, facts.jobs) = (10, Some(&jobs[..]));
         change(&mut facts);
         claim_blockers(&facts).iter().map(ClaimBlocker::name).collect()
     }

@@ -174,6 +174,29 @@ async fn items_are_assigned_commented_deleted_and_purged() {
 }
 
 #[tokio::test]
+async fn what_is_known_about_a_reason_is_noted() {
+    let desk = Desk::start().await;
+    let (_, cookie) = (desk.work().await, desk.sign_in().await);
+    let path = "/desk/reasons/1";
+    let page = desk.get(&cookie, path).await;
+    page.assert_has(&["What is known", "<option value=\"\">Nobody</option>"]);
+    let owner = page.text.split("<option value=\"").nth(2).unwrap().split('"').next().unwrap().to_owned();
+    let answer = desk.post(&cookie, path, &[("note", "SAP is down <i>"), ("owner", &owner)]).await;
+    assert_eq!((answer.status, answer.location()), (303, path), "{}", answer.text);
+    let page = desk.get(&format!("{cookie}; {}", answer.cookie()), path).await;
+    let chosen = format!("<option value=\"{owner}\" selected>");
+    page.assert_has(&["Done: noted.", ">SAP is down &#60;i&#62;</textarea>", &chosen]);
+    let answer = desk.post(&cookie, path, &[("note", " "), ("owner", "")]).await;
+    assert_eq!(answer.status, 303);
+    let page = desk.get(&cookie, path).await;
+    assert!(!page.text.contains("SAP is down") && !page.text.contains(&chosen), "{}", page.text);
+    for form in [[("note", "n"), ("owner", "x")], [("note", &*"x".repeat(513)), ("owner", "")]] {
+        assert_eq!(desk.post(&cookie, path, &form).await.status, 400);
+    }
+    assert_eq!(desk.post(&cookie, "/desk/reasons/999", &[("note", "n")]).await.status, 404);
+}
+
+#[tokio::test]
 async fn queues_are_paused_and_limited_and_jobs_are_stopped() {
     let desk = Desk::start().await;
     let (work, cookie) = (desk.work().await, desk.sign_in().await);

@@ -100,6 +100,14 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
         "EditLimits" => json!({"queue": "Invoices", "edit": {
             "paused": false, "maxInProgress": 5, "maxStarts": {"count": 100, "per": {"secs": 60, "nanos": 0}}}}),
         "StopJob" => json!({"job": job, "strategy": "SoftStop"}),
+        "Reasons" => json!({
+            "queues": ["Invoices"], "id": null, "lastSeenFirst": true, "after": [1, 1], "openOnly": true, "top": 5,
+        }),
+        "EditReason" => json!({"id": 1, "edit": {"note": "n", "owner": 5}}),
+        "Correct" => json!({
+            "id": 1, "rowVersion": 1, "priority": "High", "dueDate": null, "deferDate": "2026-09-01T00:00:00Z", "progress": "p",
+            "content": "{\"a\":1}",
+        }),
         _ => panic!("no body is known that is right for {name}: add it, so that every route is tried"),
     })
 }

@@ -176,6 +176,20 @@ fn bodies(name: &str, job: &str) -> Vec<Value> {
             json!({"queue": "Invoices", "edit": {"maxStarts": {"count": 1, "per": {"secs": 60, "nanos": PLACEHOLDER}}}}),
         ],
         "StopJob" => vec![json!({"job": UNKNOWN_KEY, "strategy": PLACEHOLDER})],
+        "Reasons" => vec![
+            json!({ "id": PLACEHOLDER }),
+            json!({ "top": PLACEHOLDER }),
+            json!({"after": [PLACEHOLDER, 1]}),
+            json!({"after": [1, PLACEHOLDER], "lastSeenFirst": true}),
+        ],
+        "EditReason" => vec![
+            json!({"id": PLACEHOLDER, "edit": {"note": "n"}}),
+            json!({"id": 1, "edit": {"owner": PLACEHOLDER}}),
+        ],
+        "Correct" => vec![
+            json!({"id": PLACEHOLDER, "rowVersion": 1}),
+            json!({"id": 1, "rowVersion": PLACEHOLDER}),
+        ],
         _ => Vec::new(),
     }
 }

@@ -593,6 +593,8 @@ async fn repeated_headers_and_unknown_fields_are_refused_with_their_name() {
         ("Jobs", json!({"limit": 1, "skip": 1}), "skip"),
         ("Exchange", json!({"id": job, "reports": [], "take": take}), "take.cuont"),
         ("EditLimits", json!({"queue": "Invoices", "edit": {"no": 1}}), "edit.no"),
+        ("Reasons", json!({"top": 5, "bottom": 1}), "bottom"),
+        ("EditReason", json!({"id": 1, "edit": {"colour": "red"}}), "edit.colour"),
     ] {
         let got = api.post(&format!("/api/Performer/{route}"), &body).await;
         assert!(got.status == 400 && got.is_api_error(), "{route}: {}", got.text);
