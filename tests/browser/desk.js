@@ -66,8 +66,8 @@ export async function watched(opened) {
     if (['error', 'warning'].includes(message.type()) && !isOfStatus) page.problems.push(`console: ${message.text()}`);
   });
   page.on('requestfailed', (request) => {
-    // A stream that ends with its page is no failure.
-    if (!request.url().includes('/desk/events')) page.problems.push(`request: ${request.url()} ${request.failure()?.errorText}`);
+    // What ends with its page, or becomes a download, is no failure.
+    if (request.failure()?.errorText !== 'net::ERR_ABORTED') page.problems.push(`request: ${request.url()} ${request.failure()?.errorText}`);
   });
   page.on('request', (request) => {
     if (!request.url().startsWith(URL_OF_SERVER) && !request.url().startsWith('data:')) page.problems.push(`foreign: ${request.url()}`);
@@ -118,10 +118,10 @@ export async function addItem(queue, reference, content = {}) {
   return (await api('POST', '/odata/Queues/UiPathODataSvc.AddQueueItem', { itemData })).Id;
 }
 
-/** Adds an item that fails. Returns its number. */
+/** Adds an item, and lets the first of the queue fail. Returns the number of that one. */
 export async function addFailure(queue, reference, reason, content = {}) {
-  const id = await addItem(queue, reference, content);
-  await api('POST', '/odata/Queues/UiPathODataSvc.StartTransaction', { transactionData: { Name: queue } });
+  await addItem(queue, reference, content);
+  const { Id: id } = await api('POST', '/odata/Queues/UiPathODataSvc.StartTransaction', { transactionData: { Name: queue } });
   const ProcessingException = { Reason: reason, Type: 'BusinessException' };
   await api('POST', `/odata/Queues(${id})/UiPathODataSvc.SetTransactionResult`, { transactionResult: { IsSuccessful: false, ProcessingException } });
   return id;

@@ -50,8 +50,10 @@ async fn things_of_several_folders_are_found(store: &Store) {
         assert_eq!(items, found, "{among:?}");
     }
     let numbers = store.statistics_in_folders(folders(&[ELSEWHERE, FolderId::SHARED])).await.unwrap();
-    let numbers: Vec<_> =
-        numbers.iter().map(|(queue, numbers)| (queue.name.as_str(), numbers.new, numbers.with_status(Status::Failed))).collect();
+    let numbers: Vec<_> = numbers
+        .iter()
+        .map(|(queue, numbers)| (queue.name.as_str(), numbers.new, numbers.with_status(Status::Failed)))
+        .collect();
     assert_eq!(numbers, [("Other", 1, 0), (QUEUE, 0, 1)]);
     assert_eq!(store.statistics_in_folders(folders(&[])).await.unwrap(), []);
 }
@@ -61,8 +63,10 @@ async fn a_comment_is_added_to_what_is_reviewed(store: &Store) {
     let stale = ItemVersion { row_version: second.row_version + 1, ..version(&second) };
     let author = Person { user_id: Some(7), user_name: Some("ann".to_owned()) };
     let comment = Some((author, "known".to_owned()));
-    let refused =
-        store.review_items(ReviewStatus::Verified, vec![version(&first), stale], comment.clone()).await.unwrap();
+    let refused = store
+        .review_items(ReviewStatus::Verified, vec![version(&first), stale], comment.clone())
+        .await
+        .unwrap();
     assert_eq!(refused.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [second.id]);
     let texts = async |item: &QueueItem| {
         let comments = store.comments(item.id).await.unwrap();
@@ -74,7 +78,9 @@ async fn a_comment_is_added_to_what_is_reviewed(store: &Store) {
     assert_eq!(refused.len(), 1, "a comment that is too long");
     let second = store.get_queue_item(second.id).await.unwrap();
     assert_eq!(second.review_status, ReviewStatus::None);
-    assert!(store.review_items(ReviewStatus::InReview, vec![version(&second)], None).await.unwrap().is_empty());
+    assert!(
+        store.review_items(ReviewStatus::InReview, vec![version(&second)], None).await.unwrap().is_empty()
+    );
     assert_eq!(texts(&second).await, [""; 0]);
 }
 

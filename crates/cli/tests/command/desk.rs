@@ -46,7 +46,8 @@ fn chromium() -> PathBuf {
 
 /// Fails unless Node.js is there, and new enough.
 fn check_node() {
-    let missing = "is missing, which the tests of the desk need: scripts/test installs it, or your package manager";
+    let missing =
+        "is missing, which the tests of the desk need: scripts/test installs it, or your package manager";
     for name in ["node", "npm"] {
         assert!(find(&[name]).is_some(), "{name} {missing}");
     }
@@ -55,7 +56,8 @@ fn check_node() {
         node.arg("--version");
         node
     });
-    let major: Option<u32> = version.trim().trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
+    let major: Option<u32> =
+        version.trim().trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
     assert!(major.is_some_and(|major| major >= NODE), "Node.js {NODE} or later {missing}; this is {version}");
 }
 
@@ -76,7 +78,10 @@ fn installed() -> PathBuf {
     if fs::read(&stamp).ok().as_ref() != Some(&lock) {
         let arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
         let status = Command::new("npm").args(arguments).current_dir(&folder).status().unwrap();
-        assert!(status.success(), "npm could not install the packages of tests/browser: is there a way to its registry?");
+        assert!(
+            status.success(),
+            "npm could not install the packages of tests/browser: is there a way to its registry?"
+        );
         fs::write(&stamp, lock).unwrap();
     }
     folder
@@ -147,7 +152,8 @@ async fn fill(file: &Path) {
     for name in ["Invoices", "Payments", "Letters"] {
         let mut queue = NewQueueDefinition::new(name);
         queue.policy.max_number_of_retries = 1;
-        queue.description = (name == "Invoices").then(|| "Invoices of all shops, booked into the ledger".to_owned());
+        queue.description =
+            (name == "Invoices").then(|| "Invoices of all shops, booked into the ledger".to_owned());
         store.create_queue(queue).await.unwrap();
     }
     for at in 0..5 {
@@ -156,7 +162,8 @@ async fn fill(file: &Path) {
     }
     store.edit_queue_limits("Payments", LimitsEdit::default().paused(true)).await.unwrap();
     let day = Duration::from_secs(24 * 60 * 60);
-    let job = || NewJob::new("Invoices").machine("robots-1").process_id(4711).version("1.4.2").robots(3).lease(day);
+    let job =
+        || NewJob::new("Invoices").machine("robots-1").process_id(4711).version("1.4.2").robots(3).lease(day);
     let faulted = store.start_job(job()).await.unwrap();
     let why = JobEnd::new(JobState::Faulted).info("cannot open the ledger: no route to the host");
     store.end_job(faulted, why).await.unwrap();
@@ -169,8 +176,7 @@ async fn fill(file: &Path) {
     for delivery in invoices.chunks(invoices.len().div_ceil(DELIVERIES)) {
         for Invoice { number, date, customer, total } in delivery {
             let total: f64 = total.parse().unwrap_or_default();
-            let content =
-                json!({"InvoiceNo": number, "InvoiceDate": date, "CustomerID": customer, "TotalPrice": total});
+            let content = json!({"InvoiceNo": number, "InvoiceDate": date, "CustomerID": customer, "TotalPrice": total});
             let item = NewQueueItem::new(content).reference(number.clone());
             store.add_queue_item("Invoices", item).await.unwrap();
         }

@@ -89,7 +89,8 @@ pub(crate) async fn failures_are_grouped_by_their_reason(f: Fixture) {
     assert_eq!(reasons(&f, ReasonFilter::default().queues(["other", QUEUE])).await, found);
     assert_eq!(reasons(&f, ReasonFilter::default().open_only(true)).await, found[..3]);
     for from in [began, of_business.last_seen, f.after(0), f.after(1)] {
-        let expected: Vec<Reason> = found.iter().filter(|reason| reason.first_seen >= from).cloned().collect();
+        let expected: Vec<Reason> =
+            found.iter().filter(|reason| reason.first_seen >= from).cloned().collect();
         assert_eq!(reasons(&f, ReasonFilter::default().first_seen_from(from)).await, expected, "{from}");
     }
     for order in [ReasonOrder::MostOpen, ReasonOrder::LastSeen] {

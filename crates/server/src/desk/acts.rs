@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::call::DeskCall;
 use super::frame::note_cookie;
-use super::{jobs, queue};
 use super::reply::Reply;
 use super::routes::CHANGE_QUEUES;
+use super::{jobs, queue};
 use crate::api_error::ApiError;
 use performer_core::model::code::ErrorCode;
 use performer_core::model::job::StopStrategy;

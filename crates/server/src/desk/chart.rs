@@ -133,8 +133,12 @@ impl Chart<'_> {
             HEIGHT + 6.0,
         );
         if let [first, .., last] = self.points {
-            let _ =
-                write!(svg, "<p class=\"span\">{} {}</p>", html::short_time(first.at), html::short_time(last.at));
+            let _ = write!(
+                svg,
+                "<p class=\"span\">{} {}</p>",
+                html::short_time(first.at),
+                html::short_time(last.at)
+            );
         }
         svg.push_str("<ul class=\"legend\">");
         for (at, (name, class)) in self.series.iter().enumerate() {
@@ -171,7 +175,13 @@ mod tests {
     }
 
     fn chart<'a>(series: &'a [Series], points: &'a [Point]) -> Chart<'a> {
-        Chart { title: "What <b>", empty: "Nothing <i>", series, points, shown: |value| format!("{value:.0}") }
+        Chart {
+            title: "What <b>",
+            empty: "Nothing <i>",
+            series,
+            points,
+            shown: |value| format!("{value:.0}"),
+        }
     }
 
     #[test]
@@ -186,7 +196,9 @@ mod tests {
         assert!(html.contains("class=\"bar failed\" x=\"24.00\" y=\"0.00\""), "{html}");
         assert!(html.contains("<title>1970-01-01 00:00 UTC: 3 Good</title>"), "{html}");
         assert!(html.contains("What &lt;b&gt;") && !html.contains("<b>W"), "{html}");
-        for text in ["<td class=\"n\">–</td><td class=\"n\">2</td>", "most: 4", "Good <b>3</b>", "Bad <b>3</b>"] {
+        for text in
+            ["<td class=\"n\">–</td><td class=\"n\">2</td>", "most: 4", "Good <b>3</b>", "Bad <b>3</b>"]
+        {
             assert!(html.contains(text), "{text}: {html}");
         }
     }
@@ -213,7 +225,9 @@ mod tests {
         let nothing = [point(0, &[Some(0.0)]), point(60, &[None])];
         for points in [&nothing[..], &[]] {
             for empty in [chart(&[("a", "b")], points).bars(), chart(&[("a", "b")], points).lines()] {
-                assert!(empty.to_string().contains("Nothing &lt;i&gt;") && !empty.to_string().contains("<svg"));
+                assert!(
+                    empty.to_string().contains("Nothing &lt;i&gt;") && !empty.to_string().contains("<svg")
+                );
             }
         }
     }

@@ -105,7 +105,9 @@ async fn next(tab: Option<Tab>) -> Option<(Bytes, Option<Tab>)> {
             // A store that is unavailable now may be available later.
             Err(failure) if failure.status.is_server_error() => tab.quiet += live::INTERVAL,
             Ok(None) => tab.quiet += live::INTERVAL,
-            Err(_) => return Some((Bytes::from_static(b"event: end\ndata: the session has ended\n\n"), None)),
+            Err(_) => {
+                return Some((Bytes::from_static(b"event: end\ndata: the session has ended\n\n"), None));
+            }
         }
         if tab.quiet >= KEEP_ALIVE {
             tab.quiet = Duration::ZERO;
@@ -122,7 +124,8 @@ impl Tab {
     /// 401 or 403 if the session has ended, or the permission is gone; 503.
     async fn look(&mut self) -> Result<Option<Changes>, ApiError> {
         let (server, call) = (self.call.server.clone(), &mut self.call);
-        call.caller = server.desk_sessions.caller(&server, &call.headers, call.is_secure, Counts::AsNoUse).await?;
+        call.caller =
+            server.desk_sessions.caller(&server, &call.headers, call.is_secure, Counts::AsNoUse).await?;
         if call.authorize()?.is_some() {
             return Err(ApiError::not_authenticated());
         }

@@ -35,6 +35,14 @@ pub(super) struct Member {
     pub(super) kind: MemberKind,
 }
 
+impl Member {
+    /// Whether it is so long that a reader scrolls in it.
+    pub(super) fn is_long(&self) -> bool {
+        const LONG: usize = 1_500;
+        self.value.len() > LONG
+    }
+}
+
 /// The members of an object, by name. What is no object is one member without a name.
 pub(super) fn members(json: &str) -> Vec<Member> {
     let Ok(members) = Members::read(json) else {
@@ -98,7 +106,8 @@ mod tests {
     #[test]
     fn members_keep_their_digits_and_show_what_is_hidden() {
         let found = members(r#"{"n":9007199254740993,"x":1.10,"t":"a\u0000<b>","z":null,"b":true}"#);
-        let texts: Vec<_> = found.iter().map(|member| (&*member.name, &*member.value, member.kind.class())).collect();
+        let texts: Vec<_> =
+            found.iter().map(|member| (&*member.name, &*member.value, member.kind.class())).collect();
         assert_eq!(
             texts,
             [
@@ -109,7 +118,10 @@ mod tests {
                 ("z", "null", "other"),
             ]
         );
-        assert_eq!(members("[1]"), [Member { name: String::new(), value: "[1]".to_owned(), kind: MemberKind::Other }]);
+        assert_eq!(
+            members("[1]"),
+            [Member { name: String::new(), value: "[1]".to_owned(), kind: MemberKind::Other }]
+        );
     }
 
     #[test]

@@ -5,8 +5,8 @@ use askama::Template;
 use super::call::{DeskCall, FolderQueue};
 use super::frame::Frame;
 use super::html::{self, Html};
-use super::{items, live};
 use super::reply::Reply;
+use super::{items, live};
 use crate::api_error::ApiError;
 use performer_core::model::item_query::ItemQuery;
 use performer_core::model::queue::QueueDefinition;
@@ -51,7 +51,9 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
 }
 
 /// The queues of the call's folders with the numbers of their items, each once, by name.
-pub(super) async fn with_statistics(call: &DeskCall) -> Result<Vec<(FolderQueue, QueueStatistics)>, ApiError> {
+pub(super) async fn with_statistics(
+    call: &DeskCall,
+) -> Result<Vec<(FolderQueue, QueueStatistics)>, ApiError> {
     let Some(first) = call.folders.first() else { return Ok(Vec::new()) };
     let all = call.store(*first).statistics_in_folders(call.folders.clone()).await?;
     let with = |(queue, statistics): (QueueDefinition, QueueStatistics)| {

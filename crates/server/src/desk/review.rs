@@ -68,7 +68,8 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
     }
     let chosen = chosen(call.query_value("whose"))?;
     let me = call.caller()?.user.id;
-    let query = ItemQuery::parse([("queue", call.query_value("queue")), ("after", call.query_value("after"))])?;
+    let query =
+        ItemQuery::parse([("queue", call.query_value("queue")), ("after", call.query_value("after"))])?;
     let mut query = query.to_be_reviewed();
     query.reviewer = match chosen {
         "mine" => Some(Reviewer::User(me)),

@@ -158,8 +158,13 @@ async fn queues_are_paused_and_limited_and_jobs_are_stopped() {
     desk.get(&cookie, "/desk").await.assert_has(&["Paused queues"]);
     assert_eq!(desk.post(&cookie, &format!("{queue}/resume"), &[]).await.status, 303);
     assert!(!desk.get(&cookie, &queue).await.text.contains(paused));
-    let limits =
-        [("seen", "-,-,-,-,0"), ("max-in-progress", "3"), ("starts", "20"), ("window", "60"), ("per-group", "")];
+    let limits = [
+        ("seen", "-,-,-,-,0"),
+        ("max-in-progress", "3"),
+        ("starts", "20"),
+        ("window", "60"),
+        ("per-group", ""),
+    ];
     assert_eq!(desk.post(&cookie, &format!("{queue}/limits"), &limits).await.status, 303);
     let late = desk.post(&cookie, &format!("{queue}/limits"), &limits).await;
     assert_eq!(late.status, 409, "they are not those that the reader saw");

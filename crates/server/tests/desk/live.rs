@@ -28,7 +28,8 @@ impl Stream {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let (event, rest) = (event.to_owned(), rest.to_owned());
                 self.text = rest;
-                let value = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+                let value =
+                    |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
                 if let (Some(name), Some(data)) = (value("event: "), value("data: ")) {
                     return Some((name, data));
                 }

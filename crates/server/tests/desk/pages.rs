@@ -23,7 +23,10 @@ async fn each_page_shows_what_the_api_made() {
             ][..],
         ),
         ("/desk/queues", &["<bdi>Invoices</bdi>", "<bdi>Shared</bdi>", "queue=Invoices"]),
-        (&queue, &["<svg", "The figures", "No cause was found", "Most automatic retries", "Backlog within a day"]),
+        (
+            &queue,
+            &["<svg", "The figures", "No cause was found", "Most automatic retries", "Backlog within a day"],
+        ),
         ("/desk/items", &["INV-1", "INV-2", "INV-3", "the total 99 is wrong", "Business", "Application"]),
         (
             &item,
@@ -141,7 +144,10 @@ async fn lists_are_exported() {
     let lines: Vec<&str> = csv.text.lines().collect();
     assert_eq!(lines.len(), 2, "{}", csv.text);
     let cell = |name: &str| {
-        let at = lines[0].split(',').position(|column| column == name).unwrap_or_else(|| panic!("{name}: {}", lines[0]));
+        let at = lines[0]
+            .split(',')
+            .position(|column| column == name)
+            .unwrap_or_else(|| panic!("{name}: {}", lines[0]));
         lines[1].split(',').nth(at).unwrap()
     };
     let (id, reason) = (work.failed.to_string(), "the total 99 is wrong");

@@ -124,7 +124,8 @@ async fn the_navigation_leads_to_pages_that_open() {
     let administrator = desk.sign_in().await;
     for (cookie, has_health) in [(&viewer, false), (&administrator, true)] {
         let page = desk.get(cookie, "/desk").await.text;
-        let navigation = page.split("aria-label=\"Sections\"").nth(1).unwrap().split("</nav>").next().unwrap();
+        let navigation =
+            page.split("aria-label=\"Sections\"").nth(1).unwrap().split("</nav>").next().unwrap();
         assert_eq!(navigation.contains("href=\"/desk/health\""), has_health, "{navigation}");
         for link in navigation.split("href=\"").skip(1) {
             let path = link.split('"').next().unwrap();
@@ -141,7 +142,8 @@ async fn reviewers_are_named_to_reviewers() {
     let viewer = desk.sign_in_with("viewer", &["Viewer"], &[]).await;
     desk.sign_in_with("colleague", &["Administrator"], &[]).await;
     let administrator = desk.sign_in().await;
-    for path in ["/desk/items".to_owned(), format!("/desk/items/{}", work.failed), "/desk/review".to_owned()] {
+    for path in ["/desk/items".to_owned(), format!("/desk/items/{}", work.failed), "/desk/review".to_owned()]
+    {
         let is_named = async |cookie: &str| {
             let page = desk.get(cookie, &path).await;
             assert_eq!(page.status, 200, "{}", page.text);
