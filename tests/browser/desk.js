@@ -21,7 +21,7 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 const AXE_TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
 
 /** How long anything may take on a busy machine, in milliseconds. */
-export const PATIENCE = 15_000;
+export const PATIENCE = 30_000;
 
 /** Starts a browser. Whoever starts one closes it. */
 export function launch() {
@@ -75,14 +75,12 @@ export async function watched(opened) {
   return page;
 }
 
-/** What is wrong with the accessibility of a page, a line each. */
-export async function violations(page) {
+/** What is wrong with the accessibility of a page, a line each; of these rules alone, if some are named. */
+export async function violations(page, rules) {
   // Evaluated from outside the page, which its security policy does not forbid.
-  await page.evaluate(AXE);
-  const found = await page.evaluate((tags) => globalThis.axe.run(document, {
-    runOnly: { type: 'tag', values: tags },
-    resultTypes: ['violations'],
-  }), AXE_TAGS);
+  if (!await page.evaluate(() => 'axe' in globalThis)) await page.evaluate(AXE);
+  const found = await page.evaluate((runOnly) => globalThis.axe.run(document, { runOnly, resultTypes: ['violations'] }),
+    rules ? { type: 'rule', values: rules } : { type: 'tag', values: AXE_TAGS });
   return found.violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.html} (${node.failureSummary})`));
 }
 
