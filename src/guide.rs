@@ -130,6 +130,10 @@ pub mod uipath {}
 )]
 pub mod server {}
 
+#[cfg_attr(doc, doc = concat!("[start picture]: ", include_str!("../docs/images/desk-start.png.url")))]
+#[cfg_attr(doc, doc = concat!("[items picture]: ", include_str!("../docs/images/desk-items.png.url")))]
+#[cfg_attr(doc, doc = concat!("[queue picture]: ", include_str!("../docs/images/desk-queue.png.url")))]
+#[cfg_attr(doc, doc = concat!("[review picture]: ", include_str!("../docs/images/desk-review.png.url")))]
 #[doc = page!("desk.md", "[`model::item_query`](crate::model::item_query).")]
 #[cfg_attr(
     feature = "server",

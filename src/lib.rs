@@ -1,6 +1,7 @@
 // The README links to files. Of two definitions of a reference the first one counts, so here its links lead to the guide, and
 // its picture is in the page.
 #![cfg_attr(doc, doc = concat!("[run]: ", include_str!("../docs/run.svg.url")))]
+#![cfg_attr(doc, doc = concat!("[desk picture]: ", include_str!("../docs/images/desk-items.png.url")))]
 //! [guide]: crate::guide
 //! [first performer]: crate::guide::first_performer
 //! [outcomes]: crate::guide::outcomes

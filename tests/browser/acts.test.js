@@ -109,6 +109,7 @@ test('by keyboard alone: sign in, find, review ten', async () => {
   await press('m');
   await page.getByText('1 item is assigned.').waitFor();
   await press('n');
+  await page.waitForURL('**/desk/review?*after=*');
   await press('e');
   await page.waitForURL('**/desk/items/*');
   const settled = await Promise.all(ids.map(reviewStatus));

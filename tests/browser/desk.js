@@ -21,7 +21,7 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 const AXE_TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
 
 /** How long anything may take on a busy machine, in milliseconds. */
-export const PATIENCE = 15_000;
+export const PATIENCE = 30_000;
 
 /** Starts a browser. Whoever starts one closes it. */
 export function launch() {
@@ -66,8 +66,8 @@ export async function watched(opened) {
     if (['error', 'warning'].includes(message.type()) && !isOfStatus) page.problems.push(`console: ${message.text()}`);
   });
   page.on('requestfailed', (request) => {
-    // A stream that ends with its page is no failure.
-    if (!request.url().includes('/desk/events')) page.problems.push(`request: ${request.url()} ${request.failure()?.errorText}`);
+    // What ends with its page, or becomes a download, is no failure.
+    if (request.failure()?.errorText !== 'net::ERR_ABORTED') page.problems.push(`request: ${request.url()} ${request.failure()?.errorText}`);
   });
   page.on('request', (request) => {
     if (!request.url().startsWith(URL_OF_SERVER) && !request.url().startsWith('data:')) page.problems.push(`foreign: ${request.url()}`);
@@ -75,14 +75,12 @@ export async function watched(opened) {
   return page;
 }
 
-/** What is wrong with the accessibility of a page, a line each. */
-export async function violations(page) {
+/** What is wrong with the accessibility of a page, a line each; of these rules alone, if some are named. */
+export async function violations(page, rules) {
   // Evaluated from outside the page, which its security policy does not forbid.
-  await page.evaluate(AXE);
-  const found = await page.evaluate((tags) => globalThis.axe.run(document, {
-    runOnly: { type: 'tag', values: tags },
-    resultTypes: ['violations'],
-  }), AXE_TAGS);
+  if (!await page.evaluate(() => 'axe' in globalThis)) await page.evaluate(AXE);
+  const found = await page.evaluate((runOnly) => globalThis.axe.run(document, { runOnly, resultTypes: ['violations'] }),
+    rules ? { type: 'rule', values: rules } : { type: 'tag', values: AXE_TAGS });
   return found.violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.html} (${node.failureSummary})`));
 }
 
@@ -118,10 +116,10 @@ export async function addItem(queue, reference, content = {}) {
   return (await api('POST', '/odata/Queues/UiPathODataSvc.AddQueueItem', { itemData })).Id;
 }
 
-/** Adds an item that fails. Returns its number. */
+/** Adds an item, and lets the first of the queue fail. Returns the number of that one. */
 export async function addFailure(queue, reference, reason, content = {}) {
-  const id = await addItem(queue, reference, content);
-  await api('POST', '/odata/Queues/UiPathODataSvc.StartTransaction', { transactionData: { Name: queue } });
+  await addItem(queue, reference, content);
+  const { Id: id } = await api('POST', '/odata/Queues/UiPathODataSvc.StartTransaction', { transactionData: { Name: queue } });
   const ProcessingException = { Reason: reason, Type: 'BusinessException' };
   await api('POST', `/odata/Queues(${id})/UiPathODataSvc.SetTransactionResult`, { transactionResult: { IsSuccessful: false, ProcessingException } });
   return id;

@@ -1,8 +1,10 @@
-// Pictures of all pages, light and dark, small and large: for people to look at. PERFORMER_SCREENSHOTS names the folder.
+// Pictures of all pages, light and dark, small and large: for people to look at. PERFORMER_SCREENSHOTS names the folder. With
+// PERFORMER_PICTURES only those of the documentation, beside each the same picture as a data URL, for docs.rs.
 
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { context, launch, signedIn, startWork } from './desk.js';
+import { smallPng } from './small_png.js';
 
 const folder = process.env.PERFORMER_SCREENSHOTS;
 await mkdir(folder, { recursive: true });
@@ -38,6 +40,26 @@ const pages = {
   error: '/desk/items/999999999',
 };
 await opened.close();
+
+/** The pictures of the documentation: name, page, theme, width and height. */
+const PICTURES = [
+  ['desk-start', pages.start, 'light', 1280, 660], ['desk-items', pages.failures, 'dark', 1280, 660],
+  ['desk-queue', pages.queue, 'light', 1280, 720], ['desk-review', pages.review, 'dark', 360, 720],
+];
+
+if (process.env.PERFORMER_PICTURES) {
+  for (const [name, path, colorScheme, width, height] of PICTURES) {
+    const reader = await context(browser, { storageState, colorScheme, viewport: { width, height } });
+    const shown = await reader.newPage();
+    await shown.goto(path);
+    const png = await smallPng(browser, await shown.screenshot());
+    await writeFile(join(folder, `${name}.png`), png);
+    await writeFile(join(folder, `${name}.png.url`), `data:image/png;base64,${png.toString('base64')}`);
+    await reader.close();
+  }
+  await browser.close();
+  process.exit();
+}
 
 for (const colorScheme of ['light', 'dark']) {
   for (const width of [360, 1280]) {

@@ -54,7 +54,7 @@ async fn things_of_several_folders_are_found(store: &Store) {
         .iter()
         .map(|(queue, numbers)| (queue.name.as_str(), numbers.new, numbers.with_status(Status::Failed)))
         .collect();
-    assert_eq!(numbers, [("Other", 1, 0), (QUEUE, 0, 1)]);
+    assert_eq!(numbers, [(QUEUE, 0, 1), ("Other", 1, 0)], "by name");
     assert_eq!(store.statistics_in_folders(folders(&[])).await.unwrap(), []);
 }
 

@@ -170,7 +170,7 @@ async fn fill(file: &Path) {
     let worker = store.start_job(job()).await.unwrap();
     let retries = (0..invoices.len()).filter(|at| at % 7 == 3).count();
     let span = Duration::try_from(now.duration_since(begin)).unwrap();
-    let step = span / u32::try_from(invoices.len() + retries + 20).unwrap();
+    let step = span / u32::try_from(invoices.len() + retries).unwrap();
     let places: HashMap<&str, usize> =
         invoices.iter().enumerate().map(|(at, invoice)| (invoice.number.as_str(), at)).collect();
     for delivery in invoices.chunks(invoices.len().div_ceil(DELIVERIES)) {

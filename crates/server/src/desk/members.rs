@@ -13,6 +13,14 @@ pub(super) struct Member {
     pub(super) class: &'static str,
 }
 
+impl Member {
+    /// Whether it is so long that a reader scrolls in it.
+    pub(super) fn is_long(&self) -> bool {
+        const LONG: usize = 1_500;
+        self.value.len() > LONG
+    }
+}
+
 /// The members of an object, by name. What is no object is one member without a name.
 pub(super) fn members(json: &str) -> Vec<Member> {
     let member = |member: difference::Member| Member {
