@@ -1,7 +1,7 @@
 //! Items are listed, edited, reviewed and commented on (T16 to T24 of `docs/reference/lifecycle.md`).
 
 use performer::model::history::{Actors, events};
-use performer::model::lifecycle::Event;
+use performer::model::lifecycle::{self, Event};
 use performer::model::query::compare;
 use performer::model::review::validate_comment_author;
 use performer::model::{

@@ -79,7 +79,8 @@ async fn prepare(world: &World) -> OperationId {
     let policy = QueuePolicy::default().max_number_of_retries(0);
     store.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
     let items = (0..ITEMS).map(|number| victim::item(&number.to_string(), "business", 0)).collect();
-    store.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    let added = store.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    assert!(added.failed.is_empty());
     let job = store.start_job(victim::new_job()).await.unwrap();
     let claimed = store.report_and_claim(Vec::new(), Some(victim::take(job, ITEMS))).await.claimed.unwrap();
     let reports =

@@ -106,7 +106,7 @@ async fn print(mut watched: Watched<'_>, every: Duration, ticks: Option<u64>) ->
     while left > 0 {
         tokio::select! {
             _ = timer.tick() => {}
-            () = interrupts.next() => return Ok(ExitCode::from(super::output::INTERRUPTED)),
+            () = interrupts.next() => return Ok(ExitCode::from(output::INTERRUPTED)),
         }
         output::json_line(&watched.look().await?)?;
         left -= 1;
@@ -141,7 +141,7 @@ async fn draw(mut watched: Watched<'_>, every: Duration, ticks: Option<u64>) -> 
                 }
                 None => {}
             },
-            () = interrupts.next() => return Ok(ExitCode::from(super::output::INTERRUPTED)),
+            () = interrupts.next() => return Ok(ExitCode::from(output::INTERRUPTED)),
         }
         if let Some(queue) = view.wants_details(&snapshot) {
             view.details = details(watched.orchestrator, &queue).await;

@@ -350,7 +350,7 @@ mod tests {
     fn queue() -> QueueDefinition {
         QueueDefinition::new(
             QueueId(7),
-            QueueKey(uuid::Uuid::nil()),
+            QueueKey::from_bytes([0; 16]),
             "Invoices".into(),
             Timestamp::UNIX_EPOCH,
         )
