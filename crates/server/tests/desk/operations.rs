@@ -74,7 +74,7 @@ async fn all_that_match_are_previewed_and_retried_behind_a_canary() {
     for id in failed {
         assert_eq!(desk.review_of(id).await, "Retried");
     }
-    desk.get(&cookie, "/desk/operations").await.assert_has(&[&path, "Retry", "first-client"]);
+    desk.get(&cookie, "/desk/operations").await.assert_has(&[&path, "Retry", "first-application"]);
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn an_operation_is_stopped_resumed_and_taken_back() {
     desk.run_operations().await;
     desk.get(&cookie, &path)
         .await
-        .assert_has(&["it was stopped by first-client", "<dt>Done</dt><dd><bdi>1</bdi>"]);
+        .assert_has(&["it was stopped by first-application", "<dt>Done</dt><dd><bdi>1</bdi>"]);
     assert_eq!(desk.post(&cookie, &format!("{path}/resume"), &[]).await.status, 303);
     desk.run_operations().await;
     assert_eq!(desk.post(&cookie, &format!("{path}/stop"), &[]).await.status, 303);
