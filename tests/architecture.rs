@@ -142,10 +142,9 @@ fn what_is_delicate_is_touched_in_one_place() {
         let handed_on = |line: &&str| line.starts_with("pub use ") && line.ends_with("tokio_postgres;");
         let named = code.lines().filter(|line| !handed_on(line)).any(|line| line.contains("tokio_postgres"));
         assert!(!named || file.starts_with("crates/store/src/postgres"), "{file} touches tokio_postgres");
-        let stores = ["crates/store/src/sqlite", "crates/store/src/postgres"];
-        let both = [stores.as_slice(), &["crates/store/src/sql/"]].concat();
-        only_in("SELECT ", &both);
-        only_in("UPDATE ", &both);
+        let sql = ["crates/store/src/sqlite", "crates/store/src/postgres", "crates/store/src/sql/"];
+        only_in("SELECT ", &sql);
+        only_in("UPDATE ", &sql);
         only_in("reqwest", &["crates/uipath"]);
         only_in("expose_secret", &["crates/uipath"]);
         only_in("@odata", &["crates/wire"]);
