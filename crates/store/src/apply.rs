@@ -241,13 +241,13 @@ impl<R: Rows> Apply<'_, R> {
                     this.apply_event_here(item.id, event(item.row_version)).map(drop)
                 })
             }
-            Operation::Correct { item, edit } => self.correct(item, &edit),
             Operation::EditReason { id, edit } => self.edit_reason(id, edit),
             Operation::AddComment { id, author, text } => self.add_comment(id, &author, &text),
             Operation::EditComment { comment, author, text } => {
                 self.edit_comment(comment, &author, text.as_deref())
             }
             Operation::Purge(id) => self.purge(id),
+            Operation::Correct { item, edit } => self.correct(item, &edit),
             Operation::ApplyRetention { limit, after } => self.apply_retention(limit, after),
             Operation::RemoveDeleted { limit } => Ok(Answer::MoreIsLeft(self.rows.remove_chunk(limit)?)),
             Operation::RemoveJobs(jobs) => self.remove_jobs(&jobs),

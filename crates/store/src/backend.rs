@@ -211,6 +211,10 @@ pub(crate) enum Operation {
         reviewer: Option<i64>,
         items: Vec<ItemVersion>,
     },
+    EditReason {
+        id: i64,
+        edit: ReasonEdit,
+    },
     AddComment {
         id: ItemId,
         author: Person,
@@ -222,14 +226,10 @@ pub(crate) enum Operation {
         text: Option<String>,
     },
     Purge(ItemId),
-    /// Retries an item by hand, with other values of its copy.
+    /// Has an item retried, as a copy with other content.
     Correct {
         item: ItemVersion,
         edit: ItemEdit,
-    },
-    EditReason {
-        id: i64,
-        edit: ReasonEdit,
     },
     /// Removes a chunk of the items past their retention; `after` is where the previous chunk ended.
     ApplyRetention {

@@ -33,7 +33,7 @@ use performer_core::model::json::Scalar;
 use performer_core::model::key::ItemId;
 use performer_tables::time;
 
-/// Add, import, export, list, show and edit items; retry, review, comment and delete them
+/// Add, import, export, list, show, edit and correct items; retry, review, comment and delete them
 #[derive(Subcommand)]
 pub(super) enum Item {
     Add(Add),

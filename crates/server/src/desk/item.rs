@@ -251,11 +251,15 @@ pub(super) fn may_review(directory: &Directory, user: i64, folder: FolderId) -> 
     allows(Action::View) && allows(Action::Edit)
 }
 
+/// Everybody who may review items in a folder; nobody for a reader who may not assign one.
 pub(super) fn reviewers_of(
     call: &DeskCall,
     folder: FolderId,
     chosen: Option<i64>,
 ) -> Result<Vec<Choice>, ApiError> {
+    if !call.may(folder, REVIEW) {
+        return Ok(Vec::new());
+    }
     let directory = call.directory()?;
     let choice = |user: &crate::directory::User| Choice {
         value: user.id.to_string(),

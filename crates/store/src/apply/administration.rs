@@ -1,7 +1,7 @@
 //! What people change: queues, items, reviews (lifecycle T16 to T22, T24) and comments.
 
 use super::super::backend::Answer;
-use super::super::rows::{Rows, StateUpdate};
+use super::super::rows::{ItemRow, Rows, StateUpdate};
 use super::super::scoped_queues::QueueSelector;
 use super::super::unreadable_rows::is_unreadable;
 use super::query::queues_called;
@@ -20,7 +20,7 @@ use performer_core::model::review::{
 };
 use performer_core::model::schema::SchemaOf;
 use performer_core::model::status::ReviewStatus;
-use performer_core::orchestrator::OrchestratorError;
+use performer_core::orchestrator::{ErrorKind, OrchestratorError};
 
 impl<R: Rows> Apply<'_, R> {
     pub(super) fn create_queue(&mut self, new: NewQueueDefinition) -> Applied {
@@ -124,39 +124,40 @@ impl<R: Rows> Apply<'_, R> {
         Ok(Answer::Done)
     }
 
-    /// Checks the new values of an item, before anything is written.
+    pub(super) fn edit(&mut self, id: ItemId, edit: &ItemEdit) -> Applied {
+        let row = self.row_here(id)?;
+        self.check_edit(row.queue, edit)?;
+        self.edit_checked(id, &row, edit)
+    }
+
+    /// Checks what an edit says, whatever the state of the item.
     fn check_edit(&mut self, queue: QueueId, edit: &ItemEdit) -> Applied<()> {
         if let Some(content) = &edit.specific_content
             && let Some(queue) = self.queue_by_id(queue)?
         {
             queue.schemas.validate(SchemaOf::SpecificData, content.as_json())?;
         }
-        if let Some(progress) = &edit.progress {
-            validate_progress(progress)?;
-        }
+        edit.progress.as_deref().map_or(Ok(()), validate_progress)?;
         Ok(())
     }
 
-    /// A manual retry (lifecycle T21) and an edit of its copy (lifecycle T16) in one transaction: no robot can claim the copy before it has the new values.
+    /// A manual retry (lifecycle T21), and an edit of the copy (lifecycle T16). The edit is checked first: what is refused has changed nothing.
     pub(super) fn correct(&mut self, item: ItemVersion, edit: &ItemEdit) -> Applied {
         let row = self.row_here(item.id)?;
         self.check_edit(row.queue, edit)?;
-        let event = Event::Review { to: ReviewStatus::Retried, row_version: item.row_version };
-        let policy = self.policy(row.queue)?;
-        let Transition::Change(change) =
-            lifecycle::transition(item.id, &row.state, event, &policy, self.now)?
-        else {
-            unreachable!("a manual retry changes the item");
-        };
-        let written =
-            StateUpdate { ended_by: self.scope.user, ..StateUpdate::state(&change.after, self.now) };
-        let copy = self.write_change(item.id, &row, &change, &written)?.expect("a manual retry makes a copy");
-        self.edit(copy, edit)
+        let to = ReviewStatus::Retried;
+        let event = Event::Review { to, row_version: item.row_version };
+        let copy = self.change_row(item.id, &row, event)?.1;
+        let copy = copy.ok_or_else(|| OrchestratorError::new(ErrorKind::Other, "the retry made no copy"))?;
+        // A copy is New and can be edited; if the rules said otherwise, nothing of the transaction would be kept.
+        let copied = self.row(copy)?;
+        match self.edit_checked(copy, &copied, edit) {
+            Err(ApplyError::Refused(error)) => Err(ApplyError::Failed(error)),
+            applied => applied,
+        }
     }
 
-    pub(super) fn edit(&mut self, id: ItemId, edit: &ItemEdit) -> Applied {
-        let row = self.row_here(id)?;
-        self.check_edit(row.queue, edit)?;
+    fn edit_checked(&mut self, id: ItemId, row: &ItemRow, edit: &ItemEdit) -> Applied {
         let event = Event::Edit {
             priority: edit.priority.unwrap_or(row.state.priority),
             due_date: edit.due_date.applied_to(row.state.due_date),
@@ -168,7 +169,7 @@ impl<R: Rows> Apply<'_, R> {
                 progress: edit.progress.as_deref(),
                 ..StateUpdate::state(&change.after, self.now)
             };
-            self.write_change(id, &row, &change, &written)?;
+            self.write_change(id, row, &change, &written)?;
             if let Some(content) = &edit.specific_content {
                 self.rows.set_content(id, content)?;
             }

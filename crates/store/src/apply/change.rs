@@ -26,19 +26,29 @@ impl<R: Rows> Apply<'_, R> {
 
     /// As [`apply_event`](Self::apply_event), for an item whose row was read in this transaction.
     pub(super) fn apply_event_to(&mut self, id: ItemId, row: &ItemRow, event: Event) -> Applied<Status> {
+        Ok(self.change_row(id, row, event)?.0)
+    }
+
+    /// As [`apply_event_to`](Self::apply_event_to). Returns the new status, and the copy if there is one.
+    pub(super) fn change_row(
+        &mut self,
+        id: ItemId,
+        row: &ItemRow,
+        event: Event,
+    ) -> Applied<(Status, Option<ItemId>)> {
         let policy = self.policy(row.queue)?;
         match lifecycle::transition(id, &row.state, event, &policy, self.now)? {
-            Transition::Unchanged | Transition::Remove => Ok(row.state.status),
+            Transition::Unchanged | Transition::Remove => Ok((row.state.status, None)),
             Transition::Change(change) => {
                 let written =
                     StateUpdate { ended_by: self.scope.user, ..StateUpdate::state(&change.after, self.now) };
-                self.write_change(id, row, &change, &written)?;
-                Ok(change.after.status)
+                let copy = self.write_change(id, row, &change, &written)?;
+                Ok((change.after.status, copy))
             }
         }
     }
 
-    /// Writes a change and everything that belongs to it. Returns the copy for a retry, if there is one.
+    /// Writes a change and everything that belongs to it. Returns the copy, if it makes one.
     pub(super) fn write_change(
         &mut self,
         id: ItemId,
@@ -57,7 +67,7 @@ impl<R: Rows> Apply<'_, R> {
         before: &ItemRow,
         change: &Change,
     ) -> Applied<Option<ItemId>> {
-        let (queue, mut copy_id) = (before.queue, None);
+        let queue = before.queue;
         for event in &change.recorded {
             let happens_now = event.version == change.after.row_version;
             let user_id = if happens_now { self.scope.user } else { before.actors.of(event) };
@@ -66,12 +76,13 @@ impl<R: Rows> Apply<'_, R> {
         let counted = self.statistics.entry(queue).or_default();
         counted.moved(&before.state, &change.after);
         self.figures.count(queue, &before.state, &change.after);
+        let mut copied = None;
         if let Some(copy) = &change.copy {
             counted.count(copy, 1);
             crash_point!(within "before_copy");
             let unique_key = self.rows.next_item_key(self.now)?;
             let by_hand = copy.manual_retry_number > before.state.manual_retry_number;
-            let copied = self.rows.insert_copy(&RetryCopy {
+            let copied_id = self.rows.insert_copy(&RetryCopy {
                 original: id,
                 queue,
                 unique_key,
@@ -80,8 +91,8 @@ impl<R: Rows> Apply<'_, R> {
                 created_by: self.scope.user,
                 now: self.now,
             })?;
-            self.note_changed(queue, copied, copy)?;
-            copy_id = Some(copied);
+            self.note_changed(queue, copied_id, copy)?;
+            copied = Some(copied_id);
             crash_point!(within "after_copy");
         }
         if before.state.status != Status::InProgress || change.after.status != Status::InProgress {
@@ -94,7 +105,7 @@ impl<R: Rows> Apply<'_, R> {
         if before.state.status != Status::InProgress && reason::is_open(&before.state) != is_open {
             self.rows.count_open(id, if is_open { 1 } else { -1 })?;
         }
-        Ok(copy_id)
+        Ok(copied)
     }
 
     /// Counts an attempt that has just failed in the group of its reason.
