@@ -252,13 +252,13 @@ impl<R: Rows> Apply<'_, R> {
             Operation::SetReviewer { reviewer, items } => {
                 self.each(items, |this, item| this.set_reviewer(reviewer, item))
             }
-            Operation::Correct { item, edit } => self.correct(item, &edit),
             Operation::EditReason { id, edit } => self.edit_reason(id, edit),
             Operation::AddComment { id, author, text } => self.add_comment(id, &author, &text),
             Operation::EditComment { comment, author, text } => {
                 self.edit_comment(comment, &author, text.as_deref())
             }
             Operation::Purge { id, row_version } => self.purge(id, row_version),
+            Operation::Correct { item, edit } => self.correct(item, &edit),
             Operation::ApplyRetention { limit, after } => self.apply_retention(limit, after),
             Operation::RemoveDeleted { limit } => Ok(Answer::MoreIsLeft(self.rows.remove_chunk(limit)?)),
             Operation::RemoveJobs(jobs) => self.remove_jobs(&jobs),
@@ -269,13 +269,13 @@ impl<R: Rows> Apply<'_, R> {
             Operation::RemoveEndedTokens { limit } => self.remove_ended_tokens(limit),
             Operation::StopJob { job, strategy } => self.stop_job(job, strategy),
             Operation::WriteFigures => Ok(Answer::Done),
-            Operation::CreateOperation { operation, items } => self.create_operation(&operation, &items),
+            Operation::PrepareActs { operation, items } => self.create_operation(&operation, &items),
             Operation::KeepItems { id, from, items } => self.keep_items(id, from, &items),
-            Operation::SteerOperation { id, reach, steering } => {
+            Operation::SteerActs { id, reach, steering } => {
                 self.steer_operation(id, reach.as_deref(), &steering)
             }
-            Operation::StepOperation { id, version } => self.step_operation(id, version),
-            Operation::RemoveOperation { limit } => self.remove_operation(limit),
+            Operation::StepActs { id, version } => self.step_operation(id, version),
+            Operation::RemoveActs { limit } => self.remove_operation(limit),
         }
     }
 

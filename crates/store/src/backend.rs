@@ -216,6 +216,10 @@ pub(crate) enum Operation {
         reviewer: Option<i64>,
         items: Vec<ItemVersion>,
     },
+    EditReason {
+        id: i64,
+        edit: ReasonEdit,
+    },
     AddComment {
         id: ItemId,
         author: Person,
@@ -235,10 +239,6 @@ pub(crate) enum Operation {
     Correct {
         item: ItemVersion,
         edit: ItemEdit,
-    },
-    EditReason {
-        id: i64,
-        edit: ReasonEdit,
     },
     /// Removes a chunk of the items past their retention; `after` is where the previous chunk ended.
     ApplyRetention {
@@ -269,7 +269,7 @@ pub(crate) enum Operation {
     /// Writes the figures that are due, for a store in which nothing else happens.
     WriteFigures,
     /// Makes an operation on many items, with the first of its items.
-    CreateOperation {
+    PrepareActs {
         operation: Box<ItemOperation>,
         items: Arc<[ItemVersion]>,
     },
@@ -279,18 +279,18 @@ pub(crate) enum Operation {
         from: u64,
         items: Arc<[ItemVersion]>,
     },
-    SteerOperation {
+    SteerActs {
         id: OperationId,
         reach: Reach,
         steering: Steering,
     },
     /// Does the next step of an operation that has this version.
-    StepOperation {
+    StepActs {
         id: OperationId,
         version: u64,
     },
     /// Removes about `limit` items of an operation that need not be kept any more.
-    RemoveOperation {
+    RemoveActs {
         limit: usize,
     },
 }
@@ -305,9 +305,9 @@ impl Operation {
             Self::Delete(items) | Self::Review { items, .. } | Self::SetReviewer { items, .. } => {
                 items.len().max(1)
             }
-            Self::StepOperation { .. } => CHUNK,
+            Self::StepActs { .. } => CHUNK,
             // Narrow rows, of which nothing but their place is known.
-            Self::CreateOperation { items, .. } | Self::KeepItems { items, .. } => (items.len() / 20).max(1),
+            Self::PrepareActs { items, .. } | Self::KeepItems { items, .. } => (items.len() / 20).max(1),
             _ => 1,
         }
     }
@@ -332,7 +332,7 @@ impl Operation {
             | Self::Purge { .. }
             | Self::Correct { .. }
             | Self::EditReason { .. }
-            | Self::SteerOperation { .. }
+            | Self::SteerActs { .. }
             | Self::StopJob { .. } => true,
             Self::AddToken { token, .. } => token.name.is_some(),
             _ => false,
@@ -375,7 +375,7 @@ impl Operation {
             Self::CreateQueue(_) => "create_queue",
             Self::Review { .. } => "review",
             Self::ApplyRetention { .. } => "retention",
-            Self::StepOperation { .. } => "operation",
+            Self::StepActs { .. } => "operation",
             _ => "other",
         }
     }

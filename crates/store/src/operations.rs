@@ -121,7 +121,7 @@ impl Store {
         let operation = ItemOperation::new(plan, &by, filter, &selected, now);
         let mut chunks = selected.items.chunks(KEPT_AT_ONCE);
         let first: Arc<[ItemVersion]> = chunks.next().unwrap_or_default().into();
-        let create = Operation::CreateOperation { operation: Box::new(operation), items: first };
+        let create = Operation::PrepareActs { operation: Box::new(operation), items: first };
         let mut kept: Box<ItemOperation> = expect_answer!(self.one(create).await, Operation)?;
         for chunk in chunks {
             let keep = Operation::KeepItems { id: kept.id, from: kept.kept, items: chunk.into() };
@@ -209,7 +209,7 @@ impl Store {
     }
 
     async fn steer(&self, id: OperationId, reach: Reach, steering: Steering) -> Result<ItemOperation> {
-        let operation = Operation::SteerOperation { id, reach, steering };
+        let operation = Operation::SteerActs { id, reach, steering };
         expect_answer!(self.one(operation).await, Operation).map(|operation| *operation)
     }
 
@@ -252,7 +252,7 @@ impl Store {
     pub async fn step_operation(&self, id: OperationId, version: u64) -> Result<ItemOperation> {
         // In the name of the user who made it, whoever does it.
         let request = Self { scope: Scope::SHARED, ..self.clone() };
-        expect_answer!(request.one(Operation::StepOperation { id, version }).await, Operation)
+        expect_answer!(request.one(Operation::StepActs { id, version }).await, Operation)
             .map(|operation| *operation)
     }
 
@@ -286,7 +286,7 @@ impl Store {
     pub async fn remove_operations(&self, pause: impl AsyncFn()) -> Result<u64> {
         let mut removed = 0;
         loop {
-            let operation = Operation::RemoveOperation { limit: KEPT_AT_ONCE };
+            let operation = Operation::RemoveActs { limit: KEPT_AT_ONCE };
             match expect_answer!(self.one(operation).await, OperationRemoval)? {
                 OperationRemoval::None => return Ok(removed),
                 OperationRemoval::Part => {}

@@ -143,7 +143,7 @@ fn transactions(oldest: Option<Duration>) -> Finding {
         "a transaction has been open for {}: old versions of rows are kept meanwhile, and claims become slow",
         length(seconds)
     );
-    Finding::new(CheckName::Transactions, level, text).help("psql -x -c 'TABLE pg_stat_activity'")
+    Finding::new(CheckName::Transactions, level, text).help("psql -x -c \"TABLE pg_stat_activity\"")
 }
 
 fn pooler(is_pooled: bool) -> Finding {

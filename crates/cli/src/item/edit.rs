@@ -1,4 +1,4 @@
-//! `performer item edit`: changes an item that is New.
+//! `performer item edit` and `item correct`: change an item that is New, and retry a failed one with other values.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use clap::Args;
 use jiff::Timestamp;
 use performer_core::model::FieldEdit;
 use performer_core::model::content::SpecificContent;
-use performer_core::model::item::{ItemEdit, Priority};
+use performer_core::model::item::{ItemEdit, Priority, QueueItem};
 use performer_core::model::json::{Members, Scalar};
 use performer_core::model::key::ItemId;
 use performer_tables::time;
@@ -14,6 +14,7 @@ use serde_json::value::to_raw_value;
 
 use super::super::GlobalArgs;
 use super::super::output::{self, CliError, CommandResult};
+use super::act::person_of_machine;
 use super::pairs;
 
 /// Change the content, priority or dates of an item that is New
@@ -30,7 +31,7 @@ pub(in super::super) struct Edit {
     /// The id of the item
     id: i64,
     #[command(flatten)]
-    changes: Changes,
+    change: Change,
     /// The progress text
     #[arg(long, value_name = "TEXT")]
     progress: Option<String>,
@@ -38,20 +39,21 @@ pub(in super::super) struct Edit {
     global: GlobalArgs,
 }
 
-/// Retry a failed or abandoned item with corrected content, in one step
+/// Retry a failed item with other content, priority or dates
+///
+/// A copy with these values is New; the item itself stays as it failed, and `performer item diff` shows what was corrected. Both happen in one
+/// commit, on a store and on performer serve: no robot can claim the copy before it has them. A UiPath Orchestrator has no such step.
 #[derive(Args)]
 #[command(after_help = "\
-The item stays as it is; a copy with the changes is added to its queue, and no robot can claim it before it has them. An item that was changed\n\
-meanwhile is refused. A UiPath Orchestrator has no such step.\n\n\
 Examples:\n  \
-performer item correct 17 customer=4711\n  \
-performer item correct 17 --remove discount --priority High\n  \
-performer item correct 17 --content '{\"amount\": 12.5}' --comment 'the amount was wrong'")]
+performer item correct 17 customer=ACME\n  \
+performer item correct 17 --content '{\"amount\": 12.5}' --priority High\n  \
+performer item correct 17 --remove discount --comment 'the discount was wrong'")]
 pub(in super::super) struct Correct {
     /// The id of the item
     id: i64,
     #[command(flatten)]
-    changes: Changes,
+    change: Change,
     /// A comment on the copy
     #[arg(long, value_name = "TEXT")]
     comment: Option<String>,
@@ -59,9 +61,9 @@ pub(in super::super) struct Correct {
     global: GlobalArgs,
 }
 
-/// New values of an item.
+/// What an item becomes.
 #[derive(Args)]
-struct Changes {
+struct Change {
     /// A member of the content
     #[arg(value_name = "NAME=VALUE", conflicts_with = "content")]
     pairs: Vec<String>,
@@ -87,82 +89,76 @@ fn time_or_none(text: &str) -> Result<FieldEdit<Timestamp>, String> {
     if text.eq_ignore_ascii_case("none") {
         return Ok(FieldEdit::Clear);
     }
-    time::parse(text).map(FieldEdit::Set)
+    time::parse(text).map(FieldEdit::Set).map_err(|error| error.to_string())
 }
 
-impl Changes {
-    /// Whether members of the content are set or removed.
-    fn are_of_members(&self) -> bool {
+impl Change {
+    fn changes_members(&self) -> bool {
         !self.pairs.is_empty() || !self.remove.is_empty()
     }
 
-    /// The changes that do not depend on the item.
-    fn edit(&self) -> Result<ItemEdit, CliError> {
+    /// The edit, but for members of the content that are set or removed.
+    fn to_edit(&self) -> Result<ItemEdit, CliError> {
+        let content = self.content.as_deref().map(SpecificContent::from_json).transpose()?;
         Ok(ItemEdit::default()
             .priority(self.priority)
-            .due_date(self.due.unwrap_or(FieldEdit::Keep))
-            .defer_date(self.defer.unwrap_or(FieldEdit::Keep))
-            .specific_content(self.content.as_deref().map(SpecificContent::from_json).transpose()?))
+            .due_date(self.due.clone().unwrap_or(FieldEdit::Keep))
+            .defer_date(self.defer.clone().unwrap_or(FieldEdit::Keep))
+            .specific_content(content))
     }
 
-    /// All changes, of an item with this content.
-    fn of(&self, edit: ItemEdit, content: &SpecificContent) -> Result<ItemEdit, CliError> {
-        if !self.are_of_members() {
-            return Ok(edit);
+    /// The edit of an item, whose content is changed member by member.
+    fn of_item(&self, item: &QueueItem) -> Result<ItemEdit, CliError> {
+        if !self.changes_members() {
+            return self.to_edit();
         }
-        let json = changed(content.as_json(), &self.pairs, &self.remove)?;
-        Ok(edit.specific_content(SpecificContent::from_json(&json)?))
+        let json = changed(item.specific_content.as_json(), &self.pairs, &self.remove)?;
+        Ok(self.to_edit()?.specific_content(SpecificContent::from_json(&json)?))
     }
 }
 
-/// The refusal of a command without a change.
-fn nothing() -> CliError {
-    CliError::usage(
-        "nothing to change was given; use NAME=VALUE, --content, --remove, --priority, --due or --defer (--progress too, to edit)",
-    )
+fn print_changed(item: &QueueItem, text: &str) -> CommandResult {
+    if output::is_json() {
+        output::json(item)?;
+    } else {
+        output::line(text)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Edit {
     pub(super) async fn run(self) -> CommandResult {
-        let mut edit = self.changes.edit()?;
-        edit.progress = self.progress;
-        if edit == ItemEdit::default() && !self.changes.are_of_members() {
-            return Err(nothing());
+        let Self { id, change, progress, global } = self;
+        let mut edit = change.to_edit()?;
+        edit.progress = progress;
+        if edit == ItemEdit::default() && !change.changes_members() {
+            let message = "nothing to change was given; use NAME=VALUE, --content, --remove, --priority, --due, --defer or --progress";
+            return Err(CliError::usage(message));
         }
-        let orchestrator = self.global.connect().await?;
-        if self.changes.are_of_members() {
-            let item = orchestrator.get_queue_item(ItemId(self.id)).await?;
-            edit = self.changes.of(edit, &item.specific_content)?;
+        let orchestrator = global.connect().await?;
+        if change.changes_members() {
+            let item = orchestrator.get_queue_item(ItemId(id)).await?;
+            edit.specific_content = change.of_item(&item)?.specific_content;
         }
-        let edited = orchestrator.edit_queue_item(ItemId(self.id), edit).await?;
-        if output::is_json() {
-            output::json(&edited)?;
-        } else {
-            output::line(format!("item {} was changed", edited.id))?;
-        }
-        Ok(ExitCode::SUCCESS)
+        let edited = orchestrator.edit_queue_item(ItemId(id), edit).await?;
+        print_changed(&edited, &format!("item {} was changed", edited.id))
     }
 }
 
 impl Correct {
     pub(super) async fn run(self) -> CommandResult {
-        let edit = self.changes.edit()?;
-        if edit == ItemEdit::default() && !self.changes.are_of_members() {
-            return Err(nothing());
+        let Self { id, change, comment, global } = self;
+        if change.to_edit()? == ItemEdit::default() && !change.changes_members() {
+            let message = "nothing to correct was given; use NAME=VALUE, --content, --remove, --priority, --due or --defer";
+            return Err(CliError::usage(message));
         }
-        let orchestrator = self.global.connect().await?;
-        let item = orchestrator.get_queue_item(ItemId(self.id)).await?;
-        let edit = self.changes.of(edit, &item.specific_content)?;
-        let copy = orchestrator.correct_and_retry(item.version(), edit).await?;
-        if let Some(text) = self.comment {
-            orchestrator.add_comment(copy.id, super::act::person_of_machine(), text).await?;
+        let orchestrator = global.connect().await?;
+        let item = orchestrator.get_queue_item(ItemId(id)).await?;
+        let copy = orchestrator.correct_and_retry(item.version(), change.of_item(&item)?).await?;
+        if let Some(text) = comment {
+            orchestrator.add_comment(copy.id, person_of_machine(), text).await?;
         }
-        if output::is_json() {
-            output::json(&copy)?;
-        } else {
-            output::line(format!("item {} is retried as item {} with the changes", item.id, copy.id))?;
-        }
-        Ok(ExitCode::SUCCESS)
+        print_changed(&copy, &format!("item {id} is retried as item {}", copy.id))
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) fn select<R: Rows>(
             match (found.get(id), version) {
                 (Some(standing), version) => selection.add(rows, standing, *version)?,
                 (None, Some(version)) => {
-                    selection.add_missing(ItemVersion { id: *id, row_version: *version })
+                    selection.add_missing(ItemVersion { id: *id, row_version: *version });
                 }
                 (None, None) => {} // it was removed, or cannot be read
             }
