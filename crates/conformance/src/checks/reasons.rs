@@ -114,7 +114,7 @@ pub(crate) async fn failures_are_grouped_by_their_reason(f: Fixture) {
 
     // By number, with all other conditions.
     for reason in &found {
-        assert_eq!(reasons(&f, ReasonFilter::default().id(reason.id)).await, [reason.clone()]);
+        assert_eq!(reasons(&f, ReasonFilter::default().id(reason.id)).await, std::slice::from_ref(reason));
     }
     assert_eq!(reasons(&f, ReasonFilter::default().id(99_999)).await, []);
     assert_eq!(reasons(&f, ReasonFilter::default().id(found[3].id).open_only(true)).await, []);

@@ -196,9 +196,9 @@ mod tests {
             figure.count = count;
             figure
         };
-        let mut figures = Figures::default();
-        figures.ended =
+        let ended =
             vec![figure(PACE_MINUTES + 1, 999, 1), figure(10, 50, 1), figure(1, 50, 1), figure(1, 7, 2)];
+        let figures = Figures { ended, ..Figures::default() };
         let pace = Pace::of(&figures, QueueId(1), 4, NOW).unwrap();
         assert_eq!((pace.per_minute, pace.robots), (10.0, 4));
         assert_eq!(Pace::of(&figures, QueueId(2), 0, NOW).unwrap(), Pace::new(7.0, 1));
