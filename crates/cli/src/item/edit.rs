@@ -89,7 +89,7 @@ fn time_or_none(text: &str) -> Result<FieldEdit<Timestamp>, String> {
     if text.eq_ignore_ascii_case("none") {
         return Ok(FieldEdit::Clear);
     }
-    time::parse(text).map(FieldEdit::Set).map_err(|error| error.to_string())
+    time::parse(text).map(FieldEdit::Set)
 }
 
 impl Change {
@@ -102,8 +102,8 @@ impl Change {
         let content = self.content.as_deref().map(SpecificContent::from_json).transpose()?;
         Ok(ItemEdit::default()
             .priority(self.priority)
-            .due_date(self.due.clone().unwrap_or(FieldEdit::Keep))
-            .defer_date(self.defer.clone().unwrap_or(FieldEdit::Keep))
+            .due_date(self.due.unwrap_or(FieldEdit::Keep))
+            .defer_date(self.defer.unwrap_or(FieldEdit::Keep))
             .specific_content(content))
     }
 
