@@ -38,7 +38,8 @@ pub fn review_out_of_step() -> [String; 2] {
 ///
 /// If it cannot be read.
 pub fn damage_of_file(file: &Path) -> Vec<String> {
-    let connection = rusqlite::Connection::open(file).unwrap();
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
+    let connection = rusqlite::Connection::open_with_flags(file, flags).unwrap();
     let lines = |sql: String| -> Vec<String> {
         let mut statement = connection.prepare(&sql).unwrap();
         let rows = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
