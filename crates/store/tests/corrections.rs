@@ -17,7 +17,7 @@ fn seen(item: &QueueItem) -> ItemVersion {
     ItemVersion { id: item.id, row_version: item.row_version }
 }
 
-fn content(amount: serde_json::Value) -> SpecificContent {
+fn content(amount: &serde_json::Value) -> SpecificContent {
     SpecificContent::new(&json!({ "amount": amount })).unwrap()
 }
 
@@ -41,19 +41,23 @@ async fn check(store: &Store) {
     let schemas = Schemas { specific_data: Some(schema.into()), ..Schemas::default() };
     store.create_queue(NewQueueDefinition::new(QUEUE).schemas(schemas)).await.unwrap();
     let failed = fail(store, "a").await;
-    let edit = ItemEdit::default().specific_content(content(json!(12.50))).priority(Priority::High);
+    let edit = ItemEdit::default().specific_content(content(&json!(12.50))).priority(Priority::High);
 
     let stale = ItemVersion { row_version: failed.row_version - 1, ..seen(&failed) };
     let refused = store.correct_and_retry(stale, edit.clone()).await.unwrap_err();
     assert_eq!(refused.code().unwrap().number(), 1020);
-    let wrong = ItemEdit::default().specific_content(content(json!("much")));
+    let wrong = ItemEdit::default().specific_content(content(&json!("much")));
     let refused = store.correct_and_retry(seen(&failed), wrong).await.unwrap_err();
     assert!(refused.is_invalid(), "{refused}");
-    assert_eq!(all(store).await, [failed.clone()], "what was refused has changed nothing, and made no copy");
+    assert_eq!(
+        all(store).await,
+        std::slice::from_ref(&failed),
+        "what was refused has changed nothing, and made no copy"
+    );
 
     let copy = store.correct_and_retry(seen(&failed), edit.clone()).await.unwrap();
     assert_eq!((copy.status, copy.priority), (Status::New, Priority::High));
-    assert_eq!(copy.specific_content, content(json!(12.50)));
+    assert_eq!(copy.specific_content, content(&json!(12.50)));
     assert_eq!(
         (copy.reference.as_deref(), copy.due_date),
         (Some("a"), failed.due_date),
@@ -68,7 +72,7 @@ async fn check(store: &Store) {
 
     let job = store.start_job(new_job()).await.unwrap();
     let claimed = store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap().items;
-    assert_eq!(claimed[0].item.specific_content, content(json!(12.50)), "a robot gets what was corrected");
+    assert_eq!(claimed[0].item.specific_content, content(&json!(12.50)), "a robot gets what was corrected");
     let report = Report::new(claimed[0].claim, ok());
     store.report_and_claim(vec![report], None).await.reports.pop().unwrap().unwrap();
 

@@ -66,7 +66,8 @@ fn acts_are_listed_checked_and_exported() {
     let rest = done(ann(here, &["audit", "export", "--after", "2"]));
     assert_eq!(exported.lines().last().unwrap(), rest.trim_end());
 
-    let file = rusqlite::Connection::open(here.join("queue.db")).unwrap();
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
+    let file = rusqlite::Connection::open_with_flags(here.join("queue.db"), flags).unwrap();
     file.execute("UPDATE audit SET entry = replace(entry, 'bob', 'ann'), user_name = 'ann' WHERE id = 3", [])
         .unwrap();
     drop(file);
