@@ -297,7 +297,9 @@ async fn a_desk_that_is_read_only_changes_nothing() {
     page.assert_has(&["This desk is read-only"]);
     assert!(!page.text.contains("action=\"/desk/items"), "no form is offered: {}", page.text);
     let item = format!("{}:{}", work.failed, 1);
-    for path in ["/desk/items/review", &*format!("/desk/queues/{}/pause", work.queue)] {
+    let start = format!("/desk/operations/{}/start", work.operation);
+    let pause = format!("/desk/queues/{}/pause", work.queue);
+    for path in ["/desk/items/review", "/desk/operations", &*start, &*pause] {
         let answer = desk.post(&cookie, path, &[("item", &item), ("to", "verified")]).await;
         assert_eq!(answer.status, 403);
         answer.assert_has(&["--desk read-only"]);
