@@ -25,6 +25,7 @@ pub struct ReasonsRequest {
     /// The key and the id of the last group that was seen.
     pub after: Option<(i64, i64)>,
     pub open_only: bool,
+    pub first_seen_from: Option<ApiTime>,
     pub top: usize,
 }
 
@@ -36,22 +37,25 @@ impl Default for ReasonsRequest {
 
 impl From<ReasonFilter> for ReasonsRequest {
     fn from(filter: ReasonFilter) -> Self {
-        let ReasonFilter { queues, id, order, after, open_only, top, .. } = filter;
+        let ReasonFilter { queues, id, order, after, open_only, first_seen_from, top, .. } = filter;
         let after = after.map(|ReasonCursor { key, id }| (key, id));
-        Self { queues, id, last_seen_first: order == ReasonOrder::LastSeen, after, open_only, top }
+        let (last_seen_first, first_seen_from) = (order == ReasonOrder::LastSeen, first_seen_from.map(ApiTime));
+        Self { queues, id, last_seen_first, after, open_only, first_seen_from, top }
     }
 }
 
 impl From<ReasonsRequest> for ReasonFilter {
     fn from(request: ReasonsRequest) -> Self {
         let order = if request.last_seen_first { ReasonOrder::LastSeen } else { ReasonOrder::MostOpen };
-        Self::default()
+        let mut filter = Self::default()
             .queues(request.queues)
             .id(request.id)
             .order(order)
             .after(request.after.map(|(key, id)| ReasonCursor { key, id }))
             .open_only(request.open_only)
-            .top(request.top)
+            .top(request.top);
+        filter.first_seen_from = request.first_seen_from.map(|at| at.0);
+        filter
     }
 }
 
