@@ -92,7 +92,7 @@ pub fn forecast(waiting: &[DueItems], pace: Option<Pace>, now: Timestamp) -> For
     let mut next_due: Option<Timestamp> = None;
     // Items a second that do everything in time.
     let mut needed: f64 = 0.0;
-    for items in waiting {
+    for items in waiting.iter().filter(|items| items.count > 0) {
         let all = before + items.count;
         let left = items.due.duration_since(now).as_secs_f64();
         if left <= 0.0 {
