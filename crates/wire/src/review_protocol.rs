@@ -39,7 +39,8 @@ impl From<ReasonFilter> for ReasonsRequest {
     fn from(filter: ReasonFilter) -> Self {
         let ReasonFilter { queues, id, order, after, open_only, first_seen_from, top, .. } = filter;
         let after = after.map(|ReasonCursor { key, id }| (key, id));
-        let (last_seen_first, first_seen_from) = (order == ReasonOrder::LastSeen, first_seen_from.map(ApiTime));
+        let (last_seen_first, first_seen_from) =
+            (order == ReasonOrder::LastSeen, first_seen_from.map(ApiTime));
         Self { queues, id, last_seen_first, after, open_only, first_seen_from, top }
     }
 }
