@@ -143,14 +143,19 @@ impl GlobalArgs {
         self.target()?.connect().await
     }
 
+    /// Whether the URL is of an Orchestrator over HTTP.
+    fn is_http(&self) -> Result<bool, CliError> {
+        let target = self.target()?;
+        let scheme = target.url().split(':').next().unwrap_or_default().to_ascii_lowercase();
+        Ok(["http", "https", "uipath"].contains(&scheme.as_str()))
+    }
+
     /// The store at the URL. `None` for a URL of an Orchestrator.
     async fn local_store(&self) -> Result<Option<Store>, CliError> {
-        let url = self.target()?.url().to_owned();
-        let scheme = url.split(':').next().unwrap_or_default().to_ascii_lowercase();
-        if ["http", "https", "uipath"].contains(&scheme.as_str()) {
+        if self.is_http()? {
             return Ok(None);
         }
-        Ok(Some(Store::open(&url).await?.acting_as(environment::actor())))
+        Ok(Some(Store::open(self.target()?.url()).await?.acting_as(environment::actor())))
     }
 
     /// The store itself, for what no Orchestrator over HTTP offers.

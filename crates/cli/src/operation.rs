@@ -17,7 +17,10 @@ use performer_store::{OperationItems, Store};
 use serde_json::json;
 
 use super::GlobalArgs;
-use super::output::{self, CliError, Column, CommandResult, INTERRUPTED, ListOutput, SOME_REFUSED};
+use super::environment;
+use super::output::{
+    self, CliError, Column, CommandResult, INTERRUPTED, ListFormat, ListOutput, SOME_REFUSED,
+};
 use super::up_to;
 
 /// How often to look whether a step is due, or was done by another process.
@@ -191,11 +194,16 @@ impl Show {
             return Ok(ExitCode::SUCCESS);
         }
         let operation = store.operation(id, None).await?;
-        if !format.has_columns() {
-            output::json(&operation)?;
-            return Ok(ExitCode::SUCCESS);
+        match format {
+            ListFormat::Json => output::json(&operation)?,
+            ListFormat::Jsonl => output::json_line(&operation)?,
+            ListFormat::Csv => {
+                return Err(CliError::usage(
+                    "one operation is no table; use -o csv with --refused, or --json",
+                ));
+            }
+            ListFormat::Table => output::list(&facts(&operation))?,
         }
-        output::list(&facts(&operation))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -278,7 +286,12 @@ impl Follow {
             return report(&operation);
         }
         match follow(store, &operation).await? {
-            Followed::Ended(operation) => report(&operation),
+            Followed::Ended(operation) if operation.state == OperationState::Done => report(&operation),
+            Followed::Ended(operation) => {
+                report(&operation)?;
+                let why = operation.why.as_deref().unwrap_or("it was stopped");
+                Err(CliError::failed(format!("{why}: performer operation resume {} goes on", operation.id)))
+            }
             Followed::Interrupted(operation) => {
                 report(&operation)?;
                 Ok(ExitCode::from(INTERRUPTED))
@@ -303,13 +316,12 @@ fn report(operation: &ItemOperation) -> CommandResult {
 /// The store at the URL.
 async fn open(global: &GlobalArgs) -> Result<Store, CliError> {
     let missing = "operations are kept by a store: use --url sqlite:FILE or --url postgres://…; over HTTP, use the desk of the server";
-    global.local_store().await?.ok_or_else(|| CliError::failed(missing))
+    global.local_store().await?.ok_or_else(|| CliError::usage(missing))
 }
 
 /// The user of this machine, as the author of comments and operations.
 pub(super) fn user_of_machine() -> Person {
-    let name = std::env::var("USER").or_else(|_| std::env::var("USERNAME")).ok();
-    Person { user_id: None, user_name: name }
+    Person { user_id: None, user_name: environment::actor().user_name }
 }
 
 /// How following an operation ended.

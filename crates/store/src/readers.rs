@@ -49,6 +49,8 @@ impl Lane {
             | Query::Ended { .. }
             | Query::EndedJobs { .. }
             | Query::Select { .. } => Self::Search,
+            // By time it is found by reading what is newer.
+            Query::Audit(filter) if filter.from.is_some() || filter.to.is_some() => Self::Search,
             Query::Audit(_)
             | Query::DueWork { .. }
             | Query::AuditFrom(_)

@@ -58,6 +58,11 @@ pub(crate) trait Reasons {
     /// Counts an item that failed before as open, or as not open any more: `by` is 1 or -1. An item without a group is in none.
     fn count_open(&mut self, item: ItemId, by: i64) -> Result<()>;
 
+    /// No other transaction writes the note or the owner of a group until this one ends.
+    fn lock_reason(&mut self, _id: i64) -> Result<()> {
+        Ok(())
+    }
+
     /// Writes the note and the owner of a group.
     fn write_reason(&mut self, reason: &Reason) -> Result<()>;
 

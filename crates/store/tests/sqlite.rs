@@ -129,7 +129,10 @@ async fn a_file_of_an_older_version_gets_its_items_for_review() {
     assert_eq!(before.len(), 4, "failed, retried, abandoned and deleted: {before:?}");
     raw(&path)
         .execute_batch(
-            "DROP TABLE item_review; \
+            // Without what later migrations make, too.
+            "DROP TABLE operation_item; DROP TABLE operation; DROP TABLE audit; \
+             ALTER TABLE reason DROP COLUMN note; ALTER TABLE reason DROP COLUMN owner; \
+             DROP TABLE item_review; \
              CREATE INDEX item_attention ON item_state (queue_id, status) WHERE status = 2 OR status > 3; \
              PRAGMA user_version = 10",
         )

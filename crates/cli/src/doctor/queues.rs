@@ -22,7 +22,7 @@ pub(super) async fn check(orchestrator: &dyn Administration, ahead: SignedDurati
     let at = now() + ahead;
     let queues = match orchestrator.list_queues().await {
         Ok(queues) => queues,
-        Err(error) => return report.add(failed(CheckName::Queues, &error)),
+        Err(error) => return report.stop(failed(CheckName::Queues, &error)),
     };
     let jobs = match known_jobs(orchestrator).await {
         Ok(jobs) => jobs,

@@ -140,11 +140,18 @@ impl Report {
         self.wanted.is_empty() || self.wanted.contains(&check)
     }
 
-    /// Adds a finding of a check that is wanted. That something cannot be reached is always told.
+    /// Adds a finding of a check that is wanted.
     pub(super) fn add(&mut self, finding: Finding) {
-        if self.wants(finding.check) || finding.check == CheckName::Reach && finding.level == Level::Bad {
+        if self.wants(finding.check) {
             self.findings.push(finding);
         }
+    }
+
+    /// Adds the finding because of which other checks cannot be made: it is told whatever is wanted, and is bad if one of those is.
+    pub(super) fn stop(&mut self, finding: Finding) {
+        let is_other_wanted = self.wanted.iter().any(|wanted| *wanted != finding.check);
+        let level = if is_other_wanted || self.wanted.is_empty() { Level::Bad } else { finding.level };
+        self.findings.push(Finding { level, ..finding });
     }
 
     fn count(&self, level: Level) -> usize {

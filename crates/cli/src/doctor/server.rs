@@ -18,7 +18,7 @@ pub(super) async fn check(target: &Target, report: &mut Report) -> Result<(), Cl
         Ok(server) => server,
         Err(error) if error.is_usage() => return Err(error),
         Err(error) => {
-            report.add(not_connected(&error));
+            report.stop(not_connected(&error));
             return Ok(());
         }
     };
@@ -27,7 +27,7 @@ pub(super) async fn check(target: &Target, report: &mut Report) -> Result<(), Cl
         Ok(probe) => probe,
         Err(error) => {
             let finding = Finding::bad(CheckName::Reach, format!("{}", error.with_causes()));
-            report.add(finding.help("performer help environment"));
+            report.stop(finding.help("performer help environment"));
             return Ok(());
         }
     };
@@ -45,7 +45,7 @@ pub(super) async fn check(target: &Target, report: &mut Report) -> Result<(), Cl
     if let Err(error) = server.list_queues().await
         && error.is_unauthorized()
     {
-        report.add(refused(&error));
+        report.stop(refused(&error));
         return Ok(());
     }
     report.add(match server.caller().await {

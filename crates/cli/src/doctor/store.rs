@@ -28,13 +28,19 @@ pub(super) async fn check(
                 true => "performer queue create NAME --url …".to_owned(),
                 false => "performer help environment".to_owned(),
             };
-            report.add(Finding::bad(CheckName::Reach, format!("{}", error.with_causes())).help(help));
+            report.stop(Finding::bad(CheckName::Reach, format!("{}", error.with_causes())).help(help));
             return None;
         }
     };
     report.latency = Some(took);
     report.add(reached("the store", took));
-    report.add(schema(&info));
+    let schema = schema(&info);
+    let is_current = info.schema_version == info.newest_schema_version;
+    if is_current {
+        report.add(schema);
+    } else {
+        report.stop(schema);
+    }
     let mut ahead = SignedDuration::ZERO;
     if let Some(time) = info.time {
         // The clock was read somewhere between the two.
@@ -53,7 +59,7 @@ pub(super) async fn check(
             report.add(pooler(info.is_pooled));
         }
     }
-    (info.schema_version == info.newest_schema_version).then_some(ahead)
+    is_current.then_some(ahead)
 }
 
 fn schema(info: &StoreInfo) -> Finding {

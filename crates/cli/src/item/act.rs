@@ -99,12 +99,6 @@ pub(in super::super) struct Purge {
     selection: Selection,
 }
 
-/// The user of this machine, as the author of a comment; over HTTP the server takes the user of the credentials.
-pub(super) fn person_of_machine() -> Person {
-    let user_name = std::env::var("USER").or_else(|_| std::env::var("USERNAME")).ok();
-    Person { user_id: None, user_name }
-}
-
 /// What is done with items.
 pub(super) enum Act {
     Review(ReviewStatus),

@@ -9,12 +9,13 @@ use performer_core::model::content::SpecificContent;
 use performer_core::model::item::{ItemEdit, Priority, QueueItem};
 use performer_core::model::json::{Members, Scalar};
 use performer_core::model::key::ItemId;
+use performer_core::model::review::validate_comment;
 use performer_tables::time;
 use serde_json::value::to_raw_value;
 
 use super::super::GlobalArgs;
+use super::super::operation::user_of_machine;
 use super::super::output::{self, CliError, CommandResult};
-use super::act::person_of_machine;
 use super::pairs;
 
 /// Change the content, priority or dates of an item that is New
@@ -139,6 +140,10 @@ impl Edit {
         if change.changes_members() {
             let item = orchestrator.get_queue_item(ItemId(id)).await?;
             edit.specific_content = change.of_item(&item)?.specific_content;
+            // The other members are written as they were read. Over HTTP an edit cannot name a version.
+            if !global.is_http()? {
+                edit.row_version = Some(item.row_version);
+            }
         }
         let edited = orchestrator.edit_queue_item(ItemId(id), edit).await?;
         print_changed(&edited, &format!("item {} was changed", edited.id))
@@ -152,11 +157,16 @@ impl Correct {
             let message = "nothing to correct was given; use NAME=VALUE, --content, --remove, --priority, --due or --defer";
             return Err(CliError::usage(message));
         }
+        comment.as_deref().map_or(Ok(()), validate_comment)?;
         let orchestrator = global.connect().await?;
         let item = orchestrator.get_queue_item(ItemId(id)).await?;
         let copy = orchestrator.correct_and_retry(item.version(), change.of_item(&item)?).await?;
         if let Some(text) = comment {
-            orchestrator.add_comment(copy.id, person_of_machine(), text).await?;
+            orchestrator.add_comment(copy.id, user_of_machine(), text).await.map_err(|error| {
+                let message =
+                    format!("item {id} is retried as item {}, without the comment: {error}", copy.id);
+                CliError::from(error).with_message(message)
+            })?;
         }
         print_changed(&copy, &format!("item {id} is retried as item {}", copy.id))
     }

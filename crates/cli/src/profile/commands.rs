@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::super::output::{self, CliError, Column, CommandResult, ListOutput};
-use super::file::ProfileFile;
+use super::file::{ProfileFile, has_password};
 use super::{Profile, Target};
 
 /// Name locations of queues, so that --profile NAME is enough
@@ -182,14 +182,6 @@ impl List {
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Whether a URL has a password in it.
-fn has_password(url: &str) -> bool {
-    let authority =
-        url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?']).next().unwrap_or_default());
-    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
-    user.contains(':') || url.split(['?', '&']).skip(1).any(|pair| pair.starts_with("password="))
 }
 
 impl Add {

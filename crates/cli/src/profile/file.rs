@@ -100,6 +100,11 @@ impl ProfileFile {
         if profile.url.is_empty() {
             return Err(wrong("it has no url".to_owned()));
         }
+        if has_password(&profile.url) {
+            let message = "a profile has no secrets: leave the password out of the url, and name a variable in password_env or a \
+                           file in password_file";
+            return Err(wrong(message.to_owned()));
+        }
         Ok(profile)
     }
 
@@ -191,6 +196,14 @@ fn settings() -> Vec<String> {
     let plain = SETTINGS.iter().map(|(name, _)| (*name).to_owned());
     let secrets = SECRETS.iter().flat_map(|(name, _)| [format!("{name}_env"), format!("{name}_file")]);
     plain.chain(secrets).collect()
+}
+
+/// Whether a URL has a password in it.
+pub(super) fn has_password(url: &str) -> bool {
+    let authority =
+        url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?']).next().unwrap_or_default());
+    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+    user.contains(':') || url.split(['?', '&']).skip(1).any(|pair| pair.starts_with("password="))
 }
 
 #[cfg(test)]

@@ -104,11 +104,16 @@ async fn print(mut watched: Watched<'_>, every: Duration, ticks: Option<u64>) ->
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut left = ticks.unwrap_or(u64::MAX);
     while left > 0 {
-        tokio::select! {
-            _ = timer.tick() => {}
+        let look = async {
+            timer.tick().await;
+            watched.look().await
+        };
+        // Also while a server does not answer.
+        let snapshot = tokio::select! {
+            snapshot = look => snapshot?,
             () = interrupts.next() => return Ok(ExitCode::from(output::INTERRUPTED)),
-        }
-        output::json_line(&watched.look().await?)?;
+        };
+        output::json_line(&snapshot)?;
         left -= 1;
     }
     Ok(ExitCode::SUCCESS)
@@ -123,31 +128,47 @@ async fn draw(mut watched: Watched<'_>, every: Duration, ticks: Option<u64>) -> 
     let mut left = ticks.unwrap_or(u64::MAX);
     let mut snapshot = Snapshot::default();
     loop {
+        let mut ended = false;
+        let mut pause = None;
+        let mut looks = false;
         tokio::select! {
             _ = timer.tick(), if left > 0 && !view.is_frozen => {
-                snapshot = watched.look().await?;
+                looks = true;
                 left -= 1;
-                if left == 0 {
-                    return Ok(ExitCode::SUCCESS);
-                }
+                ended = left == 0;
             }
             key = screen.key() => match view.key(&key?, &snapshot) {
                 Some(Act::Quit) => return Ok(ExitCode::SUCCESS),
-                Some(Act::Pause(queue, paused)) => {
-                    let edit = LimitsEdit::default().paused(paused);
-                    let edited = watched.orchestrator.edit_queue_limits(&queue, edit).await;
-                    view.message = edited.err().map(|error| error.to_string());
-                    snapshot = watched.look().await?;
-                }
+                Some(Act::Pause(queue, paused)) => pause = Some((queue, paused)),
                 None => {}
             },
             () = interrupts.next() => return Ok(ExitCode::from(output::INTERRUPTED)),
         }
-        if let Some(queue) = view.wants_details(&snapshot) {
-            view.details = details(watched.orchestrator, &queue).await;
+        let work = async {
+            if let Some((queue, paused)) = pause {
+                let edit = LimitsEdit::default().paused(paused);
+                let edited = watched.orchestrator.edit_queue_limits(&queue, edit).await;
+                view.message = edited.err().map(|error| error.to_string());
+                looks = true;
+            }
+            if looks {
+                snapshot = watched.look().await?;
+            }
+            if let Some(queue) = view.wants_details(&snapshot) {
+                view.details = details(watched.orchestrator, &queue).await;
+            }
+            Ok::<(), CliError>(())
+        };
+        // Also while a server does not answer.
+        tokio::select! {
+            done = work => done?,
+            () = interrupts.next() => return Ok(ExitCode::from(output::INTERRUPTED)),
         }
         let (height, width) = screen.size();
         screen.show(&view.lines(&snapshot, width, height))?;
+        if ended {
+            return Ok(ExitCode::SUCCESS);
+        }
     }
 }
 

@@ -272,7 +272,7 @@ async fn a_failed_item_is_corrected_and_retried() {
     assert!(original.to_string().contains(r#""ReviewStatus":"Retried""#), "{original}");
     for (words, code, says) in [
         (&["item", "correct", &id, "n=5"][..], 1, "cannot be reviewed"),
-        (&["item", "correct", &id], 2, "nothing to change was given"),
+        (&["item", "correct", &id], 2, "nothing to correct was given"),
         (&["item", "correct", "999", "n=5"], 5, "999"),
         (&["item", "correct", &id, "n=5", "--url", "http://127.0.0.1:1"], 4, "no credentials"),
     ] {

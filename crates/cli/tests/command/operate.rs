@@ -90,6 +90,25 @@ fn findings(report: &Value) -> Vec<(&str, &str)> {
     all.map(|finding| (finding["Check"].as_str().unwrap(), finding["Level"].as_str().unwrap())).collect()
 }
 
+/// What was asked for is not good because it could not be looked at.
+#[test]
+fn a_doctor_that_could_not_look_finds_that_bad() {
+    let folder = tempfile::tempdir().unwrap();
+    let http = ["--url", "http://127.0.0.1:1"];
+    for wanted in [&["--check", "jobs"][..], &["--check", "jobs", "--check", "queues", "-o", "nagios"]] {
+        let (code, shown, error) = said(command(folder.path(), &[&["doctor"], wanted, &http[..]].concat()));
+        assert!(code == 1 || code == 2, "{wanted:?}: {code} {shown}{error}");
+    }
+    // Tables of a newer program.
+    done(at(folder.path(), &["queue", "create", "Invoices"]));
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
+    let file = rusqlite::Connection::open_with_flags(folder.path().join("queue.db"), flags).unwrap();
+    file.execute_batch("PRAGMA user_version = 999").unwrap();
+    drop(file);
+    let (code, shown, _) = said(at(folder.path(), &["doctor", "--check", "jobs", "--json"]));
+    assert!(code == 1 && shown.contains("too old for this store"), "{code} {shown}");
+}
+
 #[test]
 fn a_doctor_looks_at_a_file() {
     let folder = tempfile::tempdir().unwrap();

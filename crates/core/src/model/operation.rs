@@ -42,6 +42,7 @@ pub use self::canary::{Canary, CopyEnd};
 use self::canary::{Verdict, verdict};
 pub use self::plan::{Act, MAX_PACE, Plan};
 pub use self::preview::{Preview, PreviewGroup, PreviewRefusal, Selected};
+use super::audit::Actor;
 use super::code::ErrorCode;
 use super::kept_for::KeptFor;
 use super::key::{FolderId, ItemId};
@@ -157,6 +158,9 @@ pub struct ItemOperation {
     pub taken_back_by: Option<OperationId>,
     /// What was known of the items when they were selected.
     pub preview: Preview,
+    /// Who started it, and from where: whom the audit names for what it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Actor>,
 }
 
 /// An item of an operation.
@@ -231,12 +235,24 @@ impl ItemOperation {
             why: None,
             taken_back_by: None,
             preview: selected.preview.clone(),
+            actor: None,
         }
     }
 
     /// The user who made it.
     pub fn by(&self) -> Person {
         Person { user_id: self.user_id, user_name: self.user_name.clone() }
+    }
+
+    /// Notes who has started it: the events of its items and the audit name them.
+    pub fn started_by(&mut self, user: Option<i64>, actor: Option<&Actor>) {
+        if let Some(user) = user {
+            self.user_id = Some(user);
+            if let Some(name) = actor.and_then(|actor| actor.user_name.clone()) {
+                self.user_name = Some(name);
+            }
+        }
+        self.actor = actor.cloned();
     }
 
     /// The place of the next item to act on.
@@ -326,6 +342,7 @@ impl ItemOperation {
     ///
     /// Code 1302 if it is neither stopped nor holding, or if its copies were taken back.
     pub fn resume(&mut self, now: Timestamp) -> Result<(), Refusal> {
+        self.check_kept(now)?;
         if self.taken_back_by.is_some() {
             return Err(self.refusal("cannot go on: its copies were taken back"));
         }
@@ -337,6 +354,18 @@ impl ItemOperation {
             (OperationState::Stopped, Some(_)) if !self.is_canary_over => self.wait_for_canary(now),
             (OperationState::Stopped, _) => self.run(OperationState::Running, now),
             _ => return Err(self.refusal("is neither stopped nor holding")),
+        }
+        Ok(())
+    }
+
+    /// Checks that its items are kept still.
+    ///
+    /// # Errors
+    ///
+    /// Code 1302 if they may have been removed: 30 days after it ended.
+    pub fn check_kept(&self, now: Timestamp) -> Result<(), Refusal> {
+        if self.kept_until().is_some_and(|until| until <= now) {
+            return Err(self.refusal("ended too long ago: its items are not kept any more"));
         }
         Ok(())
     }
@@ -397,6 +426,10 @@ impl ItemOperation {
         self.refused += refused;
         if self.left() == 0 {
             return self.end(OperationState::Done, self.why.clone(), now);
+        }
+        if done + refused == 0 {
+            let why = Some("its other items are not kept any more".to_owned());
+            return self.end(OperationState::Stopped, why, now);
         }
         if self.canary().is_some_and(|canary| self.done >= canary.first) {
             return self.wait_for_canary(now);

@@ -84,7 +84,10 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         check,
         next: last.map(|last| address(call, "/desk/audit", Some(&last))),
         csv: address(call, "/desk/audit.csv", None),
-        is_filtered: !filter.acts.is_empty() || filter.user_name.is_some() || filter.from.is_some(),
+        is_filtered: !filter.acts.is_empty()
+            || filter.user_name.is_some()
+            || filter.from.is_some()
+            || filter.to.is_some(),
         is_continued: filter.before.is_some(),
         rows: records.iter().map(row).collect(),
     })

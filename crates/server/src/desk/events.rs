@@ -1,10 +1,10 @@
 //! `/desk/events`: the stream of one tab. It says which numbers of the page have changed, and how many items are newer than its list.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use axum::http::StatusCode;
 use futures_util::stream;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -103,7 +103,7 @@ async fn next(tab: Option<Tab>) -> Option<(Bytes, Option<Tab>)> {
                 return Some((format!("event: change\ndata: {json}\n\n").into(), Some(tab)));
             }
             // A store that is unavailable now may be available later.
-            Err(failure) if failure.status.is_server_error() => tab.quiet += live::INTERVAL,
+            Err(failure) if !is_end(&failure) => tab.quiet += live::INTERVAL,
             Ok(None) => tab.quiet += live::INTERVAL,
             Err(_) => {
                 return Some((Bytes::from_static(b"event: end\ndata: the session has ended\n\n"), None));
@@ -114,6 +114,11 @@ async fn next(tab: Option<Tab>) -> Option<(Bytes, Option<Tab>)> {
             return Some((Bytes::from_static(b": nothing has changed\n\n"), Some(tab)));
         }
     }
+}
+
+/// Whether a failure ends the stream: the session has ended, or its permission is gone.
+fn is_end(failure: &ApiError) -> bool {
+    matches!(failure.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }
 
 impl Tab {
@@ -130,7 +135,8 @@ impl Tab {
             return Err(ApiError::not_authenticated());
         }
         let snapshot = server.desk_live.numbers(&server).await?;
-        let numbers = numbers(&snapshot, &call.folders);
+        // The sum over all queues is that of the pages on which it stands.
+        let numbers = numbers(&snapshot, &call.folders, &call.folders_with(READ)?);
         if numbers == self.numbers {
             return Ok(None);
         }
@@ -140,8 +146,12 @@ impl Tab {
                 changes.numbers.insert(name.clone(), number.clone());
             }
         }
+        changes.newer = match self.newer().await {
+            // The filter names a queue that was deleted, for instance: the numbers go on.
+            Err(failure) if !is_end(&failure) => None,
+            newer => newer?,
+        };
         self.numbers = numbers;
-        changes.newer = self.newer().await?;
         Ok(Some(changes))
     }
 
@@ -162,15 +172,19 @@ impl Tab {
 }
 
 /// The numbers of items that a reader of these folders sees, by their names.
-fn numbers(snapshot: &Snapshot, folders: &Arc<[FolderId]>) -> BTreeMap<String, String> {
-    let is_seen = |queue: &QueueDefinition| queue.folders.iter().any(|folder| folders.contains(folder));
+fn numbers(snapshot: &Snapshot, folders: &[FolderId], readable: &[FolderId]) -> BTreeMap<String, String> {
+    let is_in = |queue: &QueueDefinition, folders: &[FolderId]| {
+        queue.folders.iter().any(|folder| folders.contains(folder))
+    };
     let (mut numbers, mut sum) = (BTreeMap::new(), QueueStatistics::default());
     let mut add = |queue, statistics: &QueueStatistics| {
         let number = |status: &Status| html::number(statistics.with_status(*status));
         numbers.extend(Status::ALL.iter().map(|status| (live::name(queue, *status), number(status))));
     };
-    for (queue, statistics) in snapshot.iter().filter(|(queue, _)| is_seen(queue)) {
-        sum.add(statistics);
+    for (queue, statistics) in snapshot.iter().filter(|(queue, _)| is_in(queue, folders)) {
+        if is_in(queue, readable) {
+            sum.add(statistics);
+        }
         add(Some(queue.id), statistics);
     }
     add(None, &sum);

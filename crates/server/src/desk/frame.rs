@@ -132,6 +132,9 @@ impl Frame {
 /// The folders of the caller as links to the list that is shown, if there are several.
 fn folders(call: &DeskCall, section: &str) -> Vec<Link> {
     let (Some(caller), true) = (&call.caller, call.parameters.is_empty()) else { return Vec::new() };
+    if OF_TENANT.contains(&section) {
+        return Vec::new();
+    }
     let all = caller.directory.folders().filter(|folder| caller.is_assigned(folder.id));
     let mut links = vec![Link {
         href: section.to_owned(),

@@ -1,6 +1,7 @@
 //! Why nothing of a queue is handed out, for the page of the queue.
 
 use super::call::{DeskCall, FolderQueue};
+use super::html;
 use super::routes::JOBS_VIEW;
 use crate::api_error::ApiError;
 use performer_core::model::claim_blockers::ClaimBlocker;
@@ -37,4 +38,9 @@ pub(super) async fn causes(
         causes.insert(0, Cause { text, is_blocking: false });
     }
     Ok(causes)
+}
+
+/// What is said if the store could not answer: the rest of the page is shown all the same.
+pub(super) fn unknown(failure: &ApiError) -> Cause {
+    Cause { text: format!("This is not known: {}", html::line(&failure.message, 300)), is_blocking: false }
 }

@@ -10,7 +10,7 @@ use super::html::{self, Html};
 use super::items::{Choice, version_text};
 use super::members::{Difference, Member, differences, members};
 use super::reply::Reply;
-use super::routes::{CHANGE, REMOVE, REVIEW};
+use super::routes::{CHANGE, REMOVE, REVIEW, REWRITE};
 use super::timeline::{self, TimelineEntry};
 use crate::api_error::ApiError;
 use crate::directory::Directory;
@@ -108,8 +108,8 @@ impl Acts {
             reviews: possible.map(|(_, value, text)| (value, text)).collect(),
             may_review,
             may_delete: call.may(folder, REMOVE) && item.status != Status::Deleted,
-            may_edit: call.may(folder, CHANGE) && item.status.is_editable(),
-            may_correct: call.may(folder, CHANGE) && item.may_be_reviewed_as(ReviewStatus::Retried),
+            may_edit: call.may(folder, REWRITE) && item.status.is_editable(),
+            may_correct: call.may(folder, REWRITE) && item.may_be_reviewed_as(ReviewStatus::Retried),
             may_purge: call.may(folder, CHANGE) && item.status.is_purgeable(),
         }
     }

@@ -138,11 +138,13 @@ pub(super) async fn handle(
         same_origin::check(&head.headers, &base)?;
     }
     let is_secure = base.starts_with("https:");
-    let counts = if route.path == frame::EVENTS { Counts::AsNoUse } else { Counts::AsUse };
+    let (refresh, query) = refresh::split(request_head::query(&head.uri)?)?;
+    // What a page asks for by itself is no use by its reader.
+    let is_by_itself = route.path == frame::EVENTS || refresh.is_some();
+    let counts = if is_by_itself { Counts::AsNoUse } else { Counts::AsUse };
     let caller = server.desk_sessions.caller(server, &head.headers, is_secure, counts).await?;
     log.user = caller.as_ref().map(|caller| caller.user.id);
-    let folder = named_folder(&request_head::query(&head.uri)?)?;
-    let (refresh, query) = refresh::split(request_head::query(&head.uri)?)?;
+    let folder = named_folder(&query)?;
     let mut call = DeskCall {
         server: server.clone(),
         route,
@@ -222,8 +224,10 @@ fn form(headers: &HeaderMap, body: &Bytes) -> Result<Vec<(String, String)>, ApiE
         let message = "The body must be a form: application/x-www-form-urlencoded.";
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, 0, message));
     }
+    // Browsers send the lines of a text area with CRLF, whatever was in it.
+    let lines = |(name, value): (String, String)| (name, value.replace("\r\n", "\n"));
     let fields: Vec<(String, String)> =
-        form_urlencoded::parse(body).into_owned().take(MAX_FIELDS + 1).collect();
+        form_urlencoded::parse(body).into_owned().map(lines).take(MAX_FIELDS + 1).collect();
     if fields.len() > MAX_FIELDS {
         return Err(ApiError::invalid("The form has too many fields."));
     }

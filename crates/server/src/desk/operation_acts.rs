@@ -63,6 +63,8 @@ struct NewPage {
     reviewers: Vec<Choice>,
     comment: String,
     back: String,
+    /// Where the form goes: with the folder, if the address names one.
+    action: String,
     most: String,
 }
 
@@ -110,6 +112,7 @@ pub(super) async fn new_page(call: &DeskCall) -> Result<Reply, ApiError> {
         reviewers: super::item::reviewers(call)?,
         comment: call.query_value("comment").chars().take(512).collect(),
         back,
+        action: call.in_folder("/desk/operations"),
         most: html::number(i64::try_from(MAX_ITEMS).unwrap_or(i64::MAX)),
     })
 }
@@ -142,13 +145,22 @@ pub(super) async fn create(call: &DeskCall) -> Result<Reply, ApiError> {
         let pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let query = ItemQuery::parse(pairs)?.from_beginning();
         let filter = items::filter(call, &query, &call.queues().await?)?;
-        (OperationItems::Matching(Box::new(filter)), Some(query.to_string()))
+        (OperationItems::Matching(Box::new(filter)), Some(with_folder(call, &query.to_string())))
     } else {
         (OperationItems::These(rows), None)
     };
     let by = call.person()?;
     let made = store(call)?.preview_operation(folders, (plan, by), which, filter).await?;
     Ok(Reply::see_other(&path_of(made.id)))
+}
+
+/// A filter with the folder that the address names, as the address of a list has both.
+fn with_folder(call: &DeskCall, filter: &str) -> String {
+    match call.folder {
+        Some(folder) if filter.is_empty() => format!("folder={folder}"),
+        Some(folder) => format!("{filter}&folder={folder}"),
+        None => filter.to_owned(),
+    }
 }
 
 /// What the form asks for, and the folders in which the caller may do it.

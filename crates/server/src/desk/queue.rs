@@ -207,7 +207,9 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         percentiles: (all.count() > 0).then(|| [0.5, 0.95, 0.99].map(percentile)),
         charts,
         reasons: top.iter().map(|reason| reasons::row(call, reason, &queues)).collect(),
-        causes: idle::causes(call, &found, &statistics).await?,
+        causes: idle::causes(call, &found, &statistics)
+            .await
+            .unwrap_or_else(|failure| vec![idle::unknown(&failure)]),
         settings: settings(queue),
         schemas: schemas(queue),
         limits: limits(queue),

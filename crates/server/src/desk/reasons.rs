@@ -10,16 +10,17 @@ use jiff::Timestamp;
 use super::call::{DeskCall, FolderQueue};
 use super::frame::{Frame, note_cookie};
 use super::html::{self, Html};
-use super::item::reviewers_of;
+use super::item::{may_review, reviewers_of};
 use super::items::{self, Choice, ItemRow};
 use super::reply::Reply;
-use super::routes::REVIEW;
+use super::routes::NOTE;
 use crate::api_error::ApiError;
-use performer_core::model::FieldEdit;
+use performer_core::model::code::ErrorCode;
 use performer_core::model::item::{ItemFilter, Page};
 use performer_core::model::item_query::ItemQuery;
 use performer_core::model::key::FolderId;
 use performer_core::model::reason::{Reason, ReasonCursor, ReasonEdit, ReasonFilter, ReasonOrder};
+use performer_core::model::{FieldEdit, Refusal};
 use performer_core::orchestrator::ReviewAdministration as _;
 
 /// How many groups a page has.
@@ -43,6 +44,8 @@ pub(super) struct ReasonRow {
     pub(super) has_open: bool,
     /// What people know about it.
     pub(super) note: Option<String>,
+    /// As it was written, for a form.
+    pub(super) written_note: String,
     /// The items that have to be reviewed.
     pub(super) open_href: String,
     /// All attempts that failed so.
@@ -72,6 +75,7 @@ struct ReasonPage {
     id: i64,
     owner: Option<String>,
     owners: Vec<Choice>,
+    owner_id: String,
     may_edit: bool,
 }
 
@@ -127,6 +131,7 @@ pub(super) fn row(call: &DeskCall, reason: &Reason, queues: &[FolderQueue]) -> R
         open: html::number(reason.open),
         has_open: reason.open > 0,
         note: reason.note.as_deref().map(html::visible),
+        written_note: reason.note.clone().unwrap_or_default(),
         open_href: items::list_address(call, &query),
         operation_href: items::address(call, items::NEW_OPERATION, &query),
         all_href,
@@ -193,9 +198,25 @@ pub(super) async fn edit(call: &DeskCall) -> Result<Reply, ApiError> {
     let owner = text("owner").map(|id| {
         id.parse().map_err(|_| ApiError::invalid(format!("owner: {id:?} is not the number of a user.")))
     });
-    let edit = ReasonEdit::default()
-        .note(FieldEdit::to(text("note").map(str::to_owned)))
-        .owner(FieldEdit::to(owner.transpose()?));
+    let owner = owner.transpose()?;
+    if owner != reason.owner
+        && let Some(owner) = owner
+        && !may_review(call.directory()?, owner, folder)
+    {
+        let message = "this user may not review the items of the folder";
+        return Err(Refusal::new(ErrorCode::REVIEWER_NOT_AVAILABLE, message).into());
+    }
+    // A field that its writer left stays as it is, whatever another one has made of it meanwhile.
+    let note = text("note").map(str::to_owned);
+    let seen = Some(call.field("seen-note").trim()).filter(|text| !text.is_empty());
+    let seen_owner = text("seen-owner").and_then(|id| id.parse::<i64>().ok());
+    let mut edit = ReasonEdit::default();
+    if note.as_deref() != seen {
+        edit = edit.note(FieldEdit::to(note));
+    }
+    if owner != seen_owner {
+        edit = edit.owner(FieldEdit::to(owner));
+    }
     call.store(folder).edit_reason(reason.id, edit).await?;
     Ok(Reply::see_other(&format!("/desk/reasons/{}", reason.id)).cookie(&note_cookie("noted", 0)))
 }
@@ -216,7 +237,21 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         items: items::rows(call, &items, &queues)?,
         id: reason.id,
         owner,
-        owners: reviewers_of(call, folder, reason.owner)?,
-        may_edit: call.may(folder, REVIEW),
+        owners: owners(call, folder, reason.owner)?,
+        owner_id: reason.owner.map(|id| id.to_string()).unwrap_or_default(),
+        may_edit: call.may(folder, NOTE),
     })
+}
+
+/// Who may be the owner of a group: those who may review, and who it is now.
+fn owners(call: &DeskCall, folder: FolderId, now: Option<i64>) -> Result<Vec<Choice>, ApiError> {
+    let mut all = reviewers_of(call, folder, now)?;
+    if let Some(id) = now
+        && !all.iter().any(|choice| choice.is_chosen)
+    {
+        let user = call.directory()?.user(id);
+        let text = user.map_or_else(|| format!("user {id}"), |user| html::line(&user.user_name, 60));
+        all.push(Choice { value: id.to_string(), text, is_chosen: true });
+    }
+    Ok(all)
 }

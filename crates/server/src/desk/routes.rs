@@ -114,6 +114,10 @@ pub(super) const REVIEW: &[Permission] = &[QUEUES_VIEW, EDIT];
 pub(super) const REMOVE: &[Permission] = &[QUEUES_VIEW, DELETE];
 /// To change items that are New, and to remove the content of others.
 pub(super) const CHANGE: &[Permission] = &[QUEUES_EDIT, EDIT];
+/// To change items in a form that shows their content.
+pub(super) const REWRITE: &[Permission] = &[QUEUES_VIEW, QUEUES_EDIT, VIEW, EDIT];
+/// To note what is known about a group of failures.
+pub(super) const NOTE: &[Permission] = &[QUEUES_VIEW, VIEW, EDIT];
 /// To see queues.
 const SEE_QUEUES: &[Permission] = &[QUEUES_VIEW];
 /// To pause queues and to change their limits.
@@ -147,17 +151,17 @@ pub(super) static ROUTES: &[DeskRoute] = routes! {
     POST "/desk/items/delete" "DeskDeleteItems": InFolder(REMOVE) => item_acts::delete;
     GET "/desk/items/{id}" "DeskItem": InFolder(READ) => item::page;
     GET "/desk/items/{id}/json" "DeskItemJson": InFolder(READ) => item::json;
-    GET "/desk/items/{id}/edit" "DeskEditPage": InFolder(CHANGE) => item_acts::edit_page;
-    POST "/desk/items/{id}/edit" "DeskEdit": InFolder(CHANGE) => item_acts::edit;
-    GET "/desk/items/{id}/correct" "DeskCorrectPage": InFolder(CHANGE) => item_acts::correct_page;
-    POST "/desk/items/{id}/correct" "DeskCorrect": InFolder(CHANGE) => item_acts::correct;
+    GET "/desk/items/{id}/edit" "DeskEditPage": InFolder(REWRITE) => item_acts::edit_page;
+    POST "/desk/items/{id}/edit" "DeskEdit": InFolder(REWRITE) => item_acts::edit;
+    GET "/desk/items/{id}/correct" "DeskCorrectPage": InFolder(REWRITE) => item_acts::correct_page;
+    POST "/desk/items/{id}/correct" "DeskCorrect": InFolder(REWRITE) => item_acts::correct;
     POST "/desk/items/{id}/purge" "DeskPurge": InFolder(CHANGE) => item_acts::purge;
     POST "/desk/items/{id}/comments" "DeskComment": InFolder(REVIEW) => item_acts::comment;
     POST "/desk/items/{id}/comments/{comment}" "DeskEditComment": InFolder(REVIEW) => item_acts::edit_comment;
 
     GET "/desk/reasons" "DeskReasons": InFolder(READ) => reasons::list;
     GET "/desk/reasons/{id}" "DeskReason": InFolder(READ) => reasons::page;
-    POST "/desk/reasons/{id}" "DeskEditReason": InFolder(REVIEW) => reasons::edit;
+    POST "/desk/reasons/{id}" "DeskEditReason": InFolder(NOTE) => reasons::edit;
     GET "/desk/review" "DeskReview": InFolder(READ) => review::page;
 
     GET "/desk/operations" "DeskOperations": InFolder(READ) => operations::list;

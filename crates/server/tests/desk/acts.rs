@@ -186,10 +186,15 @@ async fn what_is_known_about_a_reason_is_noted() {
     let page = desk.get(&format!("{cookie}; {}", answer.cookie()), path).await;
     let chosen = format!("<option value=\"{owner}\" selected>");
     page.assert_has(&["Done: noted.", ">SAP is down &#60;i&#62;</textarea>", &chosen]);
-    let answer = desk.post(&cookie, path, &[("note", " "), ("owner", "")]).await;
+    // Another one has changed the owner since: what this form leaves stays.
+    let form = [("note", "SAP is up"), ("seen-note", "SAP is down <i>"), ("owner", ""), ("seen-owner", "")];
+    assert_eq!(desk.post(&cookie, path, &form).await.status, 303);
+    desk.get(&cookie, path).await.assert_has(&[">SAP is up</textarea>", &chosen]);
+    let form = [("note", " "), ("seen-note", "SAP is up"), ("owner", ""), ("seen-owner", &*owner)];
+    let answer = desk.post(&cookie, path, &form).await;
     assert_eq!(answer.status, 303);
     let page = desk.get(&cookie, path).await;
-    assert!(!page.text.contains("SAP is down") && !page.text.contains(&chosen), "{}", page.text);
+    assert!(!page.text.contains("SAP is up") && !page.text.contains(&chosen), "{}", page.text);
     for form in [[("note", "n"), ("owner", "x")], [("note", &*"x".repeat(513)), ("owner", "")]] {
         assert_eq!(desk.post(&cookie, path, &form).await.status, 400);
     }

@@ -33,6 +33,26 @@ impl Desk {
     }
 }
 
+/// What is begun from the list of one folder acts on that folder alone.
+#[tokio::test]
+async fn an_operation_keeps_the_folder_of_its_list() {
+    let desk = Desk::start().await;
+    let finance = desk.served.access_admin.add_folder("Finance").await.unwrap();
+    desk.failures(3).await;
+    let cookie = desk.sign_in().await;
+    let form = desk.get(&cookie, "/desk/operations/new?status=Failed&folder=1").await;
+    form.assert_has(&["action=\"/desk/operations?folder=1\"", "Items that match: <b>3</b>"]);
+    let elsewhere = desk.get(&cookie, &format!("/desk/operations/new?status=Failed&folder={finance}")).await;
+    elsewhere.assert_has(&["No item matches"]);
+    let here = [("act", "verified"), ("filter", "status=Failed")];
+    let made = desk.post(&cookie, "/desk/operations?folder=1", &here).await;
+    assert_eq!(made.status, 303, "{}", made.text);
+    let page = desk.get(&cookie, made.location()).await;
+    page.assert_has(&["<dt>Items</dt><dd><bdi>3</bdi>", "status=Failed&#38;folder=1"]);
+    let there = desk.post(&cookie, &format!("/desk/operations?folder={finance}"), &here).await;
+    assert!(!there.location().starts_with("/desk/operations/"), "there is nothing to act on: {}", there.text);
+}
+
 #[tokio::test]
 async fn all_that_match_are_previewed_and_retried_behind_a_canary() {
     let desk = Desk::start().await;

@@ -224,7 +224,7 @@ impl<R: Rows> Apply<'_, R> {
         Ok(())
     }
 
-    fn note_review(&mut self, id: ItemId, before: ReviewStatus, to: ReviewStatus) {
+    pub(super) fn note_review(&mut self, id: ItemId, before: ReviewStatus, to: ReviewStatus) {
         if before != to {
             let [before, after] = [before, to].map(|status| Value::from(status.name()));
             self.note_item(Act::ItemsReviewed, id, vec![FieldChange::new("ReviewStatus", before, after)]);
@@ -235,12 +235,15 @@ impl<R: Rows> Apply<'_, R> {
     pub(super) fn set_reviewer(&mut self, reviewer: Option<i64>, item: ItemVersion) -> Applied<()> {
         let event = Event::SetReviewer { reviewer, permitted: true, row_version: item.row_version };
         let before = self.apply_event_here(item.id, event)?.reviewer_user_id;
-        if before != reviewer {
-            let change =
-                FieldChange::new("ReviewerUserId", before.map(Value::from), reviewer.map(Value::from));
-            self.note_item(Act::ReviewerSet, item.id, vec![change]);
-        }
+        self.note_reviewer(item.id, before, reviewer);
         Ok(())
+    }
+
+    pub(super) fn note_reviewer(&mut self, id: ItemId, before: Option<i64>, reviewer: Option<i64>) {
+        if before != reviewer {
+            let [before, after] = [before, reviewer].map(|user| user.map(Value::from));
+            self.note_item(Act::ReviewerSet, id, vec![FieldChange::new("ReviewerUserId", before, after)]);
+        }
     }
 
     /// Calls `act` for each item and collects the refusals.
@@ -291,6 +294,7 @@ impl<R: Rows> Apply<'_, R> {
 
     pub(super) fn edit_reason(&mut self, id: i64, edit: ReasonEdit) -> Applied {
         edit.validate()?;
+        self.rows.lock_reason(id)?;
         let queues = queues_called(self.rows, self.scope.folder, &[])?;
         let found = self.rows.reasons(&queues, &ReasonFilter::default().id(id).top(1))?.pop();
         let missing =

@@ -1,5 +1,5 @@
-//! What people change, as records of the audit. The records of a batch are written at its end: their lock is the last one that a
-//! transaction takes, so it waits for nothing while it holds up others.
+//! What people change, as records of the audit. The records of a batch are written at its end, so that their lock is held only for the
+//! commit. Only the rows of figures are locked after it.
 
 use serde_json::Value;
 
@@ -52,7 +52,9 @@ impl<R: Rows> Apply<'_, R> {
 
     /// Records an act on an item. Items to which one operation did the same are in one record.
     pub(super) fn note_item(&mut self, act: Act, id: ItemId, changes: Vec<FieldChange>) {
-        let alike = |entry: &&mut AuditEntry| entry.act == act && entry.changes == changes;
+        let folder = self.scope.folder;
+        let alike =
+            |entry: &&mut AuditEntry| entry.act == act && entry.folder == folder && entry.changes == changes;
         match self.audit.entries[self.audit.of_operation..].iter_mut().find(alike) {
             Some(entry) => entry.items.push(id),
             None => self.note_act(act, "items", vec![id], changes),

@@ -1,5 +1,7 @@
 //! Acts on many items at once: a step of an operation acts on some of its items, and is one commit with them.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -14,10 +16,12 @@ use performer_core::model::audit::{self, FieldChange};
 use performer_core::model::code::ErrorCode;
 use performer_core::model::content::SpecificContent;
 use performer_core::model::key::{FolderId, ItemId};
+use performer_core::model::lifecycle::ItemState;
 use performer_core::model::operation::{
     Act, CHUNK, CopyEnd, ItemOperation, ItemResult, MAX_PREVIEWS, NextStep, OperationId, OperationState,
 };
 use performer_core::model::review::ItemVersion;
+use performer_core::model::status::ReviewStatus;
 use performer_core::orchestrator::OrchestratorError;
 
 /// Among so many of the newest operations are all previews of the last minutes.
@@ -28,7 +32,11 @@ impl<R: Rows> Apply<'_, R> {
         let mut operation = new.clone();
         operation.created = self.now;
         match operation.plan.act {
-            Act::TakeBack { of } => self.operation(of)?.may_be_taken_back()?,
+            Act::TakeBack { of } => {
+                let original = self.operation(of)?;
+                original.check_kept(self.now)?;
+                original.may_be_taken_back()?;
+            }
             _ => self.check_previews(&operation)?,
         }
         operation.id = self.rows.insert_operation(&operation)?;
@@ -91,6 +99,7 @@ impl<R: Rows> Apply<'_, R> {
         match steering {
             Steering::Start => {
                 operation.start(self.now)?;
+                operation.started_by(self.scope.user, self.actor.as_deref());
                 if let Act::TakeBack { of } = operation.plan.act {
                     let mut original = self.operation_to_change(of)?;
                     original.take_back(id)?;
@@ -101,11 +110,14 @@ impl<R: Rows> Apply<'_, R> {
             Steering::Resume => operation.resume(self.now)?,
         }
         self.rows.write_operation(&operation)?;
-        let fields = [
+        let mut fields = vec![
             FieldChange::new("Act", None, Value::from(operation.plan.act.to_string())),
             FieldChange::new("Items", None, Value::from(operation.total)),
         ];
-        self.note_act(act, format!("operation {id}"), Vec::new(), fields.into());
+        if let (Some(filter), Steering::Start) = (&operation.filter, steering) {
+            fields.push(FieldChange::new("Filter", None, Value::from(filter.as_str())));
+        }
+        self.note_act(act, format!("operation {id}"), Vec::new(), fields);
         Ok(Answer::Operation(Box::new(operation)))
     }
 
@@ -124,6 +136,7 @@ impl<R: Rows> Apply<'_, R> {
                 }
             }
             NextStep::Chunk { acts } => {
+                self.actor = operation.actor.clone().map(Arc::new);
                 let (done, refused) = self.act_on_next(&operation, acts)?;
                 operation.record_chunk(done, refused, self.now);
                 self.rows.write_operation(&operation)?;
@@ -177,10 +190,25 @@ impl<R: Rows> Apply<'_, R> {
         if plan.act == Act::Purge {
             self.rows.set_content(id, &SpecificContent::empty())?;
         }
+        self.note_act_of_operation(id, &row.state, &plan.act);
         if let Some(comment) = &plan.comment {
-            self.rows.insert_comment(id, &operation.by(), comment, self.now)?;
+            let comment = self.rows.insert_comment(id, &operation.by(), comment, self.now)?;
+            self.note_act(audit::Act::CommentAdded, format!("comment {}", comment.id), vec![id], Vec::new());
         }
         Ok(copy)
+    }
+
+    /// Records what was done with an item, as if it had been done alone.
+    fn note_act_of_operation(&mut self, id: ItemId, before: &ItemState, act: &Act) {
+        match act {
+            Act::Retry => self.note_review(id, before.review_status, ReviewStatus::Retried),
+            Act::Verify => self.note_review(id, before.review_status, ReviewStatus::Verified),
+            Act::PutInReview => self.note_review(id, before.review_status, ReviewStatus::InReview),
+            Act::Assign { reviewer, .. } => self.note_reviewer(id, before.reviewer_user_id, *reviewer),
+            Act::Delete | Act::TakeBack { .. } => self.note_item(audit::Act::ItemsDeleted, id, Vec::new()),
+            Act::Purge => self.note_item(audit::Act::ContentPurged, id, Vec::new()),
+            Act::Comment => {}
+        }
     }
 
     /// How the last attempts of the copies ended that an operation has made.
@@ -202,7 +230,7 @@ impl<R: Rows> Apply<'_, R> {
             return Ok(Answer::OperationRemoval(OperationRemoval::None));
         };
         // A preview is made again in a moment; what became of items is not.
-        let operation = self.operation(id)?;
+        let operation = self.operation_to_change(id)?;
         let judgement = if operation.started.is_some() { Some(self.judge_clock()?) } else { None };
         let is_over = |by: Timestamp| operation.kept_until().is_some_and(|until| until < by);
         if judgement.is_some_and(|judgement| !judgement.believed().is_some_and(is_over)) {

@@ -17,7 +17,7 @@ impl AuditRows for Memory {
 
     fn audit(&mut self, filter: &AuditFilter) -> Result<Vec<AuditRow>> {
         let is_meant = |row: &&AuditRow| {
-            (filter.acts.is_empty() || filter.acts.iter().any(|act| act.number() == row.act))
+            (filter.acts.is_empty() || filter.acts.iter().any(|act| i64::from(act.number()) == row.act))
                 && filter.user_name.as_ref().is_none_or(|name| !name.is_empty() && *name == row.user_name)
                 && filter.from.is_none_or(|from| row.time >= from)
                 && filter.to.is_none_or(|to| row.time < to)

@@ -27,8 +27,6 @@ impl Dialect for Postgres {
     const FOR_UPDATE: &'static str = " FOR UPDATE";
     const END_PROCESSING: &'static str = "item_state.end_processing";
 
-    const LOCK_AUDIT: Option<&'static str> = Some("LOCK TABLE audit IN SHARE ROW EXCLUSIVE MODE");
-
     fn placeholder(number: usize, value: &Bound) -> String {
         let kind = match value {
             Bound::Number(_) => "bigint",
@@ -124,6 +122,10 @@ pub(super) fn parameter(value: &Bound) -> Box<dyn ToSql + Sync> {
 }
 
 impl Engine for Postgres {
+    fn lock_audit(&mut self) -> Result<()> {
+        self.lock_alone("audit")
+    }
+
     fn read<T>(
         &mut self,
         sql: &str,

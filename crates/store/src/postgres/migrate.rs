@@ -7,6 +7,7 @@
 //! transaction that had been admitted before a migration could write after it as if nothing had changed.
 
 use super::columns::get;
+use super::error::is_in_the_way;
 use super::session::Session;
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 
@@ -34,6 +35,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0020_audit.sql"),
     include_str!("migrations/0021_reason_notes.sql"),
 ];
+
+/// How often a migration asks whether other transactions have ended, for some fifteen minutes in all.
+const MOST_WAITS: u32 = 600;
 
 /// The oldest supported version of PostgreSQL.
 const OLDEST: i32 = 13_00_00;
@@ -103,7 +107,7 @@ fn bring_up_to_date(session: &mut Session) -> Result<()> {
                 };
             }
             if found < known() {
-                session.batch(&format!("LOCK TABLE {quoted}.schema_version IN ACCESS EXCLUSIVE MODE"))?;
+                wait_for_writers(session, &quoted)?;
             }
         } else {
             let one_row = "CREATE TABLE schema_version (version integer NOT NULL); INSERT INTO schema_version VALUES (0)";
@@ -126,4 +130,24 @@ fn bring_up_to_date(session: &mut Session) -> Result<()> {
         let _ = session.batch("ROLLBACK"); // it has failed already
     }
     migrated
+}
+
+/// Waits until no transaction of an older program is at work: each reads the version of the schema first. The lock is asked for again and
+/// again, a second each time, because everything that begins meanwhile has to wait behind the request.
+fn wait_for_writers(session: &mut Session, quoted: &str) -> Result<()> {
+    let lock = format!(
+        "SET LOCAL lock_timeout = '1s'; LOCK TABLE {quoted}.schema_version IN ACCESS EXCLUSIVE MODE; \
+         SET LOCAL lock_timeout = 0"
+    );
+    session.batch("SAVEPOINT waits")?;
+    for _ in 0..MOST_WAITS {
+        match session.batch(&lock) {
+            Err(error) if is_in_the_way(&error) => {
+                session.batch("ROLLBACK TO SAVEPOINT waits; SELECT pg_sleep(0.5)")?;
+            }
+            locked => return locked,
+        }
+    }
+    let message = "the schema cannot be migrated: other transactions are open all the time, such as a backup or one of a caller";
+    Err(OrchestratorError::new(ErrorKind::Unavailable, message))
 }

@@ -98,6 +98,10 @@ impl Reasons for Postgres {
         self.session.enqueue(COUNT, &[&item.0, &number, &by])
     }
 
+    fn lock_reason(&mut self, id: i64) -> Result<()> {
+        self.session.enqueue("SELECT 1 FROM reason WHERE id = $1 FOR UPDATE", &[&id])
+    }
+
     fn write_reason(&mut self, reason: &Reason) -> Result<()> {
         const SQL: &str = "UPDATE reason SET note = $2, owner = $3 WHERE id = $1";
         let note = reason.note.as_deref().map(text);

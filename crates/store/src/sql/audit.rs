@@ -8,9 +8,7 @@ use performer_core::orchestrator::Result;
 
 impl<E: Engine> AuditRows for E {
     fn last_audit(&mut self) -> Result<Option<(u64, String)>> {
-        if let Some(lock) = E::LOCK_AUDIT {
-            self.execute(lock, &Values::default())?;
-        }
+        self.lock_audit()?;
         let sql = "SELECT id, digest FROM audit ORDER BY id DESC LIMIT 1";
         let last = self.read(sql, &Values::default(), |row| Ok((number(row.number(0)?)?, row.text(1)?)))?;
         Ok(last.into_iter().next())
@@ -18,7 +16,7 @@ impl<E: Engine> AuditRows for E {
 
     fn append_audit(&mut self, row: &AuditRow) -> Result<()> {
         let mut values = Values::default();
-        let [id, act] = [row.id.cast_signed(), row.act.into()].map(|number| values.bind::<E>(number));
+        let [id, act] = [row.id.cast_signed(), row.act].map(|number| values.bind::<E>(number));
         let time = values.bind::<E>(Bound::Time(row.time));
         let [user, entry, digest] =
             [&row.user_name, &row.entry, &row.digest].map(|text| values.bind_text::<E>(text));
@@ -62,7 +60,7 @@ fn read<E: Engine>(engine: &mut E, which: &str, values: &Values) -> Result<Vec<A
         Ok(AuditRow {
             id: number(row.number(0)?)?,
             time: row.time(1)?,
-            act: number(row.number(2)?)?,
+            act: row.number(2)?,
             user_name: row.text(3)?,
             entry: row.text(4)?,
             digest: row.text(5)?,

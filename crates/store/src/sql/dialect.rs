@@ -74,9 +74,6 @@ pub(crate) trait Dialect {
     /// The column of [`Field::EndProcessing`](performer_core::model::query::Field::EndProcessing).
     const END_PROCESSING: &'static str;
 
-    /// Keeps other transactions from appending to the audit until this one ends, if they could.
-    const LOCK_AUDIT: Option<&'static str>;
-
     /// The placeholder of a value, with its type if the database cannot infer it.
     fn placeholder(number: usize, value: &Bound) -> String;
 
@@ -110,6 +107,11 @@ pub(crate) trait Engine: Dialect + Rows {
     /// Runs a query. It is planned with its values, which may be unlike those of the last time.
     fn read<T>(&mut self, sql: &str, values: &Values, read: impl Fn(&dyn Row) -> Result<T>)
     -> Result<Vec<T>>;
+
+    /// Keeps other transactions from appending to the audit until this one ends, if several can write.
+    fn lock_audit(&mut self) -> Result<()> {
+        Ok(())
+    }
 
     /// Runs a statement whose result nobody needs.
     fn execute(&mut self, sql: &str, values: &Values) -> Result<()>;

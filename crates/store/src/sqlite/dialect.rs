@@ -28,9 +28,6 @@ impl Dialect for Sqlite {
     /// Until there is an outcome the column only reserves room.
     const END_PROCESSING: &'static str = "iif(item_state.outcome IS NULL, NULL, item_state.end_processing)";
 
-    /// Only one transaction writes.
-    const LOCK_AUDIT: Option<&'static str> = None;
-
     fn placeholder(number: usize, _: &Bound) -> String {
         format!("?{number}")
     }

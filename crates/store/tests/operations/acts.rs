@@ -1,5 +1,6 @@
 //! What each act does with the items of an operation, and what is refused.
 
+use performer::model::audit::{self, ActSource, Actor};
 use performer::model::operation::{Act, OperationState, Plan};
 use performer::model::{FolderId, ReviewStatus};
 use performer::orchestrator::store::OperationItems;
@@ -17,7 +18,24 @@ on_every_store!(
     what_will_be_refused_is_known_before,
     refused_items_are_a_filter,
     items_of_other_folders_do_not_exist,
+    the_audit_says_what_was_done_with_which_items,
 );
+
+async fn the_audit_says_what_was_done_with_which_items(world: World) {
+    let failed = world.fail(3).await;
+    let ann = Actor::new(ActSource::Desk).user_name("ann");
+    let preview = world.preview(Plan::new(Act::Verify)).await;
+    world.store.acting_as(ann.clone()).start_operation(preview.id, None).await.unwrap();
+    world.run().await;
+    let entries = world.store.audit_from(0).await.unwrap();
+    let of = |act| entries.iter().map(|record| &record.entry).filter(move |entry| entry.act == act);
+    let started: Vec<_> = of(audit::Act::OperationStarted).collect();
+    assert_eq!((started.len(), &*started[0].subject), (1, &*format!("operation {}", preview.id)));
+    let reviewed: Vec<_> = of(audit::Act::ItemsReviewed).collect();
+    assert_eq!(reviewed.len(), 1, "one record for the items of a chunk");
+    assert_eq!((&reviewed[0].items, &reviewed[0].actor), (&failed, &ann.user_id(7)));
+    assert_eq!(world.store.check_audit(None).await.unwrap().broken, None);
+}
 
 async fn a_retry_makes_a_copy_of_each(world: World) {
     let failed = world.fail(3).await;

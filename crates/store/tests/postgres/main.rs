@@ -295,9 +295,12 @@ async fn a_migration_waits_for_transactions_of_older_programs() {
     let rows = "SELECT * FROM {schema}.item_review ORDER BY item_id";
     let before = schema.run(rows);
     assert_eq!(before.len(), 4, "failed, retried, abandoned and deleted");
-    // As migration 18 found it.
+    // As migration 18 found it, without what later ones make.
+    let newest = schema.run("SELECT version FROM {schema}.schema_version");
     schema.run(
-        "DROP TABLE {schema}.item_review; \
+        "DROP TABLE {schema}.operation_item, {schema}.operation, {schema}.audit; \
+         ALTER TABLE {schema}.reason DROP COLUMN note, DROP COLUMN owner; \
+         DROP TABLE {schema}.item_review; \
          ALTER TABLE {schema}.item_state ADD COLUMN attention smallint \
          GENERATED ALWAYS AS (CASE WHEN status = 2 OR status > 3 THEN status END) STORED; \
          CREATE INDEX item_attention ON {schema}.item_state (queue_id, attention, item_id) WHERE attention IS NOT NULL; \
@@ -320,11 +323,7 @@ async fn a_migration_waits_for_transactions_of_older_programs() {
     transaction.batch_execute(&end).await.unwrap();
     transaction.commit().await.unwrap();
     opening.await.unwrap().list_queues().await.unwrap();
-    assert_eq!(
-        schema.run("SELECT version FROM {schema}.schema_version"),
-        schema.run("SELECT 18"),
-        "it was migrated"
-    );
+    assert_eq!(schema.run("SELECT version FROM {schema}.schema_version"), newest, "it was migrated");
     assert_eq!(damage_of_schema(&schema), Vec::<String>::new());
     let mut after = schema.run(rows);
     after.retain(|row| row[2] != Some(claim.item().to_string()));

@@ -86,6 +86,25 @@ fn chunks_follow_each_other_until_no_item_is_left() {
     assert_eq!(code(operation.resume(time(9))), 1302);
 }
 
+/// Its items may be half removed then: whatever it did with the rest would be wrong.
+#[test]
+fn an_operation_that_ended_long_ago_does_not_go_on() {
+    let mut operation = started(Plan::new(Act::Retry), 450);
+    operation.stop(&person(), time(1)).unwrap();
+    let end = 1 + 30 * 86_400;
+    operation.clone().resume(time(end - 1)).unwrap();
+    assert_eq!(code(operation.resume(time(end))), 1302);
+    assert_eq!(code(operation.check_kept(time(end))), 1302);
+}
+
+#[test]
+fn an_operation_without_its_items_stops() {
+    let mut operation = started(Plan::new(Act::Retry), 450);
+    operation.record_chunk(0, 0, time(1));
+    assert_eq!(operation.state, OperationState::Stopped);
+    assert_eq!(operation.next_step(time(9)), NextStep::Nothing);
+}
+
 #[test]
 fn a_pace_says_how_many_and_when() {
     for (pace, acts, pause) in

@@ -10,3 +10,6 @@ CREATE TABLE audit (
 
 CREATE INDEX audit_user ON audit (user_name, id) WHERE user_name <> '';
 CREATE INDEX audit_act ON audit (act, id);
+
+-- Older programs would change things without a record.
+UPDATE schema_version SET oldest = 20;
