@@ -147,10 +147,11 @@ impl Report {
         }
     }
 
-    /// Adds the finding because of which other checks cannot be made: it is told whatever is wanted, and is bad if one of those is.
+    /// Adds the finding because of which other checks cannot be made: it is told whatever is wanted, and is bad if one of those
+    /// was named.
     pub(super) fn stop(&mut self, finding: Finding) {
-        let is_other_wanted = self.wanted.iter().any(|wanted| *wanted != finding.check);
-        let level = if is_other_wanted || self.wanted.is_empty() { Level::Bad } else { finding.level };
+        let is_other_named = self.wanted.iter().any(|wanted| *wanted != finding.check);
+        let level = if is_other_named { Level::Bad } else { finding.level };
         self.findings.push(Finding { level, ..finding });
     }
 

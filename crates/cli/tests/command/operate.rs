@@ -101,10 +101,7 @@ fn a_doctor_that_could_not_look_finds_that_bad() {
     }
     // Tables of a newer program.
     done(at(folder.path(), &["queue", "create", "Invoices"]));
-    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
-    let file = rusqlite::Connection::open_with_flags(folder.path().join("queue.db"), flags).unwrap();
-    file.execute_batch("PRAGMA user_version = 999").unwrap();
-    drop(file);
+    execute(folder.path(), "PRAGMA user_version = 999");
     let (code, shown, _) = said(at(folder.path(), &["doctor", "--check", "jobs", "--json"]));
     assert!(code == 1 && shown.contains("too old for this store"), "{code} {shown}");
 }

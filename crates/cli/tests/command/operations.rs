@@ -141,7 +141,7 @@ fn over_http_there_are_no_operations() {
         let words = [words, &["--url", "http://127.0.0.1:9"]].concat();
         let output = command(folder.path(), &words).output().unwrap();
         let said = text(&output.stderr);
-        assert!(output.status.code() == Some(1) && said.contains("use the desk of the server"), "{said}");
+        assert!(output.status.code() == Some(2) && said.contains("use the desk of the server"), "{said}");
     }
     let paced = ["item", "retry", "17", "--pace", "60", "--url", "http://127.0.0.1:9"];
     let output = command(folder.path(), &paced).output().unwrap();
