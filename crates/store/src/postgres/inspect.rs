@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use tokio_postgres::config::Host;
 
-use super::super::inspection::{CheckReport, Counts, Engine as EngineName, Setting, StoreInfo, other_schema};
-use super::super::sql::dialect::{Engine as _, Values};
+use super::super::inspection::{CheckReport, Engine as EngineName, Setting, StoreInfo, other_schema};
+use super::super::sql::counts::{self, SchemasOfTables};
 use super::super::sql::invariants;
 use super::address::Address;
 use super::columns::get;
 use super::session::Session;
 use super::{Postgres, migrate};
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
+
+/// The schemas that brought tables.
+const SCHEMAS: SchemasOfTables = SchemasOfTables { reason: 15, token: 12 };
 
 /// Runs something in one transaction that only reads.
 fn reading<T>(url: &str, act: impl FnOnce(&mut Postgres, usize) -> Result<T>) -> Result<T> {
@@ -72,33 +75,11 @@ pub(crate) fn info(url: &str) -> Result<StoreInfo> {
             bytes,
             log_bytes: None,
             time,
-            counts: counts(postgres, schema_version)?,
+            counts: counts::read(postgres, schema_version, &SCHEMAS)?,
             settings: settings(postgres)?,
             oldest_transaction: micros.map(Duration::from_micros),
             is_pooled: postgres.session.is_pooled(),
         })
-    })
-}
-
-/// Tables of later schemas are not counted where they are not there yet.
-fn counts(postgres: &mut Postgres, schema: usize) -> Result<Counts> {
-    let mut count = |since: usize, of: &str| -> Result<u64> {
-        if schema < since {
-            return Ok(0);
-        }
-        let counted = postgres.read_number(&format!("SELECT count(*) FROM {of}"), &Values::default())?;
-        Ok(u64::try_from(counted.unwrap_or(0)).unwrap_or(0))
-    };
-    Ok(Counts {
-        queues: count(1, "queue WHERE NOT deleted")?,
-        items: count(1, "item")?,
-        ready: count(1, "item_ready")?,
-        deferred: count(1, "item_deferred")?,
-        live_jobs: count(1, "job WHERE end_time IS NULL")?,
-        jobs: count(1, "job")?,
-        reasons: count(15, "reason")?,
-        tokens: count(12, "token")?,
-        removals: count(12, "queue_removal")?,
     })
 }
 

@@ -10,6 +10,7 @@
 //! | `places.rs` | where the items of a list are looked for |
 //! | `list.rs` | lists of items |
 //! | `comments.rs` | comments |
+//! | `counts.rs` | numbers of rows |
 //! | `operations.rs` | acts on many items |
 //! | `reasons.rs` | the list of groups of failures |
 //! | `review.rs` | the table of items that people look for |
@@ -17,6 +18,7 @@
 mod audit;
 mod comments;
 pub(crate) mod conditions;
+pub(crate) mod counts;
 mod deadlines;
 pub(crate) mod dialect;
 pub(crate) mod invariants;

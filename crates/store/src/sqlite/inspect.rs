@@ -6,14 +6,18 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::super::inspection::{
-    Backup, CheckReport, Counts, Engine as EngineName, Setting, StoreInfo, Violation, other_schema,
+    Backup, CheckReport, Engine as EngineName, Setting, StoreInfo, Violation, other_schema,
 };
+use super::super::sql::counts::{self, SchemasOfTables};
 use super::super::sql::dialect::{Engine as _, Values};
 use super::super::sql::invariants::{self, Invariant};
 use super::error::{explain, file_error};
 use super::{Sqlite, file};
 use performer_core::model::key::KeyMaker;
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
+
+/// The schemas that brought tables.
+const SCHEMAS: SchemasOfTables = SchemasOfTables { reason: 9, token: 6 };
 
 /// Opens a file of ours as it is: it is neither created nor migrated.
 fn open(path: &Path) -> Result<Sqlite> {
@@ -48,7 +52,7 @@ fn log_of(path: &Path) -> PathBuf {
 pub(crate) fn info(path: &Path) -> Result<StoreInfo> {
     let mut sqlite = open(path)?;
     let schema_version = sqlite.run(file::schema_version)?;
-    let counts = counts(&mut sqlite, schema_version)?;
+    let counts = counts::read(&mut sqlite, schema_version, &SCHEMAS)?;
     let journal_mode = text(&mut sqlite, "PRAGMA journal_mode")?;
     let synchronous = text(&mut sqlite, "PRAGMA synchronous")?;
     let settings = vec![
@@ -85,28 +89,6 @@ pub(crate) fn info(path: &Path) -> Result<StoreInfo> {
         settings,
         oldest_transaction: None,
         is_pooled: false,
-    })
-}
-
-/// Tables of later schemas are not counted where they are not there yet.
-fn counts(sqlite: &mut Sqlite, schema: usize) -> Result<Counts> {
-    let mut count = |since: usize, of: &str| -> Result<u64> {
-        if schema < since {
-            return Ok(0);
-        }
-        let counted = sqlite.read_number(&format!("SELECT count(*) FROM {of}"), &Values::default())?;
-        Ok(u64::try_from(counted.unwrap_or(0)).unwrap_or(0))
-    };
-    Ok(Counts {
-        queues: count(1, "queue WHERE deleted = 0")?,
-        items: count(1, "item")?,
-        ready: count(1, "item_ready")?,
-        deferred: count(1, "item_deferred")?,
-        live_jobs: count(1, "job WHERE end_time IS NULL")?,
-        jobs: count(1, "job")?,
-        reasons: count(9, "reason")?,
-        tokens: count(6, "token")?,
-        removals: count(6, "queue_removal")?,
     })
 }
 
