@@ -172,8 +172,8 @@ impl Access {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the directory. Returns the id of the entity that was created or changed. `actor`: who does it; `None` for whoever
-    /// opened the store.
+    /// Changes the directory. Returns the id of the entity that was created or changed. `actor`: whom the audit
+    /// names; `None` for the actor that the store was connected with.
     pub(super) async fn change(&self, actor: Option<Actor>, change: Change) -> Result<i64, ApiError> {
         let numbers = self.change_all(actor, vec![change]).await?;
         numbers.last().copied().ok_or_else(|| ApiError::internal("a change of the directory returned no id"))

@@ -70,7 +70,7 @@ pub(crate) trait OperationRows {
     /// Inserts an operation. Returns its number.
     fn insert_operation(&mut self, operation: &ItemOperation) -> Result<OperationId>;
     fn operation(&mut self, id: OperationId) -> Result<Option<ItemOperation>>;
-    /// An operation that is to change. Nobody else changes it until the transaction ends.
+    /// An operation that is to change. No other transaction changes it until this one ends.
     fn operation_to_change(&mut self, id: OperationId) -> Result<Option<ItemOperation>>;
     fn write_operation(&mut self, operation: &ItemOperation) -> Result<()>;
     /// Operations with smaller numbers, the newest first.
@@ -250,7 +250,7 @@ impl Store {
     ///
     /// NotFound; Unavailable if the store is unavailable.
     pub async fn step_operation(&self, id: OperationId, version: u64) -> Result<ItemOperation> {
-        // In the name of the user who made it, whoever does it.
+        // The audit names the user who started the operation, not the caller of this step.
         let request = Self { scope: Scope::SHARED, ..self.clone() };
         expect_answer!(request.one(Operation::StepActs { id, version }).await, Operation)
             .map(|operation| *operation)

@@ -37,7 +37,7 @@ pub(in super::super) struct List {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:\n  \
-performer profile add local --at sqlite:/home/ann/invoices.db --default\n  \
+performer profile add local --at sqlite:/var/lib/performer/invoices.db --default\n  \
 performer profile add production --at https://cloud.uipath.com/acme/Prod/orchestrator_ --folder Shared/Finance \
 --client-id 5b1c --client-secret-env PRODUCTION_SECRET\n  \
 performer profile add database --at postgres://ann@db.example/queues --password-file /run/secrets/queues\n  \

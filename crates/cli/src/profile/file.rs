@@ -291,10 +291,10 @@ mod tests {
                 variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
             })
         };
-        let all = [("PERFORMER_CONFIG", "/a/b.toml"), ("XDG_CONFIG_HOME", "/x"), ("HOME", "/home/ann")];
+        let all = [("PERFORMER_CONFIG", "/a/b.toml"), ("XDG_CONFIG_HOME", "/x"), ("HOME", "/y")];
         assert_eq!(of(&all).unwrap(), Path::new("/a/b.toml"));
         assert_eq!(of(&all[1..]).unwrap(), Path::new("/x/performer/config.toml"));
-        assert_eq!(of(&all[2..]).unwrap(), Path::new("/home/ann/.config/performer/config.toml"));
+        assert_eq!(of(&all[2..]).unwrap(), Path::new("/y/.config/performer/config.toml"));
         assert!(of(&[]).is_err());
     }
 }

@@ -24,7 +24,7 @@ fn queues_with_due_items_are_listed_and_checked() {
         (&invoices["Name"], &invoices["Waiting"], &invoices["Overdue"]),
         (&"Invoices".into(), &2.into(), &1.into())
     );
-    // Nothing has ended yet, so nobody can say when it will be done.
+    // Nothing has ended yet, so there is no rate to forecast from.
     assert_eq!((&invoices["Late"], &invoices["Done"]), (&1.into(), &serde_json::Value::Null));
     let checked = on(&["deadline", "list", "--check"]).output().unwrap();
     assert_eq!(checked.status.code(), Some(1), "{}", text(&checked.stderr));

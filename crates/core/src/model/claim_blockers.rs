@@ -114,7 +114,7 @@ pub enum ClaimBlocker {
 }
 
 impl ClaimBlocker {
-    /// Whether no claim gets an item as long as this is so. The others say that nobody claims, or what may hold some items back.
+    /// Whether no claim gets an item as long as this is so. The others may hold some items back, or say that no job claims.
     pub fn is_certain(&self) -> bool {
         !matches!(self, Self::SomeGroupsFull { .. } | Self::JobsStopping { .. } | Self::NoRunningJob)
     }

@@ -252,7 +252,7 @@ pub(super) fn may_review(directory: &Directory, user: i64, folder: FolderId) -> 
     allows(Action::View) && allows(Action::Edit)
 }
 
-/// Everybody who may review items in a folder; nobody for a reader who may not assign one.
+/// The users who may review items in a folder; none if the caller may not review there.
 pub(super) fn reviewers_of(
     call: &DeskCall,
     folder: FolderId,
@@ -270,7 +270,7 @@ pub(super) fn reviewers_of(
     Ok(directory.users().filter(|user| may_review(directory, user.id, folder)).map(choice).collect())
 }
 
-/// Everybody who may review items in one of the folders, for the filter of a list; for a reader who may not review, nobody else.
+/// The users who may review items in one of the folders, for the filter of a list; at most the caller if it may review in none.
 pub(super) fn reviewers(call: &DeskCall) -> Result<Vec<Choice>, ApiError> {
     let (directory, query) = (call.directory()?, super::items::query_of(call).unwrap_or_default());
     let chosen = match query.reviewer {
