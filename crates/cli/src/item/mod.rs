@@ -5,7 +5,7 @@
 //! | `list.rs`, `export.rs` | `performer item list` and `export` |
 //! | `edit.rs`, `history.rs` | `performer item edit`, `correct`, `history` and `diff` |
 //! | `act.rs` | acts on items that are named or selected by filters: the preview, the question, the refusals |
-//! | `canary.rs` | over HTTP: retries a few items first, and the rest only if those succeed |
+//! | `canary.rs` | on a UiPath Orchestrator: retries a few items first, and the rest only if those succeed |
 //! | `retry.rs` | `performer item retry`: at once, or as an operation |
 
 mod act;
