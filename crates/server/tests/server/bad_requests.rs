@@ -103,6 +103,7 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
         "Reasons" => json!({
             "queues": ["Invoices"], "id": null, "lastSeenFirst": true, "after": [1, 1], "openOnly": true, "top": 5,
         }),
+        "Reveal" => json!({"id": 1, "reason": "asked by the customer"}),
         "EditReason" => json!({"id": 1, "edit": {"note": "n", "owner": 5}}),
         "Correct" => json!({
             "id": 1, "rowVersion": 1, "priority": "High", "dueDate": null, "deferDate": "2026-09-01T00:00:00Z", "progress": "p",

@@ -57,7 +57,7 @@ fn search() -> Query {
 }
 
 fn scope(user: i64) -> Scope {
-    Scope { folder: FolderId::SHARED, user: Some(user) }
+    Scope { user: Some(user), ..Scope::SHARED }
 }
 
 fn slow_store() -> (Arc<GroupCommit>, mpsc::Receiver<BegunSearch>) {
