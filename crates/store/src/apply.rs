@@ -17,6 +17,7 @@
 //! | `apply/jobs.rs` | jobs |
 //! | `apply/administration.rs` | what people change: queues, items, reviews, comments |
 //! | `apply/operation.rs`, `apply/selection.rs` | acts on many items at once; which items they are |
+//! | `apply/personal.rs` | personal fields: masked in what is read, and revealed |
 //! | `apply/retention.rs` | what depends on age: retention, overdue items |
 //! | `apply/document.rs` | the document of a server, and access tokens |
 //! | `apply/query.rs` | queries |
@@ -32,6 +33,7 @@ mod groups;
 mod jobs;
 mod operation;
 mod parked;
+mod personal;
 mod query;
 mod report;
 mod retention;
@@ -260,6 +262,7 @@ impl<R: Rows> Apply<'_, R> {
             }
             Operation::Purge { id, row_version } => self.purge(id, row_version),
             Operation::Correct { item, edit } => self.correct(item, &edit),
+            Operation::Reveal { id, reason } => self.reveal(id, &reason),
             Operation::ApplyRetention { limit, after } => self.apply_retention(limit, after),
             Operation::RemoveDeleted { limit } => Ok(Answer::MoreIsLeft(self.rows.remove_chunk(limit)?)),
             Operation::RemoveJobs(jobs) => self.remove_jobs(&jobs),

@@ -202,7 +202,7 @@ impl<R: Rows> Apply<'_, R> {
         let is_within = |folder: &&FolderId| operation.folders.contains(*folder);
         let folder = queue.as_ref().and_then(|queue| queue.folders.iter().find(is_within).copied());
         let folder = folder.ok_or_else(|| ApplyError::Refused(OrchestratorError::no_item(id)))?;
-        self.scope = Scope { folder, user: operation.user_id };
+        self.scope = Scope { folder, user: operation.user_id, is_masked: false };
         plan.act.check(&row.state, item.row_version)?;
         let copy = match plan.act.event(item.row_version, folder) {
             Some(event) => self.change_row(id, &row, event)?.1,
