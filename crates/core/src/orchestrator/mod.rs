@@ -23,6 +23,7 @@ mod decorator;
 mod error;
 mod follow_up;
 mod observed;
+mod pace;
 
 pub use administration::{
     Administration, FleetAdministration, ItemAdministration, QueueAdministration, ReviewAdministration,
@@ -34,6 +35,7 @@ pub use error::kind_for_code;
 pub use error::{ErrorKind, OrchestratorError};
 pub use follow_up::{FOLLOW_UPS_SIZE_LIMIT, FollowUp, FollowUps, MAX_FOLLOW_UPS};
 pub use observed::Observed;
+pub use pace::{read_pace, read_queue_load};
 
 /// The future of a public async function, made by a function that is not generic: so it is compiled in the crate that has it,
 /// while the user's crate compiles an async function that awaits it.
