@@ -18,7 +18,8 @@ use performer_core::model::Refusal;
 use performer_core::model::clock::Clock as _;
 use performer_core::model::code::ErrorCode;
 use performer_core::model::item::ItemFilter;
-use performer_core::model::key::{FolderId, ItemId};
+use performer_core::model::key::{FolderId, ItemId, QueueId};
+use performer_core::model::lifecycle::ItemState;
 use performer_core::model::operation::{
     Act, ItemOperation, MAX_ITEMS, OperationId, OperationItem, Plan, Selected,
 };
@@ -62,7 +63,8 @@ pub(crate) struct ListOperationItems {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing {
     pub(crate) id: ItemId,
-    pub(crate) row: ItemRow,
+    pub(crate) queue: QueueId,
+    pub(crate) state: ItemState,
     pub(crate) reason: Option<i64>,
 }
 

@@ -236,7 +236,7 @@ impl<R: Rows> Apply<'_, R> {
         }
         let standings = self.rows.standings(&last)?;
         let status_of = |id: &ItemId| {
-            standings.iter().find(|standing| standing.id == *id).map(|standing| standing.row.state.status)
+            standings.iter().find(|standing| standing.id == *id).map(|standing| standing.state.status)
         };
         Ok(last.iter().map(|id| CopyEnd::of(status_of(id))).collect())
     }

@@ -132,7 +132,8 @@ impl BulkRows for Memory {
         let mut found = Vec::with_capacity(ids.len());
         for id in ids {
             let reason = self.items.get(id).and_then(|item| item.reason);
-            found.extend(self.row(*id)?.map(|row| Standing { id: *id, row, reason }));
+            let row = self.row(*id)?;
+            found.extend(row.map(|row| Standing { id: *id, queue: row.queue, state: row.state, reason }));
         }
         Ok(found)
     }
