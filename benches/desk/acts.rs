@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use performer::ReviewStatus;
 use performer::model::operation::{Act, ItemOperation, OperationState, Plan};
-use performer::model::{FolderId, ItemFilter, Page, Person, Status};
+use performer::model::{FolderId, ItemFilter, PAGE_LIMIT, Page, Person, Status};
 use performer::orchestrator::ItemAdministration as _;
 use performer::orchestrator::store::{OperationItems, Store};
 use performer_benches::{Bar, Bench, Unit, print_line};
@@ -50,10 +50,14 @@ async fn preview(store: &Store, act: Act, which: OperationItems) -> (Duration, I
 async fn preview_of_rows(store: &Store) -> (Duration, ItemOperation) {
     let failed =
         ItemFilter::default().queue(QUEUE).status([Status::Failed]).review_status([ReviewStatus::None]);
-    let page = Page::first(ROWS).descending(true).count_limit(0);
-    let items = store.list_queue_items(failed, page).await.expect("items").items;
-    assert_eq!(items.len(), ROWS, "failed items");
-    let rows = items.iter().map(performer::QueueItem::version).collect();
+    let (mut rows, mut after) = (Vec::with_capacity(ROWS), None);
+    while rows.len() < ROWS {
+        let page = Page::first(PAGE_LIMIT).descending(true).count_limit(0).after(after);
+        let page = store.list_queue_items(failed.clone(), page).await.expect("items");
+        after = page.next(&failed);
+        assert!(after.is_some(), "{} items failed", rows.len());
+        rows.extend(page.items.iter().map(performer::QueueItem::version));
+    }
     preview(store, Act::Retry, OperationItems::These(rows)).await
 }
 

@@ -88,6 +88,8 @@ pub(crate) trait OperationRows {
     fn operation_items(&mut self, ask: &ListOperationItems) -> Result<Vec<OperationItem>>;
     /// The copies that an operation made, in the order of their originals.
     fn operation_copies(&mut self, id: OperationId) -> Result<Vec<ItemId>>;
+    /// The last attempts of the chains of those copies, in the same order; a copy that was removed stands for itself.
+    fn last_attempts_of_copies(&mut self, id: OperationId) -> Result<Vec<ItemId>>;
     /// How many of the copies that an operation made have each status.
     fn count_copies(&mut self, id: OperationId) -> Result<Vec<(Status, u64)>>;
 }
