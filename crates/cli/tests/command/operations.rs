@@ -211,6 +211,8 @@ async fn an_operation_on_a_server_is_stopped_and_resumed_and_says_what_it_refuse
     };
     let refused = json(served.command(&["operation", "show", &id, "--refused", "--json"]));
     assert_eq!(refused.as_array().unwrap().len() as u64, shown["Refused"].as_u64().unwrap(), "{refused}");
+    let listed = json(served.command(&["item", "list", "--refused", &id, "--json"]));
+    assert_eq!(listed.as_array().unwrap().len(), refused.as_array().unwrap().len(), "{listed}");
 }
 
 /// What a UiPath Orchestrator lacks is said, and is no wrong usage of a list.

@@ -147,9 +147,18 @@ impl DeskCall {
         Ok(&self.caller()?.directory)
     }
 
+    /// The number of the caller as a user of the store. `None` without a session, and for somebody who runs a desk of their own.
+    pub(super) fn user_of_store(&self) -> Option<i64> {
+        let caller = self.caller.as_ref().filter(|_| self.server.operator.is_none());
+        caller.map(|caller| caller.user.id)
+    }
+
     /// The caller as the author of comments.
     pub(super) fn person(&self) -> Result<Person, ApiError> {
         let user = &self.caller()?.user;
+        if let Some(operator) = &self.server.operator {
+            return Ok(Person { user_id: None, user_name: operator.actor.user_name.clone() });
+        }
         Ok(Person { user_id: Some(user.id), user_name: Some(user.user_name.clone()) })
     }
 
@@ -159,11 +168,12 @@ impl DeskCall {
 
     /// The store in the scope of the caller and a folder.
     pub(super) fn store(&self, folder: FolderId) -> Store {
-        let user = self.caller.as_ref().map(|caller| caller.user.id);
-        let store = self.server.store.in_scope(folder, user).with_list_limit(self.server.config.list_limit);
-        match &self.caller {
-            Some(caller) => store.acting_as(caller.actor(ActSource::Desk, self.from)),
-            None => store,
+        let store = self.server.store.in_scope(folder, self.user_of_store());
+        let store = store.with_list_limit(self.server.config.list_limit);
+        match (&self.server.operator, &self.caller) {
+            (Some(operator), _) => store.acting_as(operator.actor.clone()),
+            (None, Some(caller)) => store.acting_as(caller.actor(ActSource::Desk, self.from)),
+            (None, None) => store,
         }
     }
 

@@ -54,6 +54,7 @@ mod timeline;
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::request::Parts;
@@ -61,6 +62,7 @@ use axum::http::{HeaderMap, Method, Response, StatusCode};
 
 use self::call::DeskCall;
 pub(super) use self::live::Live;
+use self::reply::Reply;
 pub(super) use self::reply::{add_headers, error_page};
 use self::routes::DeskRoute;
 use self::session::Counts;
@@ -71,6 +73,7 @@ use super::memory_budget::BudgetOwner;
 use super::proxies::ClientAddress;
 use super::request_body::RequestBody;
 use super::{Inner, request_head};
+use crate::permission::Scopes;
 use performer_core::model::key::FolderId;
 
 /// Whether a server has pages for people, and what they can do there.
@@ -100,6 +103,24 @@ impl FromStr for DeskMode {
 
 /// The path of the first page; all others are below it.
 const ROOT: &str = "/desk";
+
+/// Leads to the first page.
+pub(super) fn to_start(head: &Parts) -> Response<Bytes> {
+    Reply::see_other(ROOT).into_response(&head.headers)
+}
+
+/// The path of a link that signs a user in, once.
+///
+/// # Errors
+///
+/// 503 if the store is unavailable.
+pub(super) async fn link(server: &Inner, user: i64) -> Result<String, ApiError> {
+    let token = server.access.issue(user, None, None, Scopes::of_desk_link(), LINK_LIFETIME).await?;
+    Ok(html::address(routes::OPEN, &[("key", &token)]))
+}
+
+/// How long a link can be used.
+const LINK_LIFETIME: Duration = Duration::from_secs(300);
 
 /// Whether a request belongs to the desk.
 pub(super) fn owns(server: &Inner, path: &str) -> bool {
