@@ -50,6 +50,8 @@ enumeration! {
         Edit = 2,
         /// Delete.
         Delete = 3,
+        /// See what is masked: the personal fields of items. Of [`Area::Transactions`] alone.
+        Reveal = 4,
     }
 }
 
@@ -60,7 +62,13 @@ pub struct Permission(pub Area, pub Action);
 impl Permission {
     /// Every permission.
     pub fn all() -> impl Iterator<Item = Self> {
-        Area::ALL.iter().flat_map(|area| Action::ALL.iter().map(|action| Self(*area, *action)))
+        let all = Area::ALL.iter().flat_map(|area| Action::ALL.iter().map(|action| Self(*area, *action)));
+        all.filter(|permission| permission.exists())
+    }
+
+    /// Whether something needs it.
+    fn exists(self) -> bool {
+        self.1 != Action::Reveal || self.0 == Area::Transactions
     }
 }
 
@@ -77,7 +85,7 @@ impl FromStr for Permission {
         let parts = text.split_once('.').and_then(|(area, action)| {
             let area = Area::ALL.iter().find(|known| known.name().eq_ignore_ascii_case(area))?;
             let action = Action::ALL.iter().find(|known| known.name().eq_ignore_ascii_case(action))?;
-            Some(Self(*area, *action))
+            Some(Self(*area, *action)).filter(|permission| permission.exists())
         });
         parts.ok_or_else(|| {
             let message =
@@ -259,7 +267,7 @@ mod tests {
             assert_eq!(permission.to_string().parse(), Ok(permission));
         }
         assert_eq!("queues.view".parse(), Ok(Permission(Area::Queues, Action::View)));
-        for wrong in ["", "Queues", "Queues.", "Queues.Look", "Cats.View", "0.0"] {
+        for wrong in ["", "Queues", "Queues.", "Queues.Look", "Queues.Reveal", "Cats.View", "0.0"] {
             assert!(wrong.parse::<Permission>().is_err(), "{wrong}");
         }
     }

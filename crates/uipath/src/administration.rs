@@ -103,6 +103,13 @@ impl ItemAdministration for Uipath {
     async fn purge_content(&self, id: ItemId) -> Result<()> {
         self.inner.purge(id).await
     }
+
+    async fn reveal_personal_fields(&self, id: ItemId, reason: String) -> Result<QueueItem> {
+        if self.inner.supports_leases() {
+            return self.inner.reveal(id, reason).await;
+        }
+        unsupported("the Orchestrator does not record who sees personal fields")
+    }
 }
 
 #[async_trait]

@@ -197,6 +197,19 @@ pub trait ItemAdministration: std::fmt::Debug + Send + Sync {
     ///
     /// NotFound; Conflict for any other status.
     async fn purge_content(&self, id: ItemId) -> Result<()>;
+
+    /// Reads an item whose [personal fields](crate::model::personal) somebody wants to see, and records in the audit who saw which of
+    /// them, and why. Reading an item by the other methods records nothing, and programs get all values by them.
+    ///
+    /// # Errors
+    ///
+    /// NotFound; Invalid without a reason, and for an item without personal fields; Unsupported if the Orchestrator keeps no such
+    /// record, which is the default.
+    async fn reveal_personal_fields(&self, id: ItemId, reason: String) -> Result<QueueItem> {
+        let _ = (id, reason);
+        let message = "the Orchestrator does not record who sees personal fields";
+        Err(OrchestratorError::new(ErrorKind::Unsupported, message))
+    }
 }
 
 /// Reviews failed items: their review status, reviewer and comments.

@@ -232,6 +232,10 @@ impl<O: ItemAdministration> ItemAdministration for Observed<O> {
     async fn purge_content(&self, id: ItemId) -> Result<()> {
         observe!(self.purge_content(id), item = %id)
     }
+
+    async fn reveal_personal_fields(&self, id: ItemId, reason: String) -> Result<QueueItem> {
+        observe!(self.reveal_personal_fields(id, reason), item = %id)
+    }
 }
 
 #[async_trait]

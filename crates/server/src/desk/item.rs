@@ -9,6 +9,7 @@ use super::frame::Frame;
 use super::html::{self, Html};
 use super::items::{Choice, version_text};
 use super::members::{Difference, Member, differences, members};
+use super::personal::MaskedFields;
 use super::reply::Reply;
 use super::routes::{CHANGE, REMOVE, REVIEW, REWRITE};
 use super::timeline::{self, TimelineEntry};
@@ -35,6 +36,7 @@ struct ItemPage {
     acts: Acts,
     reviewers: Vec<Choice>,
     json: String,
+    masked: Option<MaskedFields>,
 }
 
 /// What is shown of an item wherever it is shown whole.
@@ -143,12 +145,13 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
     let (item, store) = (&found.item, call.store(found.folder));
     let chain = store.processing_history(item.id).await?;
     let (events, comments) = (store.item_events(item.id).await?, store.comments(item.id).await?);
-    let queue = call.queue_with_id(item.queue_id).await?.queue.name;
+    let queue = call.queue_with_id(item.queue_id).await?.queue;
     let (directory, reader) = (call.directory()?, call.person()?);
     Reply::page(&ItemPage {
         frame: call.frame("/desk/items"),
         id: item.id.0,
-        view: view(item, &queue),
+        view: view(item, &queue.name),
+        masked: MaskedFields::of(call, &found, &queue),
         facts: facts(call, &found, directory),
         attempts: chain.iter().map(|attempt| attempt_row(attempt, item.id)).collect(),
         timeline: timeline::of((&chain, &events, &comments), directory, &reader, item.id),

@@ -10,7 +10,7 @@ use super::call::DeskCall;
 use super::reply::Reply;
 use super::{
     acts, audit, deadlines, events, export, health, item, item_acts, items, jobs, login, operation_acts,
-    operations, queue, queues, reasons, review, start,
+    operations, personal, queue, queues, reasons, review, start,
 };
 use crate::api_error::ApiError;
 pub(super) use crate::operation_rights::{CHANGE, REMOVE, REVIEW};
@@ -113,6 +113,9 @@ pub(super) const OPEN: &str = "/desk/open";
 pub(super) const READ: &[Permission] = &[QUEUES_VIEW, VIEW];
 /// To change items in a form that shows their content.
 pub(super) const REWRITE: &[Permission] = &[QUEUES_VIEW, QUEUES_EDIT, VIEW, EDIT];
+pub(super) const REVEAL_ALONE: Permission = Permission(Area::Transactions, Action::Reveal);
+/// To see the personal fields of an item.
+pub(super) const REVEAL: &[Permission] = &[QUEUES_VIEW, VIEW, REVEAL_ALONE];
 /// To note what is known about a group of failures.
 pub(super) const NOTE: &[Permission] = &[QUEUES_VIEW, VIEW, EDIT];
 /// To see queues.
@@ -153,6 +156,7 @@ pub(super) static ROUTES: &[DeskRoute] = routes! {
     POST "/desk/items/{id}/edit" "DeskEdit": InFolder(REWRITE) => item_acts::edit;
     GET "/desk/items/{id}/correct" "DeskCorrectPage": InFolder(REWRITE) => item_acts::correct_page;
     POST "/desk/items/{id}/correct" "DeskCorrect": InFolder(REWRITE) => item_acts::correct;
+    POST "/desk/items/{id}/reveal" "DeskReveal": InFolder(REVEAL) => personal::reveal;
     POST "/desk/items/{id}/purge" "DeskPurge": InFolder(CHANGE) => item_acts::purge;
     POST "/desk/items/{id}/comments" "DeskComment": InFolder(REVIEW) => item_acts::comment;
     POST "/desk/items/{id}/comments/{comment}" "DeskEditComment": InFolder(REVIEW) => item_acts::edit_comment;

@@ -121,6 +121,7 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
         "Figures" => json!({
             "queues": ["Invoices"], "since": "2026-03-01T07:00:00Z", "until": "2026-03-01T08:00:00Z", "byHour": false,
         }),
+        "Reveal" => json!({"id": 1, "reason": "asked by the customer"}),
         "EditReason" => json!({"id": 1, "edit": {"note": "n", "owner": 5}}),
         "Correct" => json!({
             "id": 1, "rowVersion": 1, "priority": "High", "dueDate": null, "deferDate": "2026-09-01T00:00:00Z", "progress": "p",
