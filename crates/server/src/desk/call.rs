@@ -10,7 +10,7 @@ use super::frame::Frame;
 use super::html;
 use super::reply::Reply;
 use super::routes::{self, DeskRoute, Needs, READ};
-use super::{DeskMode, ROOT};
+use super::{DeskMode, ROOT, owns};
 use crate::Inner;
 use crate::access::Caller;
 use crate::api_error::ApiError;
@@ -99,7 +99,7 @@ impl DeskCall {
 
     /// Whether the caller may open the page at a path without parameters, in any folder.
     pub(super) fn may_open(&self, path: &str) -> bool {
-        let Some(caller) = &self.caller else { return false };
+        let Some(caller) = self.caller.as_ref().filter(|_| owns(&self.server, path)) else { return false };
         match routes::needs_of_page(path) {
             None => false,
             Some(Needs::Public | Needs::Session) => true,

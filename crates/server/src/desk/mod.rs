@@ -124,10 +124,14 @@ pub(super) async fn link(server: &Inner, user: i64) -> Result<String, ApiError> 
 /// How long a link can be used.
 const LINK_LIFETIME: Duration = Duration::from_secs(300);
 
+/// Pages about users and roles. A desk of one person has none: what was changed there would be lost with its process.
+const ACCESS: &str = "/desk/access";
+
 /// Whether a request belongs to the desk.
 pub(super) fn owns(server: &Inner, path: &str) -> bool {
     let is_below = path.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    is_below && server.config.desk != DeskMode::Off
+    let is_missing = server.operator.is_some() && path.starts_with(ACCESS);
+    is_below && server.config.desk != DeskMode::Off && !is_missing
 }
 
 /// All routes as method, path and permissions, for tests that walk through them.

@@ -139,6 +139,8 @@ async fn there_is_nothing_but_the_desk_and_only_under_the_names_of_this_machine(
         ("GET", "/odata/QueueDefinitions"),
         ("GET", "/api/Status/Get"),
         ("GET", "/metrics"),
+        ("GET", "/desk/access"),
+        ("POST", "/desk/access/users"),
         ("POST", "/api/Performer/DeskLink"),
         ("POST", "/identity_/connect/token"),
         ("POST", "/api/Account/Authenticate"),
