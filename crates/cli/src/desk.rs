@@ -18,7 +18,7 @@ use super::signals::Signals;
 ///
 /// Over a file or a database, the command serves the desk alone until Ctrl-C, on 127.0.0.1: only whoever opens the link that is printed gets in,
 /// and may do everything. The store needs no server and gets no users. For a server, the command prints a link to the server's own desk, which
-/// signs in the user of the credentials. A link works once, within five minutes. A UiPath Orchestrator has no desk of performer.
+/// signs in the user of the credentials; an application has to be registered for all scopes. A link works once, within five minutes. A UiPath Orchestrator has no desk of performer.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:\n  \
@@ -51,7 +51,8 @@ impl Desk {
                 "--read-only and --port are for a desk over a store: a server serves its desk itself";
             return Err(CliError::usage(message));
         }
-        let server = self.global.target()?.connect_server().await?;
+        // Whoever signs in may do whatever their user may: a server gives no link to a token with fewer scopes.
+        let server = self.global.target()?.connect_server_with(Some("OrchestratorApiUserAccess")).await?;
         let link = server.desk_link().await?;
         tell(&link, &format!("The desk of the server: {link}"), "The link works once, within five minutes.")?;
         Ok(ExitCode::SUCCESS)
