@@ -153,15 +153,17 @@ impl CliError {
         self.exit_code == NOT_ALLOWED
     }
 
+    /// The error with another message.
+    pub(super) fn with_message(self, message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..self }
+    }
+
     /// The error of a call that an application may make only with a scope that is not asked for by itself.
     pub(super) fn with_scope(error: OrchestratorError, scope: &str) -> Self {
-        let hint = if error.is_unauthorized() {
-            format!(" (an application needs the scope {scope}, in UIPATH_SCOPE)")
-        } else {
-            String::new()
-        };
+        let is_refused = error.is_unauthorized();
         let shown = Self::from(error);
-        Self { message: format!("{}{hint}", shown.message), ..shown }
+        let message = format!("{} (an application needs the scope {scope}, in UIPATH_SCOPE)", shown.message);
+        if is_refused { shown.with_message(message) } else { shown }
     }
 }
 
