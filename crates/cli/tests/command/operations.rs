@@ -204,7 +204,7 @@ async fn a_server_keeps_operations_and_does_their_steps() {
     assert!(code == 1 && said.contains("taken back already, by operation 2"), "{said}");
     assert!(done(served.command(&["operation", "show", "1"])).contains("operation 2"));
     let (code, _, said) = served.run(&["operation", "show", "99"]);
-    assert!(code == 5 && said.contains("operation 99 does not exist"), "{said}");
+    assert!(code == 5 && said.contains("peration 99 does not exist"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -220,7 +220,7 @@ async fn an_operation_on_a_server_is_stopped_and_resumed_and_says_what_it_refuse
     let (code, out, said) = served.run(&["operation", "stop", "1"]);
     assert!(code == 0 && out.contains("operation 1 is Stopped"), "{out}{said}");
     let (code, _, said) = served.run(&["operation", "stop", "1"]);
-    assert!(code == 1 && said.contains("operation 1 is not running"), "{said}");
+    assert!(code == 1 && said.contains("peration 1 is not running"), "{said}");
     let (code, out, said) = served.run(&["operation", "resume", "1"]);
     assert!(code == 0 && out.contains("is Running") && !said.contains("--follow"), "{out}{said}");
     served.run(&["operation", "stop", "1"]);
@@ -237,6 +237,8 @@ async fn an_operation_on_a_server_is_stopped_and_resumed_and_says_what_it_refuse
     };
     let refused = json(served.command(&["operation", "show", &id, "--refused", "--json"]));
     assert_eq!(refused.as_array().unwrap().len() as u64, shown["Refused"].as_u64().unwrap(), "{refused}");
+    let listed = json(served.command(&["item", "list", "--refused", &id, "--json"]));
+    assert_eq!(listed.as_array().unwrap().len(), refused.as_array().unwrap().len(), "{listed}");
 }
 
 /// What a UiPath Orchestrator lacks is said, and is no wrong usage of a list.
