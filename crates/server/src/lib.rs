@@ -54,6 +54,7 @@ pub mod fuzzing;
 mod handler;
 mod idempotency_cache;
 mod items;
+mod jobs;
 mod lease_protocol;
 mod listener;
 mod login;

@@ -80,6 +80,7 @@ mod groups;
 mod in_place;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod inspection;
+mod jobs;
 mod memory;
 mod notifier;
 mod open;
@@ -109,6 +110,7 @@ mod writer_hooks;
 pub use comments::{CommentsOn, MAX_COMMENTS_LISTED};
 pub use deadlines::DueWork;
 pub use document::{DocumentChange, DocumentOutcome};
+pub use jobs::JobFilter;
 pub use operations::OperationItems;
 #[cfg(feature = "postgres")]
 pub use postgres::tokio_postgres;

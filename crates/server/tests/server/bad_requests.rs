@@ -100,6 +100,8 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
         "EditLimits" => json!({"queue": "Invoices", "edit": {
             "paused": false, "maxInProgress": 5, "maxStarts": {"count": 100, "per": {"secs": 60, "nanos": 0}}}}),
         "StopJob" => json!({"job": job, "strategy": "SoftStop"}),
+        "StopOneJob" => json!({"strategy": "SoftStop"}),
+        "StopJobs" => json!({"jobIds": [1], "strategy": "SoftStop"}),
         "Reasons" => json!({
             "queues": ["Invoices"], "id": null, "lastSeenFirst": true, "after": [1, 1], "openOnly": true, "top": 5,
         }),
@@ -114,7 +116,14 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
 
 /// A job of the first application.
 pub(crate) async fn job(api: &Api) -> String {
-    let started = api.post("/api/Performer/StartJob", &valid_body("StartJob", "POST", "").unwrap()).await;
+    start_job(api, "Invoices").await
+}
+
+/// Starts a job on a queue, as the first application.
+pub(crate) async fn start_job(api: &Api, queue: &str) -> String {
+    let mut body = valid_body("StartJob", "POST", "").unwrap();
+    body["queue"] = queue.into();
+    let started = api.post("/api/Performer/StartJob", &body).await;
     started.body["job"].as_str().unwrap_or_else(|| panic!("{}", started.text)).to_owned()
 }
 

@@ -22,6 +22,7 @@ async fn lists(api: &Api) -> Vec<String> {
     let user = api.get("/odata/Users").await.body["value"][0]["UserName"].as_str().unwrap().to_owned();
     api.served.access_admin.add_robot("R1", &user).await.unwrap();
     api.login(CLIENT, SECRET, None).await.unwrap(); // refreshes the directory of the server
+    crate::bad_requests::start_job(api, "FQ Invoices").await;
     let odata = "UiPath.Server.Configuration.OData";
     vec![
         "/odata/QueueDefinitions".to_owned(),
@@ -38,6 +39,7 @@ async fn lists(api: &Api) -> Vec<String> {
         ),
         "/odata/QueueProcessingRecords/UiPathODataSvc.RetrieveQueuesProcessingStatus".to_owned(),
         "/odata/QueueRetention".to_owned(),
+        "/odata/Jobs".to_owned(),
         "/odata/Folders".to_owned(),
         format!("/odata/Folders/{odata}.GetUsersForFolder(key=1)"),
         "/odata/Users".to_owned(),
