@@ -5,7 +5,7 @@ use axum::http::Method;
 
 use super::router::{FolderScope, Route, RouteAccess};
 use super::{
-    comments, folders, items, jobs, lease_protocol, login, queues, review_protocol, statistics, status,
+    comments, folders, items, jobs, lease_protocol, login, logs, queues, review_protocol, statistics, status,
     transactions, users,
 };
 use crate::permission::{Action, Area, Permission};
@@ -28,6 +28,8 @@ const ROLES_EDIT: Permission = Permission(Area::Roles, Action::Edit);
 const ROLES_DELETE: Permission = Permission(Area::Roles, Action::Delete);
 const JOBS_VIEW: Permission = Permission(Area::Jobs, Action::View);
 const JOBS_EDIT: Permission = Permission(Area::Jobs, Action::Edit);
+const LOGS_VIEW: Permission = Permission(Area::Logs, Action::View);
+const LOGS_CREATE: Permission = Permission(Area::Logs, Action::Create);
 const ROBOTS_VIEW: Permission = Permission(Area::Robots, Action::View);
 
 /// The scope and permission for `/metrics`, which shows the activity of all callers.
@@ -145,6 +147,12 @@ pub(super) static ROUTES: &[Route] = routes! {
     GET "Jobs" ALL "GetByKey" "GetJobByKey": read("Jobs", Folder, &[JOBS_VIEW]) => jobs::get_by_key;
     POST "Jobs" ONE "StopJob" "StopOneJob": write("Jobs", Folder, &[JOBS_EDIT]) => jobs::stop_one;
     POST "Jobs" ALL "StopJobs" "StopJobs": write("Jobs", Folder, &[JOBS_EDIT]) => jobs::stop_several;
+
+    // Robot logs
+    POST "api/logs" ALL "submitlogs" "SubmitLogs": write("Monitoring", AnyFolder, &[LOGS_CREATE]) => logs::submit;
+    POST "api/logs" ALL "" "PostLog": write("Monitoring", AnyFolder, &[LOGS_CREATE]) => logs::submit_one;
+    GET "RobotLogs" ALL "" "GetRobotLogs": read("Monitoring", AnyFolder, &[LOGS_VIEW]) => logs::list;
+    GET "RobotLogs" ALL "GetTotalCount" "GetTotalCountOfRobotLogs": read("Monitoring", AnyFolder, &[LOGS_VIEW]) => logs::total_count;
 
     // The lease protocol for performers over HTTP
     POST "api/performer" ALL "startjob" "StartJob": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::start_job;

@@ -18,6 +18,7 @@
 //! | `apply/administration.rs` | what people change: queues, items, reviews, comments |
 //! | `apply/operation.rs`, `apply/selection.rs` | acts on many items at once; which items they are |
 //! | `apply/retention.rs` | what depends on age: retention, overdue items |
+//! | `apply/logs.rs` | robot logs |
 //! | `apply/document.rs` | the document of a server, and access tokens |
 //! | `apply/query.rs` | queries |
 
@@ -30,6 +31,7 @@ mod commit;
 mod document;
 mod groups;
 mod jobs;
+mod logs;
 mod operation;
 mod parked;
 mod query;
@@ -276,6 +278,7 @@ impl<R: Rows> Apply<'_, R> {
             }
             Operation::StepActs { id, version } => self.step_operation(id, version),
             Operation::RemoveActs { limit } => self.remove_operation(limit),
+            Operation::Log(operation) => self.log(operation),
         }
     }
 

@@ -7,6 +7,7 @@ mod figures;
 mod groups;
 mod item;
 mod list;
+mod logs;
 mod operations;
 mod queue;
 mod ready_items;
@@ -70,6 +71,7 @@ pub(crate) struct Memory {
     last_item: i64,
     last_comment: i64,
     last_job: i64,
+    log: logs::StoredLines,
     in_transaction: bool,
     damaged: bool,
     skipped_items: SkippedItems,
@@ -100,6 +102,7 @@ impl Memory {
             last_item: 0,
             last_comment: 0,
             last_job: 0,
+            log: logs::StoredLines::default(),
             in_transaction: false,
             damaged: false,
             skipped_items: SkippedItems::default(),

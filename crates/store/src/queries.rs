@@ -10,6 +10,7 @@ use super::comments::CommentsOn;
 use super::deadlines::DueWork;
 use super::document::DocumentOutcome;
 use super::jobs::JobFilter;
+use super::logs::{LogAnswer, LogQuery};
 use super::operations::{ListOperationItems, OperationItems, OperationRemoval};
 use super::removal::RetentionProgress;
 use super::scoped_queues::{QueueSelector, Reach};
@@ -142,6 +143,8 @@ pub(crate) enum Query {
     CountCopies(OperationId, Reach),
     /// Operations whose next step is due at a time.
     DueOperations(Timestamp),
+    /// Robot logs.
+    Log(Box<LogQuery>),
 }
 
 /// The answer to an operation or a query.
@@ -198,6 +201,7 @@ pub(crate) enum Answer {
     CountedCopies(Vec<(Status, u64)>),
     DueOperations(Vec<(OperationId, u64)>),
     OperationRemoval(OperationRemoval),
+    Log(LogAnswer),
 }
 
 /// The one kind of answer that an operation has; any other kind is a bug in this crate. Evaluates to a `Result` and

@@ -16,6 +16,7 @@ use super::deadlines::DueRows;
 use super::figures::FigureRows;
 use super::groups::GroupRows;
 use super::jobs::JobFilter;
+use super::logs::LogRows;
 use super::operations::OperationRows;
 use super::reasons::Reasons;
 use super::removal::Removal;
@@ -71,6 +72,7 @@ pub(crate) trait Rows:
     + AuditRows
     + DueRows
     + OperationRows
+    + LogRows
 {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;

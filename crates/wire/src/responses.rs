@@ -23,11 +23,13 @@ use performer_core::model::statistics::{Ended, QueueStatistics};
 
 mod access;
 mod job;
+mod log;
 mod object;
 #[cfg(test)]
 mod tests;
 
 pub use job::{JobView, job};
+pub use log::log_line;
 pub use object::JsonObject;
 
 pub use access::{

@@ -172,6 +172,7 @@ impl Directory {
         let automation = Permission::all().filter(|Permission(area, action)| match area {
             Area::Transactions => true,
             Area::Queues | Area::Jobs | Area::Robots => *action == Action::View,
+            Area::Logs => matches!(action, Action::View | Action::Create),
             _ => false,
         });
         let viewer = Permission::all().filter(|Permission(_, action)| *action == Action::View);

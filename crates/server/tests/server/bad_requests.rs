@@ -100,6 +100,12 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
         "EditLimits" => json!({"queue": "Invoices", "edit": {
             "paused": false, "maxInProgress": 5, "maxStarts": {"count": 100, "per": {"secs": 60, "nanos": 0}}}}),
         "StopJob" => json!({"job": job, "strategy": "SoftStop"}),
+        "SubmitLogs" => {
+            json!([r#"{"message":"m","level":"Information","timeStamp":"2026-08-20T10:00:00Z"}"#])
+        }
+        "PostLog" => {
+            json!({"message": "m", "level": "Warning", "timeStamp": "2026-08-20T10:00:00Z", "processName": "P"})
+        }
         "StopOneJob" => json!({"strategy": "SoftStop"}),
         "StopJobs" => json!({"jobIds": [1], "strategy": "SoftStop"}),
         "Reasons" => json!({

@@ -23,6 +23,8 @@ async fn lists(api: &Api) -> Vec<String> {
     api.served.access_admin.add_robot("R1", &user).await.unwrap();
     api.login(CLIENT, SECRET, None).await.unwrap(); // refreshes the directory of the server
     crate::bad_requests::start_job(api, "FQ Invoices").await;
+    let entry = json!({"message": "started", "level": "Information", "processName": "P"}).to_string();
+    assert_eq!(api.post("/api/Logs/SubmitLogs", &json!([entry])).await.status, 200);
     let odata = "UiPath.Server.Configuration.OData";
     vec![
         "/odata/QueueDefinitions".to_owned(),
@@ -40,6 +42,7 @@ async fn lists(api: &Api) -> Vec<String> {
         "/odata/QueueProcessingRecords/UiPathODataSvc.RetrieveQueuesProcessingStatus".to_owned(),
         "/odata/QueueRetention".to_owned(),
         "/odata/Jobs".to_owned(),
+        "/odata/RobotLogs".to_owned(),
         "/odata/Folders".to_owned(),
         format!("/odata/Folders/{odata}.GetUsersForFolder(key=1)"),
         "/odata/Users".to_owned(),

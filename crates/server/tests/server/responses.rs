@@ -53,6 +53,9 @@ async fn call_every_route(api: &Api) -> Vec<(String, String, ApiResponse)> {
         all.push((method.to_owned(), path, got));
     };
     let odata = |action: &str| format!("UiPath.Server.Configuration.OData.{action}");
+    let entry = json!({"message": "m", "level": "Error", "jobId": ended, "machineId": 3}).to_string();
+    go("POST", "/api/Logs/SubmitLogs".to_owned(), json!([entry])).await;
+    go("POST", "/api/Logs".to_owned(), json!({"message": "n"})).await;
     for path in [
         "/api/Status/Get".to_owned(),
         "/odata/QueueDefinitions?$count=true".to_owned(),
@@ -87,6 +90,8 @@ async fn call_every_route(api: &Api) -> Vec<(String, String, ApiResponse)> {
         "/odata/Jobs?$count=true&$expand=Robot".to_owned(),
         "/odata/Jobs(1)".to_owned(),
         "/odata/Jobs(2)".to_owned(),
+        "/odata/RobotLogs?$count=true".to_owned(),
+        format!("/odata/RobotLogs/{}", odata("GetTotalCount")),
         "/odata/Folders".to_owned(),
         "/odata/Folders(1)".to_owned(),
         format!("/odata/Folders/{}", odata("GetUsersForFolder(key=1,includeInherited=true)")),

@@ -10,6 +10,7 @@
 //! | `places.rs` | where the items of a list are looked for |
 //! | `jobs.rs` | lists of jobs |
 //! | `list.rs` | lists of items |
+//! | `logs.rs` | robot logs |
 //! | `comments.rs` | comments |
 //! | `counts.rs` | numbers of rows |
 //! | `operations.rs` | acts on many items |
@@ -25,6 +26,7 @@ pub(crate) mod dialect;
 pub(crate) mod invariants;
 pub(crate) mod jobs;
 pub(crate) mod list;
+pub(crate) mod logs;
 pub(crate) mod operations;
 mod places;
 pub(crate) mod reasons;

@@ -358,6 +358,26 @@ pub const JOBS: EntitySet = EntitySet {
     ],
 };
 
+pub const LOGS: EntitySet = EntitySet {
+    name: "RobotLogs",
+    properties: &[
+        ("Level", Choice(&["Trace", "Debug", "Info", "Warn", "Error", "Fatal"])),
+        ("WindowsIdentity", Text),
+        ("ProcessName", Text),
+        ("TimeStamp", Time),
+        ("Message", Text),
+        ("JobKey", Guid),
+        ("RawMessage", Text),
+        ("RobotName", Text),
+        ("HostMachineName", Text),
+        ("MachineId", Number),
+        ("MachineKey", Guid),
+        ("RuntimeType", Choice(ROBOT_TYPES)),
+        ("Id", Number),
+    ],
+    more: &[],
+};
+
 pub const FOLDERS: EntitySet = EntitySet {
     name: "Folders",
     properties: &[
