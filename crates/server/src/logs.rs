@@ -32,6 +32,9 @@ const MICROSECOND: SignedDuration = SignedDuration::from_micros(1);
 
 pub(super) async fn submit(call: &Call) -> HandlerResult {
     let entries: Vec<String> = call.body(&strict::LOGS)?;
+    if entries.is_empty() {
+        return Err(ApiError::invalid_argument("Invalid argument 'logs': it has no entries."));
+    }
     Call::check_length("logs", entries.len(), MAX_LINES_ADDED)?;
     add(call, entries).await
 }
