@@ -15,6 +15,7 @@
 //! | `start.rs`, `queues.rs`, `queue.rs`, `idle.rs` | the first page; queues; why nothing is handed out |
 //! | `items.rs`, `export.rs`, `item.rs`, `timeline.rs` | the list of items, and as a file; one item, and what happened to it |
 //! | `logs.rs` | what was logged about an item, or by a job |
+//! | `personal.rs` | what the page of an item says of its masked fields, and the page that reveals them |
 //! | `reasons.rs`, `jobs.rs`, `health.rs`, `review.rs` | groups of failures; jobs; the server; items to be reviewed, one after the other |
 //! | `audit.rs`, `deadlines.rs` | what people changed; whether what waits will be done in time |
 //! | `operations.rs`, `operation_acts.rs` | acts on many items at once, and what people do with them |
@@ -42,6 +43,7 @@ mod logs;
 mod members;
 mod operation_acts;
 mod operations;
+mod personal;
 mod queue;
 mod queues;
 mod reasons;

@@ -17,6 +17,7 @@ mod lease_protocol;
 mod lists;
 mod login;
 mod logs;
+mod operations;
 mod permission_scope;
 mod permissions;
 mod queue_depths;
