@@ -17,6 +17,7 @@ use super::output::{self, CliError, CommandResult};
 use super::signals::Signals;
 use super::store_url::StoreUrl;
 use super::up_to;
+use performer_core::model::log::{DEFAULT_LOG_DAYS, DEFAULT_MAX_LINES};
 use performer_core::private_file::read_secret;
 use performer_server::{DeskMode, Fault, FirstClient, Origin, Server, ServerBuilder, TrustedProxy};
 use performer_store::Store;
@@ -96,6 +97,12 @@ pub(super) struct Serve {
     /// The time limit for the search of a list, in seconds; a longer one is answered 400
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     list_timeout: u64,
+    /// For how many days lines of robot logs are kept
+    #[arg(long, default_value_t = DEFAULT_LOG_DAYS, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    keep_logs: u32,
+    /// The maximum number of lines of robot logs; the oldest are removed first
+    #[arg(long, default_value_t = DEFAULT_MAX_LINES, value_name = "N")]
+    max_log_lines: u64,
     /// The desk, pages for the people who look after failed work, under /desk: with all that their permissions allow (on), to look
     /// only (read-only), or not at all (off)
     #[arg(long, default_value = "on", value_name = "on|read-only|off")]
@@ -168,7 +175,8 @@ impl Serve {
             .most_requests(self.max_requests)
             .most_connections(self.max_connections)
             .request_limit(Duration::from_secs(self.request_timeout))
-            .list_limit(Duration::from_secs(self.list_timeout));
+            .list_limit(Duration::from_secs(self.list_timeout))
+            .keep_logs(self.keep_logs, self.max_log_lines);
         if let Some(memory) = self.max_memory {
             builder = builder.memory(memory.saturating_mul(1024 * 1024));
         }

@@ -30,6 +30,7 @@ use super::statistics::StatisticsCache;
 use super::tls::Tls;
 use super::{FirstClient, Inner, MAX_CONCURRENT_LOGINS, Server, routes, secret};
 use performer_core::model::audit::Actor;
+use performer_core::model::log::LogRetention;
 use performer_core::model::user::UserType;
 use performer_core::orchestrator::{BoxFuture, ErrorKind, OrchestratorError, Result};
 use performer_store::Store;
@@ -181,6 +182,13 @@ impl ServerBuilder {
     /// answered 400 with a hint how to narrow it. The memory store has no limit. Default: 10 seconds.
     pub fn list_limit(mut self, limit: Duration) -> Self {
         self.config.list_limit = limit;
+        self
+    }
+
+    /// For how many days lines of robot logs are kept, and how many lines at most; the oldest are removed first. The memory store
+    /// keeps at most 100,000. Default: 30 days, 10,000,000 lines.
+    pub fn keep_logs(mut self, days: u32, max_lines: u64) -> Self {
+        self.config.log_retention = LogRetention { days, max_lines };
         self
     }
 

@@ -57,11 +57,13 @@ mod handler;
 mod idempotency_cache;
 mod insight_protocol;
 mod items;
+mod jobs;
 mod lease_protocol;
 mod listener;
 mod login;
 mod login_failures;
 mod login_limit;
+mod logs;
 mod maintenance;
 mod memory_budget;
 mod metrics;
@@ -262,14 +264,18 @@ impl Server {
     #[doc(hidden)]
     pub fn routes() -> Vec<(String, String, String, String)> {
         let path = |route: &router::Route| {
-            let key = if route.keyed { "(1)" } else { "" };
-            let action = match route.action {
-                "" => String::new(),
-                action if route.entity.starts_with("api/") => format!("/{action}"),
-                action => format!("/UiPathODataSvc.{action}"),
-            };
-            let root = if route.entity.starts_with("api/") { "" } else { "odata/" };
-            format!("/{root}{}{key}{action}", route.entity)
+            let entity = route.entity;
+            // Under `/odata` unless it names another root.
+            let is_odata = !entity.contains('/');
+            match (is_odata, route.keyed, route.action) {
+                (true, false, "") => format!("/odata/{entity}"),
+                (true, true, "") => format!("/odata/{entity}(1)"),
+                (true, false, action) => format!("/odata/{entity}/UiPathODataSvc.{action}"),
+                (true, true, action) => format!("/odata/{entity}(1)/UiPathODataSvc.{action}"),
+                (false, _, "") => format!("/{entity}"),
+                (false, false, action) => format!("/{entity}/{action}"),
+                (false, true, action) => format!("/{entity}/1/{action}"),
+            }
         };
         let needs = |route: &router::Route| match route.needs {
             router::RouteAccess::Public => "public".to_owned(),

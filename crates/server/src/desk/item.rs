@@ -8,6 +8,7 @@ use super::call::{DeskCall, FolderItem};
 use super::frame::Frame;
 use super::html::{self, Html};
 use super::items::{Choice, version_text};
+use super::logs::{self, LogRow};
 use super::members::{Difference, Member, differences, members};
 use super::personal::MaskedFields;
 use super::reply::Reply;
@@ -35,6 +36,7 @@ struct ItemPage {
     compared: Option<Compared>,
     acts: Acts,
     reviewers: Vec<Choice>,
+    log: Vec<LogRow>,
     json: String,
     masked: Option<MaskedFields>,
 }
@@ -158,6 +160,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         compared: compared(call, item, &chain)?,
         acts: Acts::of(call, &found),
         reviewers: reviewers_of(call, found.folder, item.reviewer_user_id)?,
+        log: logs::of_item(call, found.folder, item.id).await?,
         json: format!("/desk/items/{}/json", item.id),
     })
 }
