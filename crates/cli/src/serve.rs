@@ -117,7 +117,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) async fn run(self) -> CommandResult {
-        let log = self.start_logging()?;
+        let log = start_logging(&self.log, self.log_json)?;
         let store_url = self.store.get()?;
         let addresses: Vec<SocketAddr> = tokio::net::lookup_host(&self.listen)
             .await
@@ -198,23 +198,6 @@ impl Serve {
         builder
     }
 
-    /// Starts the log. Panics are logged too, because the standard library would block on a full pipe.
-    fn start_logging(&self) -> Result<Log, CliError> {
-        let filter =
-            EnvFilter::try_new(&self.log).map_err(|error| CliError::usage(format!("--log: {error}")))?;
-        let remark = if self.log_json { json_remark } else { plain_remark };
-        let log = Log::start(std::io::stderr(), remark)?;
-        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone());
-        if self.log_json {
-            subscriber.json().init();
-        } else {
-            subscriber.with_ansi(false).init();
-        }
-        let panics = log.clone();
-        std::panic::set_hook(Box::new(move |panic| panics.remark(&panic.to_string())));
-        Ok(log)
-    }
-
     /// Refuses to serve other machines without encryption.
     fn check_encryption(&self, addresses: &[SocketAddr]) -> Result<(), CliError> {
         let is_here = |address: &SocketAddr| match address.ip() {
@@ -284,6 +267,22 @@ impl Serve {
     }
 }
 
+/// Starts the log. Panics are logged too, because the standard library would block on a full pipe.
+pub(super) fn start_logging(filter: &str, is_json: bool) -> Result<Log, CliError> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| CliError::usage(format!("--log: {error}")))?;
+    let remark = if is_json { json_remark } else { plain_remark };
+    let log = Log::start(std::io::stderr(), remark)?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone());
+    if is_json {
+        subscriber.json().init();
+    } else {
+        subscriber.with_ansi(false).init();
+    }
+    let panics = log.clone();
+    std::panic::set_hook(Box::new(move |panic| panics.remark(&panic.to_string())));
+    Ok(log)
+}
+
 /// A shell command that passes the secret to curl on its standard input.
 const SECRET_FROM_ENVIRONMENT: &str = "printf %s \"${UIPATH_CLIENT_SECRET:-$PERFORMER_CLIENT_SECRET}\" | ";
 
@@ -328,7 +327,7 @@ fn write_secret<'a>(
 }
 
 /// The URL of a store without its password.
-fn without_password(url: &str) -> String {
+pub(super) fn without_password(url: &str) -> String {
     let (url, query) = url.split_once('?').map_or((url, None), |(url, query)| (url, Some(query)));
     let is_shown = |pair: &&str| !pair.starts_with("password=");
     let query = query.map_or_else(Vec::new, |query| query.split('&').filter(is_shown).collect());

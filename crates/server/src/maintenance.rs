@@ -47,6 +47,11 @@ pub(super) fn start(server: &Arc<Inner>) -> JoinHandle<()> {
             always.await;
             return;
         }
+        if server.operator.is_some() {
+            // Somebody looks: what they begin goes on, and nothing else is done to the store.
+            tokio::join!(always, supervise(server, Task::Operations, || run_operations(server)));
+            return;
+        }
         let sweep = supervise(server, Task::Sweep, || sweep_jobs(server));
         let deleted_queues = supervise(server, Task::Removal, || remove_deleted_queues(server));
         let retention = supervise(server, Task::Retention, || apply_retention(server));

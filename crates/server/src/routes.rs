@@ -191,6 +191,9 @@ pub(super) static ROUTES: &[Route] = routes! {
     POST "api/performer" ALL "duework" "DueWork": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => insight_protocol::due_work;
     POST "api/performer" ALL "figures" "Figures": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => insight_protocol::figures;
 
+    // The handler asks for all scopes.
+    POST "api/performer" ALL "desklink" "DeskLink": write("Default", Tenant, &[]) => insight_protocol::desk_link;
+
     // Folders: the handlers check permissions themselves, because a role in a folder suffices to see it.
     GET "Folders" ALL "" "GetFolders": read("Folders", Tenant, &[]) => folders::list;
     GET "Folders" ONE "" "GetFolder": read("Folders", Tenant, &[]) => folders::get;

@@ -25,6 +25,7 @@ mod error;
 mod follow_up;
 mod insight;
 mod observed;
+mod pace;
 
 pub use administration::{
     Administration, FleetAdministration, ItemAdministration, QueueAdministration, ReviewAdministration,
@@ -37,6 +38,7 @@ pub use error::{ErrorKind, OrchestratorError};
 pub use follow_up::{FOLLOW_UPS_SIZE_LIMIT, FollowUp, FollowUps, MAX_FOLLOW_UPS};
 pub use insight::Insight;
 pub use observed::Observed;
+pub use pace::{read_pace, read_queue_load};
 
 /// The future of a public async function, made by a function that is not generic: so it is compiled in the crate that has it,
 /// while the user's crate compiles an async function that awaits it.

@@ -148,7 +148,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
     let chain = store.processing_history(item.id).await?;
     let (events, comments) = (store.item_events(item.id).await?, store.comments(item.id).await?);
     let queue = call.queue_with_id(item.queue_id).await?.queue;
-    let (directory, reader) = (call.directory()?, call.caller()?.user.id);
+    let (directory, reader) = (call.directory()?, call.person()?);
     Reply::page(&ItemPage {
         frame: call.frame("/desk/items"),
         id: item.id.0,
@@ -156,7 +156,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         masked: MaskedFields::of(call, &found, &queue),
         facts: facts(call, &found, directory),
         attempts: chain.iter().map(|attempt| attempt_row(attempt, item.id)).collect(),
-        timeline: timeline::of((&chain, &events, &comments), directory, reader, item.id),
+        timeline: timeline::of((&chain, &events, &comments), directory, &reader, item.id),
         compared: compared(call, item, &chain)?,
         acts: Acts::of(call, &found),
         reviewers: reviewers_of(call, found.folder, item.reviewer_user_id)?,
