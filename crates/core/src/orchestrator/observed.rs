@@ -7,10 +7,11 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Instrument, debug_span, trace_span};
 
 use super::{
-    BoxFuture, BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration, ItemAdministration,
-    Orchestrator, QueueAdministration, Report, ReportAndClaimAnswer, Result, ReviewAdministration, Seen,
-    Swept,
+    AssetAdministration, BoxFuture, BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration,
+    ItemAdministration, Orchestrator, QueueAdministration, Report, ReportAndClaimAnswer, Result,
+    ReviewAdministration, Seen, Swept,
 };
+use crate::model::asset::RobotAsset;
 use crate::model::figures::{Figures, FiguresFilter};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
@@ -151,6 +152,10 @@ impl<O: Orchestrator> Decorator for Observed<O> {
         observe!(self.set_transaction_progress(claim, progress), item = %claim.item)
     }
 
+    async fn read_asset(&self, name: &str) -> Result<RobotAsset> {
+        observe!(self.read_asset(name), name)
+    }
+
     async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration) {
         let span = trace_span!(target: TARGET, "wait_for_items", queue);
         self.0.wait_for_items(queue, seen, at_most).instrument(span).await;
@@ -159,6 +164,10 @@ impl<O: Orchestrator> Decorator for Observed<O> {
 
 #[async_trait]
 impl<O: QueueAdministration> QueueAdministration for Observed<O> {
+    fn assets(&self) -> Option<&dyn AssetAdministration> {
+        self.0.assets()
+    }
+
     async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
         observe!(self.create_queue(queue), queue = queue.name)
     }

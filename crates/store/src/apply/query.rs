@@ -9,7 +9,7 @@ use super::super::rows::{ItemRow, ListRequest, Rows};
 use super::super::scoped_queues::QueueSelector;
 use super::super::sweep::LiveJobs;
 use super::super::unreadable_rows::is_unreadable;
-use super::selection;
+use super::{assets, selection};
 use performer_core::model::figures::Figures;
 use performer_core::model::history::events;
 use performer_core::model::item::{ItemFilter, ItemPage, Page, QueueItem};
@@ -206,6 +206,7 @@ pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Resul
             let now = rows.reading_at(now)?;
             Ok(Answer::DueOperations(rows.due_operations(now)?))
         }
+        Query::Assets(query) => assets::answer(rows, scope, query),
         Query::LiveJobs => {
             let jobs = rows.live_jobs()?;
             let told = jobs.into_iter().map(|job| {

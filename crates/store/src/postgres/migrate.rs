@@ -34,6 +34,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0019_operations.sql"),
     include_str!("migrations/0020_audit.sql"),
     include_str!("migrations/0021_reason_notes.sql"),
+    include_str!("migrations/0022_assets.sql"),
 ];
 
 /// How often a migration asks whether other transactions have ended, for some fifteen minutes in all.

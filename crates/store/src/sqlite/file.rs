@@ -39,6 +39,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0012_operations.sql"),
     include_str!("migrations/0013_audit.sql"),
     include_str!("migrations/0014_reason_notes.sql"),
+    include_str!("migrations/0015_assets.sql"),
 ];
 
 /// Opens a file for use. Creates or migrates it first.
