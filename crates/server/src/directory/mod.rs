@@ -171,7 +171,7 @@ impl Directory {
         };
         let automation = Permission::all().filter(|Permission(area, action)| match area {
             Area::Transactions => true,
-            Area::Queues | Area::Jobs | Area::Robots => *action == Action::View,
+            Area::Queues | Area::Jobs | Area::Robots | Area::Assets => *action == Action::View,
             _ => false,
         });
         let viewer = Permission::all().filter(|Permission(_, action)| *action == Action::View);
