@@ -70,11 +70,13 @@ pub(crate) type Requests = SmallVec<[Request; 2]>;
 pub(crate) struct Scope {
     pub(crate) folder: FolderId,
     pub(crate) user: Option<i64>,
+    /// Whether queries mask the personal fields of items.
+    pub(crate) is_masked: bool,
 }
 
 impl Scope {
     /// The scope of a caller that opened the store itself.
-    pub(crate) const SHARED: Self = Self { folder: FolderId::SHARED, user: None };
+    pub(crate) const SHARED: Self = Self { folder: FolderId::SHARED, user: None, is_masked: false };
 }
 
 /// One operation, and the scope it is applied in.
@@ -241,6 +243,11 @@ pub(crate) enum Operation {
         item: ItemVersion,
         edit: ItemEdit,
     },
+    /// Shows an item with its personal fields, and records that in the audit.
+    Reveal {
+        id: ItemId,
+        reason: String,
+    },
     /// Removes a chunk of the items past their retention; `after` is where the previous chunk ended.
     ApplyRetention {
         limit: usize,
@@ -334,6 +341,7 @@ impl Operation {
             | Self::Purge { .. }
             | Self::Correct { .. }
             | Self::EditReason { .. }
+            | Self::Reveal { .. }
             | Self::SteerActs { .. }
             | Self::StopJob { .. } => true,
             Self::AddToken { token, .. } => token.name.is_some(),

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::Uipath;
 use super::call::Call;
+use performer_core::model::figures::{Figures, FiguresFilter};
 use performer_core::model::history::ItemEvent;
 use performer_core::model::item::{ItemEdit, ItemFilter, ItemPage, Page, QueueItem};
 use performer_core::model::job::{Job, StopStrategy};
@@ -61,6 +62,10 @@ impl QueueAdministration for Uipath {
         self.inner.statistics(queue).await
     }
 
+    async fn queue_figures(&self, filter: FiguresFilter) -> Result<Figures> {
+        self.inner.figures(filter).await
+    }
+
     async fn apply_retention(&self, limit: usize) -> Result<u64> {
         if self.inner.supports_leases() {
             return self.inner.leased_retention(limit).await;
@@ -101,6 +106,13 @@ impl ItemAdministration for Uipath {
 
     async fn purge_content(&self, id: ItemId) -> Result<()> {
         self.inner.purge(id).await
+    }
+
+    async fn reveal_personal_fields(&self, id: ItemId, reason: String) -> Result<QueueItem> {
+        if self.inner.supports_leases() {
+            return self.inner.reveal(id, reason).await;
+        }
+        unsupported("the Orchestrator does not record who sees personal fields")
     }
 }
 
@@ -185,6 +197,6 @@ impl FleetAdministration for Uipath {
     }
 }
 
-fn unsupported<T>(why: &str) -> Result<T> {
+pub(super) fn unsupported<T>(why: &str) -> Result<T> {
     Err(OrchestratorError::new(ErrorKind::Unsupported, why))
 }

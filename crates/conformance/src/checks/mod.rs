@@ -10,6 +10,7 @@ use crate::Fixture;
 
 pub(crate) mod adding;
 pub(crate) mod assets;
+pub(crate) mod audit;
 pub(crate) mod blockers;
 pub(crate) mod claiming;
 pub(crate) mod claims;
@@ -23,6 +24,7 @@ pub(crate) mod history;
 pub(crate) mod leases;
 pub(crate) mod limits;
 pub(crate) mod lists;
+pub(crate) mod operations;
 pub(crate) mod parked;
 pub(crate) mod queues;
 pub(crate) mod reasons;

@@ -4,12 +4,15 @@
 //! the change. Entries have consecutive numbers, and each record carries a digest over its entry and the digest of the one before: a record that is
 //! changed, removed or inserted afterwards breaks the chain.
 
+mod chain;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::chain::{AuditChain, AuditLine, digest_of};
 use super::asset::{Asset, OwnedValue, ValueOf};
 use super::code::ErrorCode;
 use super::key::{FolderId, ItemId};
@@ -72,16 +75,20 @@ enumeration! {
         OperationStopped = 17,
         /// An operation that was stopped, or held, was resumed.
         OperationResumed = 18,
+        /// The personal fields of an item were shown to somebody.
+        PersonalRevealed = 19,
+        /// A view that is shared with a folder was made, changed or deleted.
+        ViewEdited = 20,
         /// An asset was created.
-        AssetCreated = 19,
+        AssetCreated = 21,
         /// The settings or a value of an asset were changed.
-        AssetEdited = 20,
+        AssetEdited = 22,
         /// An asset was deleted.
-        AssetDeleted = 21,
+        AssetDeleted = 23,
         /// An asset was added to folders, or removed from some.
-        AssetShared = 22,
+        AssetShared = 24,
         /// Secrets are encrypted with another key from now on.
-        EncryptionKeyChanged = 23,
+        EncryptionKeyChanged = 25,
     }
 }
 

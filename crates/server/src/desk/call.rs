@@ -157,8 +157,13 @@ impl DeskCall {
         self.server.now()
     }
 
-    /// The store in the scope of the caller and a folder.
+    /// The store in the scope of the caller and a folder. Whatever a page reads through it has masks in the place of personal fields.
     pub(super) fn store(&self, folder: FolderId) -> Store {
+        self.whole_store(folder).masked()
+    }
+
+    /// The store with the personal fields, for forms that change content: no page shows what it reads.
+    pub(super) fn whole_store(&self, folder: FolderId) -> Store {
         let user = self.caller.as_ref().map(|caller| caller.user.id);
         let store = self.server.store.in_scope(folder, user).with_list_limit(self.server.config.list_limit);
         match &self.caller {

@@ -1,6 +1,7 @@
 //! The desk, over real HTTP and a real SQLite file.
 
 mod acts;
+mod assets;
 mod audit;
 mod crawl;
 mod live;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::super::backend::{Answer, Query, Scope};
 use super::super::comments::{CommentsOn, ListComments};
-use super::super::deadlines::DueWork;
 use super::super::rows::{ItemRow, ListRequest, Rows};
 use super::super::scoped_queues::QueueSelector;
 use super::super::sweep::LiveJobs;
 use super::super::unreadable_rows::is_unreadable;
+use super::personal::masked;
 use super::{assets, selection};
+use performer_core::model::deadlines::DueWork;
 use performer_core::model::figures::Figures;
 use performer_core::model::history::events;
 use performer_core::model::item::{ItemFilter, ItemPage, Page, QueueItem};
@@ -24,6 +25,12 @@ use performer_core::model::stored_time::stored;
 use performer_core::orchestrator::{OrchestratorError, Result};
 
 pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Result<Answer> {
+    let answer = whole_answer(rows, scope, query)?;
+    if scope.is_masked { masked(rows, answer) } else { Ok(answer) }
+}
+
+/// The answer with all that items have.
+fn whole_answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Result<Answer> {
     let here = scope.folder;
     match query {
         Query::Queue(queue) => Ok(Answer::Queue(Box::new((*which(rows, here, &queue)??).clone()))),
