@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::assets::AssetRows;
 use super::audit::AuditRows;
 use super::backend::{Claimant, Request, WriterHooks};
 use super::comments::Comments;
@@ -72,6 +73,7 @@ pub(crate) trait Rows:
     + AuditRows
     + DueRows
     + OperationRows
+    + AssetRows
     + BulkRows
     + LogRows
 {
