@@ -66,6 +66,7 @@ fn revocation(directory: &Directory, of: &TokensOf) -> Option<(String, Vec<Field
         TokensOf::User(user) => format!("tokens of user {} revoked", name(*user)),
         TokensOf::Logins(user) => format!("sessions of user {} ended", name(*user)),
         TokensOf::Named(user, token) => format!("token {token} of user {} revoked", name(*user)),
+        TokensOf::One(user, _) => format!("a token or session of user {} revoked", name(*user)),
         TokensOf::Digest(_) => return None,
     };
     Some((subject, Vec::new()))

@@ -82,6 +82,8 @@ pub(crate) enum Query {
     Token(String),
     /// All personal access tokens.
     NamedTokens,
+    /// All tokens of a user, with their digests.
+    TokensOf(i64),
     History(ItemId),
     Events(ItemId),
     /// Ready items with a DueDate, in the order in which they will be handed out.
@@ -159,6 +161,7 @@ pub(crate) enum Answer {
     DocumentOutcome(DocumentOutcome),
     Token(Option<Token>),
     Tokens(Vec<Token>),
+    TokensOf(Vec<(String, Token)>),
     /// Digests of tokens.
     Digests(Vec<String>),
     EndedJobs(Vec<(JobKey, bool)>),

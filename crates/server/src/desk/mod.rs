@@ -17,9 +17,13 @@
 //! | `personal.rs` | what the page of an item says of its masked fields, and the page that reveals them |
 //! | `reasons.rs`, `jobs.rs`, `health.rs`, `review.rs` | groups of failures; jobs; the server; items to be reviewed, one after the other |
 //! | `audit.rs`, `deadlines.rs` | what people changed; whether what waits will be done in time |
+//! | `access.rs`, `access_parts.rs`, `access_acts.rs` | users, roles, folders, applications, tokens and sessions; the rows of these pages; and what people change of them |
 //! | `operations.rs`, `operation_acts.rs` | acts on many items at once, and what people do with them |
 //! | `acts.rs`, `item_acts.rs` | what people do with queues and jobs, and with items |
 
+mod access;
+mod access_acts;
+mod access_parts;
 mod acts;
 mod assets;
 mod audit;

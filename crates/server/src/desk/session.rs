@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
+use jiff::Timestamp;
 
 use crate::Inner;
 use crate::access::Caller;
@@ -80,13 +81,18 @@ impl Sessions {
         Ok(caller)
     }
 
+    /// How long ago a session was last used, as far as this process knows.
+    pub(super) fn idle_for(&self, digest: &str, now: Duration) -> Option<Duration> {
+        Some(now.saturating_sub(self.used().get(digest)?.last))
+    }
+
     /// Begins a session. Returns its cookie.
     ///
     /// # Errors
     ///
     /// 503 if the store is unavailable.
     pub(super) async fn begin(&self, server: &Inner, user: i64, is_secure: bool) -> Result<String, ApiError> {
-        let token = server.access.issue(user, None, None, Scopes::of_desk(), LIFETIME).await?;
+        let token = server.access.issue(None, user, None, None, Scopes::of_desk(), LIFETIME).await?;
         let rest = if is_secure { "Path=/; Secure" } else { "Path=/desk" };
         let (name, life) = (cookie_name(is_secure), LIFETIME.as_secs());
         Ok(format!("{name}={token}; {rest}; HttpOnly; SameSite=Lax; Max-Age={life}"))
@@ -124,6 +130,16 @@ impl Sessions {
 /// which it does not accept over plain HTTP: there, where the server listens on a loopback address only, the name is a plain one.
 fn cookie_name(is_secure: bool) -> &'static str {
     if is_secure { "__Host-desk" } else { "desk" }
+}
+
+/// The digest of the session of a request.
+pub(super) fn digest_of_request(headers: &HeaderMap, is_secure: bool) -> Option<String> {
+    cookie(headers, cookie_name(is_secure)).map(secret::digest_of)
+}
+
+/// When a session began, from the time at which its token expires.
+pub(super) fn began(expires: Timestamp) -> Timestamp {
+    expires.checked_sub(LIFETIME).unwrap_or(expires)
 }
 
 /// The value of a cookie of the request.
