@@ -2,11 +2,6 @@
 
 use std::path::Path;
 
-use performer::model::{Claim, ItemVersion, JobState, NewQueueDefinition, QueuePolicy};
-use performer::orchestrator::store::Store;
-use performer::orchestrator::{ItemAdministration as _, Orchestrator as _, QueueAdministration as _, Report};
-use performer_conformance::{QUEUE, application, business, named, new_job, ok, take};
-
 use crate::postgres::Schema;
 
 /// The statements that find what of `item_review` does not follow from the items: a row that is missing, and one that is there without
@@ -53,35 +48,6 @@ pub fn damage_of_schema(schema: &Schema) -> Vec<String> {
     let path = format!("SET search_path TO {}; ", schema.name());
     let lines = |sql: String| schema.run(&(path.clone() + &sql)).into_iter().flatten().flatten();
     review_out_of_step().into_iter().flat_map(lines).collect()
-}
-
-/// Makes [`QUEUE`] with an item of each state. Returns the claim on the one that is in progress.
-///
-/// # Panics
-///
-/// If the store refuses anything of it.
-pub async fn one_item_of_each_status(store: &Store) -> Claim {
-    let policy = QueuePolicy::default().max_number_of_retries(1);
-    store.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
-    for name in ["successful", "failed", "retried", "abandoned", "in progress", "new"] {
-        store.add_queue_item(QUEUE, named(name)).await.unwrap();
-    }
-    let job = store.start_job(new_job()).await.unwrap();
-    let claimed = async |job| {
-        store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap().items.remove(0).claim
-    };
-    for result in [ok(), business("the total is missing"), application("the host is down")] {
-        let report = Report::new(claimed(job).await, result);
-        store.report_and_claim(vec![report], None).await.reports.remove(0).unwrap();
-    }
-    let ended = store.start_job(new_job()).await.unwrap();
-    claimed(ended).await;
-    store.end_job(ended, JobState::Faulted.into()).await.unwrap();
-    let in_progress = claimed(job).await;
-    let deleted = store.add_queue_item(QUEUE, named("deleted")).await.unwrap();
-    let version = ItemVersion { id: deleted.id, row_version: deleted.row_version };
-    assert!(store.delete_queue_items(vec![version]).await.unwrap().is_empty());
-    in_progress
 }
 
 /// A database whose tables are checked when the test that uses it has ended.

@@ -20,6 +20,7 @@
 //! | `queues.rs`, `transactions.rs`, `items.rs`, `comments.rs`, `statistics.rs` | queues; add, start and end items; read, edit and review items; comments and events; statistics and retention |
 //! | `folders.rs`, `users.rs`, `status.rs` | folders; users, roles and robots; health, version and `$metadata` |
 //! | `review_protocol.rs` | groups of failures, and corrected retries |
+//! | `insight_protocol.rs`, `operation_rights.rs` | acts on many items, the audit, what is due, and figures; who may act on many items |
 //! | `lease_protocol.rs` | jobs, leases, claims and batches for performers over HTTP |
 //! | `strict.rs`, `fault_injection.rs`, `rate_limit.rs` | options for testing clients: strict bodies, injected faults, the cloud's rate limits |
 //! | `desk/` | pages for the people who look after failed work |
@@ -53,6 +54,7 @@ mod folders;
 pub mod fuzzing;
 mod handler;
 mod idempotency_cache;
+mod insight_protocol;
 mod items;
 mod lease_protocol;
 mod listener;
@@ -62,6 +64,7 @@ mod login_limit;
 mod maintenance;
 mod memory_budget;
 mod metrics;
+mod operation_rights;
 mod password_limit;
 pub mod permission;
 mod proxies;

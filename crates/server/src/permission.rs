@@ -109,9 +109,10 @@ impl<'de> Deserialize<'de> for Permission {
 }
 
 /// The areas of scopes (orchestrator-api 1.2).
-const SCOPE_AREAS: [&str; 15] = [
+const SCOPE_AREAS: [&str; 16] = [
     "Administration",
     "Assets",
+    "Audit",
     "Execution",
     "Folders",
     "Jobs",

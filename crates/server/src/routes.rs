@@ -5,8 +5,8 @@ use axum::http::Method;
 
 use super::router::{FolderScope, Route, RouteAccess};
 use super::{
-    comments, folders, items, lease_protocol, login, queues, review_protocol, statistics, status,
-    transactions, users,
+    comments, folders, insight_protocol, items, lease_protocol, login, queues, review_protocol, statistics,
+    status, transactions, users,
 };
 use crate::permission::{Action, Area, Permission};
 
@@ -29,6 +29,7 @@ const ROLES_EDIT: Permission = Permission(Area::Roles, Action::Edit);
 const ROLES_DELETE: Permission = Permission(Area::Roles, Action::Delete);
 const JOBS_VIEW: Permission = Permission(Area::Jobs, Action::View);
 const JOBS_EDIT: Permission = Permission(Area::Jobs, Action::Edit);
+const AUDIT_VIEW: Permission = Permission(Area::Audit, Action::View);
 const ROBOTS_VIEW: Permission = Permission(Area::Robots, Action::View);
 
 /// The scope and permission for `/metrics`, which shows the activity of all callers.
@@ -159,6 +160,21 @@ pub(super) static ROUTES: &[Route] = routes! {
     POST "api/performer" ALL "editlimits" "EditLimits": write("Queues", Folder, &[QUEUES_VIEW, QUEUES_EDIT]) => lease_protocol::edit_limits;
     POST "api/performer" ALL "stopjob" "StopJob": write("Jobs", Folder, &[JOBS_EDIT]) => lease_protocol::stop_job;
     POST "api/performer" ALL "retention" "Retention": write("Queues", Folder, &[QUEUES_EDIT, DELETE]) => lease_protocol::retention;
+    // Acts on many items: what the act needs in each folder of the items is checked by the handlers.
+    POST "api/performer" ALL "prepareoperation" "PrepareOperation": write("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => insight_protocol::prepare_operation;
+    POST "api/performer" ALL "operation" "Operation": read("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => insight_protocol::operation;
+    POST "api/performer" ALL "operations" "Operations": read("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => insight_protocol::operations;
+    POST "api/performer" ALL "operationitems" "OperationItems": read("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => insight_protocol::operation_items;
+    POST "api/performer" ALL "startoperation" "StartOperation": write("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => insight_protocol::start_operation;
+    POST "api/performer" ALL "stopoperation" "StopOperation": write("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => insight_protocol::stop_operation;
+    POST "api/performer" ALL "resumeoperation" "ResumeOperation": write("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => insight_protocol::resume_operation;
+    POST "api/performer" ALL "takeoperationback" "TakeOperationBack": write("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => insight_protocol::take_operation_back;
+
+    // The audit, what is due, and figures
+    POST "api/performer" ALL "audit" "Audit": read("Audit", Tenant, &[AUDIT_VIEW]) => insight_protocol::audit;
+    POST "api/performer" ALL "auditlines" "AuditLines": read("Audit", Tenant, &[AUDIT_VIEW]) => insight_protocol::audit_lines;
+    POST "api/performer" ALL "duework" "DueWork": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => insight_protocol::due_work;
+    POST "api/performer" ALL "figures" "Figures": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => insight_protocol::figures;
 
     // Folders: the handlers check permissions themselves, because a role in a folder suffices to see it.
     GET "Folders" ALL "" "GetFolders": read("Folders", Tenant, &[]) => folders::list;

@@ -41,7 +41,7 @@ mod selection;
 
 pub(super) use retention::MAX_OVERDUE_PER_SWEEP;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -133,9 +133,12 @@ struct AppliedBatch {
     figures_at_once: bool,
 }
 
-/// Queues and live jobs that a batch has looked up. No other transaction changes them while its own is open.
+/// Queues and live jobs that a batch has looked up, and rows of items that an operation will change. No other transaction changes them
+/// while its own is open.
 #[derive(Default)]
 struct LookupCache {
+    /// Each is taken out when it is used, because it changes then.
+    rows: HashMap<ItemId, ItemRow>,
     queues: SmallVec<[(FolderId, Arc<QueueDefinition>); 2]>,
     jobs_alive: SmallVec<[(JobKey, Scope); 1]>,
 }
@@ -248,9 +251,7 @@ impl<R: Rows> Apply<'_, R> {
             Operation::DeleteOne(id) => self.delete_one(id),
             Operation::Abandon(id) => self.abandon(id),
             Operation::Delete(items) => self.each(items, |this, item| this.delete(item)),
-            Operation::Review { to, items, comment } => {
-                self.each(items, |this, item| this.review(to, item, comment.as_deref()))
-            }
+            Operation::Review { to, items, comment } => self.review(to, items, comment.as_deref()),
             Operation::SetReviewer { reviewer, items } => {
                 self.each(items, |this, item| this.set_reviewer(reviewer, item))
             }
@@ -399,7 +400,16 @@ impl<R: Rows> Apply<'_, R> {
         }
     }
 
+    /// Reads the rows of items that the operation will change, so that they need not be read one by one.
+    fn read_rows(&mut self, ids: impl Iterator<Item = ItemId>) -> Result<()> {
+        self.lookups.rows = self.rows.rows_to_change(&ids.collect::<Vec<_>>())?;
+        Ok(())
+    }
+
     fn row(&mut self, id: ItemId) -> Applied<ItemRow> {
+        if let Some(row) = self.lookups.rows.remove(&id) {
+            return Ok(row);
+        }
         let row = self.rows.row(id)?;
         row.ok_or_else(|| ApplyError::Refused(OrchestratorError::no_item(id)))
     }

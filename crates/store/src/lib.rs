@@ -8,6 +8,7 @@
 //! | `open.rs` | opens the store at a URL |
 //! | `group_commit.rs` | commits: the requests that wait become one transaction; the threads that write |
 //! | `inspection.rs` | looks at a store from outside: what it is, whether it is sound, and a copy of it |
+//! | `insight.rs` | operations, the audit and what is due, as the trait has them |
 //! | `in_place.rs` | a back end that is called directly |
 //! | `arrivals.rs` | what joins a transaction after it has begun |
 //! | `comments.rs` | the comments of an item, which a back end answers in pages |
@@ -78,6 +79,7 @@ mod figures;
 mod group_commit;
 mod groups;
 mod in_place;
+mod insight;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod inspection;
 mod memory;
@@ -107,7 +109,6 @@ mod waiting_claim;
 mod writer_hooks;
 
 pub use comments::{CommentsOn, MAX_COMMENTS_LISTED};
-pub use deadlines::DueWork;
 pub use document::{DocumentChange, DocumentOutcome};
 pub use operations::OperationItems;
 #[cfg(feature = "postgres")]

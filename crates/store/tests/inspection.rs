@@ -214,7 +214,7 @@ async fn a_file_that_is_damaged_or_of_another_version_is_told() {
     );
     let found = inspector.check().await.unwrap();
     assert_eq!(names(&found).first(), Some(&"integrity"), "{found:?}");
-    run(&path, "PRAGMA user_version = 1");
+    run(&path, "PRAGMA user_version = 0");
     let older = inspector.check().await.unwrap_err().to_string();
     assert!(older.contains("migrate it first"), "{older}");
     run(&path, "PRAGMA user_version = 999");

@@ -106,66 +106,6 @@ async fn a_foreign_file_is_refused_and_not_changed() {
     assert!(error.contains("is not a file"), "{error}");
 }
 
-/// What migration 11 fills is what is written since.
-#[tokio::test]
-async fn a_file_of_an_older_version_gets_its_items_for_review() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("queue.db");
-    let store = Store::sqlite(&path).await.unwrap();
-    tables::one_item_of_each_status(&store).await;
-    drop(store);
-    let rows = || -> Vec<String> {
-        let sql = "SELECT concat_ws(' ', queue_id, status, item_id, review_status, outcome, reviewer_user_id, start_processing, \
-                   end_processing, priority, due_date, creation_time, reference) FROM item_review ORDER BY item_id";
-        raw(&path)
-            .prepare(sql)
-            .unwrap()
-            .query_map([], |row| row.get(0))
-            .unwrap()
-            .map(Result::unwrap)
-            .collect()
-    };
-    let before = rows();
-    assert_eq!(before.len(), 4, "failed, retried, abandoned and deleted: {before:?}");
-    raw(&path)
-        .execute_batch(
-            // Without what later migrations make, too.
-            "DROP TABLE operation_item; DROP TABLE operation; DROP TABLE audit; \
-             ALTER TABLE reason DROP COLUMN note; ALTER TABLE reason DROP COLUMN owner; \
-             DROP TABLE item_review; \
-             CREATE INDEX item_attention ON item_state (queue_id, status) WHERE status = 2 OR status > 3; \
-             PRAGMA user_version = 10",
-        )
-        .unwrap();
-    let store = open(&path).await;
-    assert_eq!(rows(), before);
-    assert_eq!(tables::damage_of_file(&path), Vec::<String>::new());
-    let failed =
-        store.list_queue_items(ItemFilter::default().status([Status::Failed]), Page::default()).await;
-    assert_eq!(failed.unwrap().items.len(), 1);
-}
-
-/// The file is migrated while a program of an older version has it open: that program changes nothing more, and says why.
-#[tokio::test]
-async fn a_running_program_that_is_too_old_for_the_file_stops() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = good_file(folder.path()).await;
-    let store = open(&path).await;
-    let version: i64 = raw(&path).pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    store.add_queue_item(QUEUE, named("b")).await.unwrap();
-    raw(&path).pragma_update(None, "user_version", version + 1).unwrap();
-    let written = store.add_queue_item(QUEUE, named("c")).await.map(drop);
-    let read = store.queue_statistics(QUEUE).await.map(drop);
-    for error in [written, read].map(Result::unwrap_err) {
-        assert_eq!(error.kind(), ErrorKind::Other);
-        assert!(error.to_string().contains("was written by a newer version of performer"), "{error}");
-    }
-    // Its transaction is not left open: others can write.
-    raw(&path).pragma_update(None, "user_version", version).unwrap();
-    store.add_queue_item(QUEUE, named("c")).await.unwrap();
-    assert_eq!(store.queue_statistics(QUEUE).await.unwrap().new, 3);
-}
-
 #[tokio::test]
 async fn a_file_with_flipped_bits_is_refused_or_works_and_never_panics() {
     let folder = tempfile::tempdir().unwrap();

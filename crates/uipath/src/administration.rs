@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::Uipath;
 use super::call::Call;
+use performer_core::model::figures::{Figures, FiguresFilter};
 use performer_core::model::history::ItemEvent;
 use performer_core::model::item::{ItemEdit, ItemFilter, ItemPage, Page, QueueItem};
 use performer_core::model::job::{Job, StopStrategy};
@@ -55,6 +56,10 @@ impl QueueAdministration for Uipath {
     /// Makes nine calls, which count against the limit of 100 per minute (orchestrator-api 3).
     async fn queue_statistics(&self, queue: &str) -> Result<QueueStatistics> {
         self.inner.statistics(queue).await
+    }
+
+    async fn queue_figures(&self, filter: FiguresFilter) -> Result<Figures> {
+        self.inner.figures(filter).await
     }
 
     async fn apply_retention(&self, limit: usize) -> Result<u64> {
@@ -188,6 +193,6 @@ impl FleetAdministration for Uipath {
     }
 }
 
-fn unsupported<T>(why: &str) -> Result<T> {
+pub(super) fn unsupported<T>(why: &str) -> Result<T> {
     Err(OrchestratorError::new(ErrorKind::Unsupported, why))
 }

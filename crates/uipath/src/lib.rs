@@ -16,6 +16,7 @@
 //! | `administration.rs`, `items.rs`, `definitions.rs` | administration: items, reviews and comments; queues |
 //! | `lease_protocol.rs` | the protocol of performer's own server, which has leases and claims |
 //! | `review_protocol.rs` | groups of failures, and corrected retries, on performer's own server |
+//! | `insight_protocol.rs` | operations, the audit, what is due, and figures, on performer's own server |
 //! | `logs.rs` | robot logs (feature `robot-logs`) |
 //!
 //! The guarantees are weaker than those of a store. The Orchestrator has no leases: when this process dies, its items stay
@@ -61,6 +62,7 @@ mod claim;
 mod claim_registry;
 mod definitions;
 mod follow_up;
+mod insight_protocol;
 mod items;
 mod lease_protocol;
 #[cfg(feature = "robot-logs")]

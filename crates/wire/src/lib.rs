@@ -19,6 +19,7 @@
 //! | `review` | comments, events, bulk operations |
 //! | `job`, `log` | jobs of robots, and their logs |
 //! | `review_protocol` | what performer's own server has for people: groups of failures, corrected retries |
+//! | `insight_protocol` | what performer's own server keeps besides: operations, the audit, what is due, figures |
 //! | `lease_protocol` | the protocol between performers and performer's own server: leases, claims, batches |
 //! | `identity`, `caller` | tokens; who the caller is and what it may do |
 //! | `error_response` | parses error responses of every format |
@@ -47,6 +48,7 @@ pub mod error_response;
 pub mod filter;
 pub mod folder_path;
 pub mod identity;
+pub mod insight_protocol;
 pub mod item;
 pub mod job;
 pub mod json;

@@ -19,8 +19,8 @@ use performer_core::model::status::ReviewStatus;
 use performer_core::orchestrator::{Administration, OrchestratorError};
 
 use super::super::GlobalArgs;
+use super::super::environment::user_of_machine;
 use super::super::filter::{FilterArgs, selected};
-use super::super::operation::user_of_machine;
 use super::super::output::{self, CliError, CommandResult};
 use super::super::up_to;
 use super::list;

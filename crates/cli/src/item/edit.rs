@@ -15,7 +15,7 @@ use performer_tables::time;
 use serde_json::value::to_raw_value;
 
 use super::super::GlobalArgs;
-use super::super::operation::user_of_machine;
+use super::super::environment::user_of_machine;
 use super::super::output::{self, CliError, CommandResult};
 use super::masked::Masks;
 use super::pairs;

@@ -6,7 +6,7 @@
 //! | `edit.rs`, `history.rs` | `performer item edit`, `correct`, `history` and `diff` |
 //! | `masked.rs` | masks in the place of personal fields |
 //! | `act.rs` | acts on items that are named or selected by filters: the preview, the question, the refusals |
-//! | `canary.rs` | over HTTP: retries a few items first, and the rest only if those succeed |
+//! | `canary.rs` | on a UiPath Orchestrator: retries a few items first, and the rest only if those succeed |
 //! | `retry.rs` | `performer item retry`: at once, or as an operation |
 
 mod act;

@@ -71,6 +71,9 @@ fn a_store_is_described_checked_and_copied() {
     assert_eq!((code, &found[0]["Ids"]), (1, &json!([2])));
 
     assert!(done(at(folder, &["store", "migrate"])).contains("nothing is to be done"));
+    execute(folder, "PRAGMA user_version = 0");
+    let shown = done(at(folder, &["store", "migrate", "--dry-run"]));
+    assert!(shown.contains("has the version 0; it would be migrated to "), "{shown}");
     execute(folder, "PRAGMA user_version = 999");
     let (code, shown, _) = said(at(folder, &["store", "migrate"]));
     assert!(code == 1 && shown.contains("it is too old for this store"), "{shown}");
@@ -142,7 +145,7 @@ fn a_doctor_looks_at_a_file() {
     }
 
     // An older schema is told and not migrated.
-    execute(folder, "PRAGMA user_version = 1; PRAGMA journal_mode = DELETE;");
+    execute(folder, "PRAGMA user_version = 0; PRAGMA journal_mode = DELETE;");
     let (code, shown, _) = said(at(folder, &["doctor", "--json"]));
     let report: Value = serde_json::from_str(&shown).unwrap();
     let found = findings(&report);
@@ -152,7 +155,7 @@ fn a_doctor_looks_at_a_file() {
     );
     assert!(!found.iter().any(|(check, _)| *check == "queues"));
     let info = json(at(folder, &["store", "info", "--json"]));
-    assert_eq!(info["SchemaVersion"], 1);
+    assert_eq!(info["SchemaVersion"], 0);
     for (words, says) in [
         (&["doctor", "--check", "weather"][..], "invalid value"),
         (&["doctor", "-o", "text", "--json"], "different formats"),

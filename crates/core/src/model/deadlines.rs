@@ -21,6 +21,26 @@ pub struct DueItems {
     pub count: u64,
 }
 
+/// What is to be done by a DueDate, and who is there to do it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DueWork {
+    /// The queue.
+    pub queue: QueueId,
+    /// The items that are ready, in the order in which they will be handed out.
+    pub items: Vec<DueItems>,
+    /// The robots of the performers that run, or the number of items that are InProgress if that is more: robots that claim with the
+    /// vendor's API have no job here.
+    pub robots: u32,
+}
+
+impl DueWork {
+    /// The items of a queue in the order in which they will be handed out, and the robots that work on it.
+    pub fn new(queue: QueueId, items: Vec<DueItems>, robots: u32) -> Self {
+        Self { queue, items, robots }
+    }
+}
+
 /// The most items of a queue that a forecast looks at.
 pub const MAX_FORECAST: usize = 10_000;
 

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 
-use super::{ErrorKind, Orchestrator, OrchestratorError, Result};
+use super::{ErrorKind, Insight, Orchestrator, OrchestratorError, Result};
 use crate::model::figures::{Figures, FiguresFilter};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ItemEdit, ItemFilter, ItemPage, Page, QueueItem};
@@ -18,14 +18,19 @@ use crate::model::statistics::QueueStatistics;
 use crate::model::status::ReviewStatus;
 
 /// A back end with all operations: those of performers and those of people. It is implemented for every type that has the
-/// five traits.
+/// six traits.
 pub trait Administration:
-    Orchestrator + QueueAdministration + ItemAdministration + ReviewAdministration + FleetAdministration
+    Orchestrator + QueueAdministration + ItemAdministration + ReviewAdministration + FleetAdministration + Insight
 {
 }
 
 impl<T> Administration for T where
-    T: Orchestrator + QueueAdministration + ItemAdministration + ReviewAdministration + FleetAdministration
+    T: Orchestrator
+        + QueueAdministration
+        + ItemAdministration
+        + ReviewAdministration
+        + FleetAdministration
+        + Insight
 {
 }
 

@@ -22,6 +22,7 @@ mod claim_facts;
 mod decorator;
 mod error;
 mod follow_up;
+mod insight;
 mod observed;
 
 pub use administration::{
@@ -33,6 +34,7 @@ pub use decorator::Decorator;
 pub use error::kind_for_code;
 pub use error::{ErrorKind, OrchestratorError};
 pub use follow_up::{FOLLOW_UPS_SIZE_LIMIT, FollowUp, FollowUps, MAX_FOLLOW_UPS};
+pub use insight::Insight;
 pub use observed::Observed;
 
 /// The future of a public async function, made by a function that is not generic: so it is compiled in the crate that has it,

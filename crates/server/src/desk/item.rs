@@ -15,7 +15,7 @@ use super::routes::{CHANGE, REMOVE, REVIEW, REWRITE};
 use super::timeline::{self, TimelineEntry};
 use crate::api_error::ApiError;
 use crate::directory::Directory;
-use crate::permission::{Action, Area, Permission};
+pub(super) use crate::operation_rights::may_review;
 use performer_core::model::difference::ItemDifferences;
 use performer_core::model::item::QueueItem;
 use performer_core::model::item_query::Reviewer;
@@ -244,15 +244,6 @@ pub(super) async fn json(call: &DeskCall) -> Result<Reply, ApiError> {
     let found = call.item().await?;
     let text = serde_json::to_vec_pretty(&found.item);
     Ok(Reply::json(text.map_err(|error| ApiError::internal(error.to_string()))?))
-}
-
-/// Whether a user may review items in a folder (orchestrator-api 13.6).
-pub(super) fn may_review(directory: &Directory, user: i64, folder: FolderId) -> bool {
-    let allows = |action| {
-        let permission = Permission(Area::Transactions, action);
-        directory.user(user).is_some_and(|user| directory.allows(user, Some(folder), permission))
-    };
-    allows(Action::View) && allows(Action::Edit)
 }
 
 /// The users who may review items in a folder; none if the caller may not review there.

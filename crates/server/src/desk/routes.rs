@@ -13,6 +13,7 @@ use super::{
     operation_acts, operations, personal, queue, queues, reasons, review, start,
 };
 use crate::api_error::ApiError;
+pub(super) use crate::operation_rights::{CHANGE, REMOVE, REVIEW};
 use crate::permission::{Action, Area, Permission};
 
 /// The handler of a route.
@@ -101,7 +102,6 @@ const QUEUES_VIEW: Permission = Permission(Area::Queues, Action::View);
 const QUEUES_EDIT: Permission = Permission(Area::Queues, Action::Edit);
 const VIEW: Permission = Permission(Area::Transactions, Action::View);
 const EDIT: Permission = Permission(Area::Transactions, Action::Edit);
-const DELETE: Permission = Permission(Area::Transactions, Action::Delete);
 pub(super) const JOBS_VIEW: Permission = Permission(Area::Jobs, Action::View);
 pub(super) const JOBS_EDIT: Permission = Permission(Area::Jobs, Action::Edit);
 const AUDIT_VIEW: Permission = Permission(Area::Audit, Action::View);
@@ -120,12 +120,6 @@ const SETTINGS_VIEW: Permission = Permission(Area::Settings, Action::View);
 
 /// To see items and their queues.
 pub(super) const READ: &[Permission] = &[QUEUES_VIEW, VIEW];
-/// To review items and write comments.
-pub(super) const REVIEW: &[Permission] = &[QUEUES_VIEW, EDIT];
-/// To delete items.
-pub(super) const REMOVE: &[Permission] = &[QUEUES_VIEW, DELETE];
-/// To change items that are New, and to remove the content of others.
-pub(super) const CHANGE: &[Permission] = &[QUEUES_EDIT, EDIT];
 /// To change items in a form that shows their content.
 pub(super) const REWRITE: &[Permission] = &[QUEUES_VIEW, QUEUES_EDIT, VIEW, EDIT];
 pub(super) const REVEAL_ALONE: Permission = Permission(Area::Transactions, Action::Reveal);

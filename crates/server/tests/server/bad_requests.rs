@@ -103,6 +103,24 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
         "Reasons" => json!({
             "queues": ["Invoices"], "id": null, "lastSeenFirst": true, "after": [1, 1], "openOnly": true, "top": 5,
         }),
+        "PrepareOperation" => json!({
+            "act": "Retry", "reviewer": 5, "pace": 60, "canary": {"first": 1, "withinSeconds": 60}, "comment": "c",
+            "items": [[1, 1]], "filter": "status=Failed",
+        }),
+        "Operation" | "StartOperation" | "StopOperation" | "ResumeOperation" | "TakeOperationBack" => {
+            json!({"operation": 1})
+        }
+        "Operations" => json!({"before": 1, "top": 5}),
+        "OperationItems" => json!({"operation": 1, "refusedOnly": true, "from": 0, "top": 5}),
+        "Audit" => json!({
+            "acts": ["QueueEdited"], "userName": "u", "from": "2026-02-01T00:00:00Z", "to": "2026-09-01T00:00:00Z", "before": 9,
+            "top": 5,
+        }),
+        "AuditLines" => json!({"after": 0}),
+        "DueWork" => json!({"queue": "Invoices"}),
+        "Figures" => json!({
+            "queues": ["Invoices"], "since": "2026-03-01T07:00:00Z", "until": "2026-03-01T08:00:00Z", "byHour": false,
+        }),
         "Reveal" => json!({"id": 1, "reason": "asked by the customer"}),
         "EditReason" => json!({"id": 1, "edit": {"note": "n", "owner": 5}}),
         "Correct" => json!({

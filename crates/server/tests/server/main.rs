@@ -15,6 +15,7 @@ mod last_administrator;
 mod lease_protocol;
 mod lists;
 mod login;
+mod operations;
 mod permission_scope;
 mod permissions;
 mod queue_depths;

@@ -24,6 +24,9 @@ use performer_core::model::review::ItemVersion;
 use performer_core::model::status::ReviewStatus;
 use performer_core::orchestrator::OrchestratorError;
 
+/// Of so many items at least the rows are read together.
+const READ_TOGETHER: usize = 20;
+
 /// Among so many of the newest operations are all previews of the last minutes.
 const NEWEST: usize = 100;
 
@@ -153,24 +156,42 @@ impl<R: Rows> Apply<'_, R> {
             refused_only: false,
             limit: CHUNK,
         };
-        let (mut done, mut refused) = (0, 0);
-        for mut item in self.rows.operation_items(&ask)? {
-            if done == acts as u64 {
-                break;
-            }
-            item.result = match self.act_on(operation, item.item) {
-                Ok(copy) => ItemResult::Done { copy },
-                Err(ApplyError::Refused(error)) => ItemResult::Refused(refusal_of(&error)),
-                Err(ApplyError::Failed(error)) if is_unreadable(&error) => {
-                    ItemResult::Refused(refusal_of(&error))
+        let mut items = self.rows.operation_items(&ask)?;
+        let (mut at, mut done) = (0, Vec::with_capacity(acts));
+        while at < items.len() && done.len() < acts {
+            // Some of them may be refused, and others take their turns.
+            let next = items.len().min(at + (acts - done.len()).max(READ_TOGETHER));
+            self.read_rows(items[at..next].iter().map(|item| item.item.id))?;
+            for item in &mut items[at..next] {
+                if done.len() == acts {
+                    break;
                 }
-                Err(failed) => return Err(failed),
-            };
-            *(if matches!(item.result, ItemResult::Done { .. }) { &mut done } else { &mut refused }) += 1;
-            self.rows.write_operation_item(operation.id, &item)?;
-            crash_point!(within "between_items");
+                item.result = match self.act_on(operation, item.item) {
+                    Ok(copy) => {
+                        done.push((self.scope.folder, item.item.id));
+                        ItemResult::Done { copy }
+                    }
+                    Err(ApplyError::Refused(error)) => ItemResult::Refused(refusal_of(&error)),
+                    Err(ApplyError::Failed(error)) if is_unreadable(&error) => {
+                        ItemResult::Refused(refusal_of(&error))
+                    }
+                    Err(failed) => return Err(failed),
+                };
+                at += 1;
+                crash_point!(within "between_items");
+            }
         }
-        Ok((done, refused))
+        self.rows.write_operation_items(operation.id, &items[..at])?;
+        if let Some(comment) = &operation.plan.comment {
+            done.sort_by_key(|(folder, _)| *folder);
+            for in_folder in done.chunk_by(|(one, _), (other, _)| one == other) {
+                self.scope.folder = in_folder[0].0;
+                let items: Vec<ItemId> = in_folder.iter().map(|(_, item)| *item).collect();
+                self.comment_on(&items, &operation.by(), comment)?;
+            }
+        }
+        let done = done.len() as u64;
+        Ok((done, at as u64 - done))
     }
 
     /// Acts on one item in the name of the user who made the operation. Returns the copy that was made of it.
@@ -191,10 +212,6 @@ impl<R: Rows> Apply<'_, R> {
             self.rows.set_content(id, &SpecificContent::empty())?;
         }
         self.note_act_of_operation(id, &row.state, &plan.act);
-        if let Some(comment) = &plan.comment {
-            let comment = self.rows.insert_comment(id, &operation.by(), comment, self.now)?;
-            self.note_act(audit::Act::CommentAdded, format!("comment {}", comment.id), vec![id], Vec::new());
-        }
         Ok(copy)
     }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::super::backend::{Answer, Query, Scope};
 use super::super::comments::{CommentsOn, ListComments};
-use super::super::deadlines::DueWork;
 use super::super::rows::{ItemRow, ListRequest, Rows};
 use super::super::scoped_queues::QueueSelector;
 use super::super::sweep::LiveJobs;
@@ -12,6 +11,7 @@ use super::super::tokens::MAX_TOKENS_LISTED;
 use super::super::unreadable_rows::is_unreadable;
 use super::personal::masked;
 use super::selection;
+use performer_core::model::deadlines::DueWork;
 use performer_core::model::figures::Figures;
 use performer_core::model::history::events;
 use performer_core::model::item::{ItemFilter, ItemPage, Page, QueueItem};

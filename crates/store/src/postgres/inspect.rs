@@ -6,16 +6,13 @@ use std::time::Duration;
 use tokio_postgres::config::Host;
 
 use super::super::inspection::{CheckReport, Engine as EngineName, Setting, StoreInfo, other_schema};
-use super::super::sql::counts::{self, SchemasOfTables};
+use super::super::sql::counts;
 use super::super::sql::invariants;
 use super::address::Address;
 use super::columns::get;
 use super::session::Session;
 use super::{Postgres, migrate};
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
-
-/// The schemas that brought tables.
-const SCHEMAS: SchemasOfTables = SchemasOfTables { reason: 15, token: 12 };
 
 /// Runs something in one transaction that only reads.
 fn reading<T>(url: &str, act: impl FnOnce(&mut Postgres, usize) -> Result<T>) -> Result<T> {
@@ -75,7 +72,7 @@ pub(crate) fn info(url: &str) -> Result<StoreInfo> {
             bytes,
             log_bytes: None,
             time,
-            counts: counts::read(postgres, schema_version, &SCHEMAS)?,
+            counts: counts::read(postgres)?,
             settings: settings(postgres)?,
             oldest_transaction: micros.map(Duration::from_micros),
             is_pooled: postgres.session.is_pooled(),

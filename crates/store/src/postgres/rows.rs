@@ -15,7 +15,9 @@ use super::super::sql::{self, review};
 use super::super::unreadable_rows::SkippedItems;
 use super::columns::{get, signed, text};
 use super::ready_items::EntryKind;
-use super::{Postgres, claim_rows, counters, jobs, list, queue_limits, queues, ready_items, write};
+use super::{
+    Postgres, bulk_write, claim_rows, counters, jobs, list, queue_limits, queues, ready_items, write,
+};
 use performer_core::model::clock::Clock;
 use performer_core::model::content::SpecificContent;
 use performer_core::model::history::{Actors, Recorded};
@@ -242,8 +244,8 @@ impl Rows for Postgres {
         self.flush_bulk_insert()?;
         let id = self.next_item()?;
         self.begins_to_wait(id, copy.state);
-        write::insert_copy(&mut self.session, id, copy)?;
         self.claimable_queues.add(copy.queue);
+        self.session.collect(|collected| collected.copy(id, copy))?;
         Ok(id)
     }
 
@@ -270,6 +272,13 @@ impl Rows for Postgres {
         self.flush_bulk_insert()?;
         if before.state.status == Status::New {
             self.prefetched_items = None; // one of them is claimed, or changed
+        }
+        if bulk_write::is_collected(before.state.status, written.state.status) {
+            let item = (id, before.queue);
+            return self
+                .session
+                .collect(|collected| collected.state(item, &before.state, written))
+                .map(|()| true);
         }
         if written.state.status == Status::New {
             self.begins_to_wait(id, written.state);
@@ -324,11 +333,11 @@ impl Rows for Postgres {
 
     fn set_content(&mut self, id: ItemId, content: &SpecificContent) -> Result<()> {
         self.flush_bulk_insert()?;
-        self.session.enqueue("UPDATE item SET content = $2 WHERE id = $1", &[&id.0, &content.as_json()])
+        self.session.collect(|collected| collected.content(id, content.as_json()))
     }
 
     fn record(&mut self, id: ItemId, event: &Recorded) -> Result<()> {
-        self.record_event(id, event)
+        self.session.collect(|collected| collected.event(id, event))
     }
 
     fn recorded(&mut self, id: ItemId) -> Result<Vec<Recorded>> {

@@ -11,7 +11,7 @@ use crate::clock::StoreClock;
 use crate::group_commit::GroupCommit;
 use crate::memory::Memory;
 use performer_core::model::clock::ManualClock;
-use performer_core::model::key::{FolderId, QueueId};
+use performer_core::model::key::QueueId;
 use performer_core::model::query::{Comparison, Condition, TextMatch, Value};
 
 /// A search that has begun: its caller, and how to end it.

@@ -24,22 +24,7 @@ const APPLICATION_ID: i32 = 0x7065_7266;
 const OLDEST_SQLITE: i32 = 3_051_003;
 
 /// Each migrates the schema from the version before it to its own (its position in this list, from 1).
-const MIGRATIONS: &[&str] = &[
-    include_str!("migrations/0001_queues_items_jobs.sql"),
-    include_str!("migrations/0002_served.sql"),
-    include_str!("migrations/0003_fleets.sql"),
-    include_str!("migrations/0004_kept_time.sql"),
-    include_str!("migrations/0005_job_owners.sql"),
-    include_str!("migrations/0006_removals_tokens.sql"),
-    include_str!("migrations/0007_actors.sql"),
-    include_str!("migrations/0008_retry_delay.sql"),
-    include_str!("migrations/0009_queries.sql"),
-    include_str!("migrations/0010_groups.sql"),
-    include_str!("migrations/0011_review.sql"),
-    include_str!("migrations/0012_operations.sql"),
-    include_str!("migrations/0013_audit.sql"),
-    include_str!("migrations/0014_reason_notes.sql"),
-];
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_schema.sql")];
 
 /// Opens a file for use. Creates or migrates it first.
 pub(super) fn open(path: &Path) -> Result<Connection> {
@@ -50,7 +35,7 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     check(path)?;
     warn_if_open_to_others(path, "the database");
     let mut connection = connect(path, OpenFlags::empty())?;
-    migrate(&mut connection, path)?;
+    migrate(&mut connection, path, MIGRATIONS)?;
     Ok(connection)
 }
 
@@ -150,7 +135,7 @@ fn fill(path: &Path) -> Result<()> {
         connection.pragma_update(None, "journal_mode", "WAL")
     };
     apply_settings(&connection).map_err(|error| explain(error, path))?;
-    migrate(&mut connection, path)?;
+    migrate(&mut connection, path, MIGRATIONS)?;
     connection.close().map_err(|(_, error)| explain(error, path))
 }
 
@@ -220,7 +205,7 @@ fn identity(path: &Path) -> rusqlite::Result<(i32, usize)> {
 
 /// Refuses a version of the schema that this program does not know.
 pub(super) fn refuse_newer(path: &Path, version: usize) -> Result<()> {
-    let newest = MIGRATIONS.len();
+    let newest = newest_schema();
     if version <= newest {
         return Ok(());
     }
@@ -233,22 +218,20 @@ pub(super) fn refuse_newer(path: &Path, version: usize) -> Result<()> {
 
 /// Migrates the schema, each version in one transaction. If two processes do so at once, one migrates, and the other
 /// waits and finds it done.
-fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
+fn migrate(connection: &mut Connection, path: &Path, migrations: &[&str]) -> Result<()> {
     loop {
         let version = schema_version(connection).map_err(|error| explain(error, path))?;
-        let newest = MIGRATIONS.len();
-        if version == newest {
-            return Ok(());
-        }
-        refuse_newer(path, version)?;
-        migrate_one(connection, version).map_err(|error| explain(error, path))?;
+        let Some(migration) = migrations.get(version) else {
+            return if version == migrations.len() { Ok(()) } else { refuse_newer(path, version) };
+        };
+        migrate_one(connection, version, migration).map_err(|error| explain(error, path))?;
     }
 }
 
-fn migrate_one(connection: &mut Connection, from: usize) -> rusqlite::Result<()> {
+fn migrate_one(connection: &mut Connection, from: usize, migration: &str) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if schema_version(&transaction)? == from {
-        transaction.execute_batch(MIGRATIONS[from])?;
+        transaction.execute_batch(migration)?;
         crash_point!("migrate.after_statements");
         transaction.pragma_update(None, "user_version", from + 1)?;
     }
@@ -275,7 +258,11 @@ pub(super) fn jobs_folder(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::{Orchestrator as _, Store};
     use super::*;
+    use performer_core::model::item::NewQueueItem;
+    use performer_core::model::queue::NewQueueDefinition;
+    use performer_core::orchestrator::QueueAdministration as _;
 
     #[test]
     fn a_sqlite_version_that_damages_files_is_refused() {
@@ -283,5 +270,82 @@ mod tests {
         let error = check_library_version(3_050_004).unwrap_err();
         assert!(error.to_string().contains("needs 3.51.3 or newer"), "{error}");
         assert!(check_library_version(rusqlite::version_number()).is_ok());
+    }
+
+    const FIRST_STEP: &str = "CREATE TABLE copied AS SELECT id, reference FROM item;";
+    const SECOND_STEP: &str =
+        "ALTER TABLE copied ADD COLUMN doubled INTEGER; UPDATE copied SET doubled = 2 * id;";
+
+    /// A later program with more steps migrates the file.
+    fn migrate_to(path: &Path, steps: &[&'static str]) -> Result<()> {
+        migrate(&mut connect(path, OpenFlags::empty())?, path, &[MIGRATIONS, steps].concat())
+    }
+
+    fn number(path: &Path, sql: &str) -> Option<i64> {
+        connect(path, OpenFlags::empty()).unwrap().query_row(sql, [], |row| row.get(0)).ok()
+    }
+
+    fn version(path: &Path) -> usize {
+        schema_version(&connect(path, OpenFlags::empty()).unwrap()).unwrap()
+    }
+
+    fn item(reference: &str) -> NewQueueItem {
+        NewQueueItem::new(serde_json::json!({})).reference(reference)
+    }
+
+    async fn store_with_an_item(path: &Path) -> Store {
+        let store = Store::sqlite(path).await.unwrap();
+        store.create_queue(NewQueueDefinition::new("q")).await.unwrap();
+        store.add_queue_item("q", item("a")).await.unwrap();
+        store
+    }
+
+    #[tokio::test]
+    async fn a_file_is_migrated_once_by_several_that_do_so_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        store_with_an_item(&path).await;
+        std::thread::scope(|scope| {
+            let migrating: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| migrate_to(&path, &[FIRST_STEP, SECOND_STEP]))).collect();
+            for migrated in migrating {
+                migrated.join().unwrap().unwrap(); // each step would fail if it ran twice
+            }
+        });
+        assert_eq!(version(&path), newest_schema() + 2);
+        assert_eq!(number(&path, "SELECT doubled FROM copied WHERE reference = 'a'"), Some(2));
+    }
+
+    #[tokio::test]
+    async fn a_step_that_fails_leaves_the_version_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        store_with_an_item(&path).await;
+        let broken = "ALTER TABLE copied ADD COLUMN doubled INTEGER; SELECT no_such_function();";
+        migrate_to(&path, &[FIRST_STEP, broken]).unwrap_err();
+        assert_eq!(version(&path), newest_schema() + 1);
+        assert_eq!(number(&path, "SELECT count(*) FROM copied"), Some(1));
+        migrate_to(&path, &[FIRST_STEP, SECOND_STEP]).unwrap();
+        assert_eq!(number(&path, "SELECT doubled FROM copied"), Some(2));
+    }
+
+    /// The file is migrated while a program of an older version has it open: that program changes nothing more, and says why; and
+    /// it cannot open the file again.
+    #[tokio::test]
+    async fn a_program_that_is_too_old_for_the_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        let store = store_with_an_item(&path).await;
+        migrate_to(&path, &[FIRST_STEP]).unwrap();
+        let written = store.add_queue_item("q", item("b")).await.map(drop);
+        let read = store.queue_statistics("q").await.map(drop);
+        let opened = Store::sqlite(&path).await.map(drop);
+        for error in [written, read, opened].map(Result::unwrap_err) {
+            assert_eq!(error.kind(), ErrorKind::Other);
+            assert!(error.to_string().contains("was written by a newer version of performer"), "{error}");
+        }
+        // Its transaction is not left open: others can write.
+        migrate_to(&path, &[FIRST_STEP, SECOND_STEP]).unwrap();
+        assert_eq!(number(&path, "SELECT count(*) FROM item"), Some(1));
     }
 }

@@ -8,16 +8,13 @@ use rusqlite::{Connection, OpenFlags};
 use super::super::inspection::{
     Backup, CheckReport, Engine as EngineName, Setting, StoreInfo, Violation, other_schema,
 };
-use super::super::sql::counts::{self, SchemasOfTables};
+use super::super::sql::counts;
 use super::super::sql::dialect::{Engine as _, Values};
 use super::super::sql::invariants::{self, Invariant};
 use super::error::{explain, file_error};
 use super::{Sqlite, file};
 use performer_core::model::key::KeyMaker;
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
-
-/// The schemas that brought tables.
-const SCHEMAS: SchemasOfTables = SchemasOfTables { reason: 9, token: 6 };
 
 /// Opens a file of ours as it is: it is neither created nor migrated.
 fn open(path: &Path) -> Result<Sqlite> {
@@ -52,7 +49,7 @@ fn log_of(path: &Path) -> PathBuf {
 pub(crate) fn info(path: &Path) -> Result<StoreInfo> {
     let mut sqlite = open(path)?;
     let schema_version = sqlite.run(file::schema_version)?;
-    let counts = counts::read(&mut sqlite, schema_version, &SCHEMAS)?;
+    let counts = counts::read(&mut sqlite)?;
     let journal_mode = text(&mut sqlite, "PRAGMA journal_mode")?;
     let synchronous = text(&mut sqlite, "PRAGMA synchronous")?;
     let settings = vec![

@@ -20,7 +20,6 @@ use performer::{
 };
 use performer_proofs::cutting_proxy::{Direction, Proxy};
 use performer_proofs::postgres::Schema;
-use performer_proofs::tables::{damage_of_schema, one_item_of_each_status};
 use performer_proofs::{QUEUE, application, named, new_job, ok, start_of_time, take};
 
 /// A transaction that succeeds.
@@ -282,52 +281,8 @@ async fn a_running_program_that_is_too_old_for_the_schema_stops() {
     let performed = Performer::new(QUEUE, || Nothing).run_until_empty(Arc::new(store.clone())).await;
     let fault = performed.unwrap_err().to_string();
     assert!(fault.contains("upgrade this program"), "a performer ends Faulted, and says why: {fault}");
-    schema.run("UPDATE {schema}.schema_version SET oldest = 2");
+    schema.run("UPDATE {schema}.schema_version SET oldest = 1");
     assert_eq!(store.queue_statistics(QUEUE).await.unwrap().new, 1);
-}
-
-/// A migration waits for the transactions of older programs, so that nothing is written in the old way after it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_migration_waits_for_transactions_of_older_programs() {
-    let schema = Schema::new();
-    let old = open(&schema.url).await;
-    let claim = one_item_of_each_status(&old).await;
-    let rows = "SELECT * FROM {schema}.item_review ORDER BY item_id";
-    let before = schema.run(rows);
-    assert_eq!(before.len(), 4, "failed, retried, abandoned and deleted");
-    // As migration 18 found it, without what later ones make.
-    let newest = schema.run("SELECT version FROM {schema}.schema_version");
-    schema.run(
-        "DROP TABLE {schema}.operation_item, {schema}.operation, {schema}.audit; \
-         ALTER TABLE {schema}.reason DROP COLUMN note, DROP COLUMN owner; \
-         DROP TABLE {schema}.item_review; \
-         ALTER TABLE {schema}.item_state ADD COLUMN attention smallint \
-         GENERATED ALWAYS AS (CASE WHEN status = 2 OR status > 3 THEN status END) STORED; \
-         CREATE INDEX item_attention ON {schema}.item_state (queue_id, attention, item_id) WHERE attention IS NOT NULL; \
-         UPDATE {schema}.schema_version SET version = 17, oldest = 17",
-    );
-    let (plain, name) = schema.url.split_once("?schema=").unwrap();
-    let (mut client, connection) = tokio_postgres::connect(plain, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
-    let transaction = client.transaction().await.unwrap();
-    old.add_queue_item_in(&transaction, QUEUE, named("begun")).await.unwrap();
-    let opening = tokio::spawn({
-        let url = schema.url.clone();
-        async move { open(&url).await }
-    });
-    schema.until_waiting(1).await;
-    let end = format!(
-        "UPDATE {name}.item_state SET status = 2, outcome = 2, end_processing = now(), holder = NULL WHERE item_id = {}",
-        claim.item().0
-    );
-    transaction.batch_execute(&end).await.unwrap();
-    transaction.commit().await.unwrap();
-    opening.await.unwrap().list_queues().await.unwrap();
-    assert_eq!(schema.run("SELECT version FROM {schema}.schema_version"), newest, "it was migrated");
-    assert_eq!(damage_of_schema(&schema), Vec::<String>::new());
-    let mut after = schema.run(rows);
-    after.retain(|row| row[2] != Some(claim.item().to_string()));
-    assert_eq!(after, before, "and one more row");
 }
 
 /// If a robot waits, added items are locked for it with the commit; if it does not come, another process is notified
