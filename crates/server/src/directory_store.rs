@@ -36,6 +36,12 @@ pub(super) async fn change(
             if let Change::RemoveFolder(folder) = change {
                 document.without_queues.push(*folder);
             }
+            let client = match change {
+                Change::RemoveClient(id) => directory.client(id).map(|client| client.user),
+                Change::RemoveUser(user) => Some(*user),
+                _ => None,
+            };
+            document.removed_users.extend(client);
             document.acts.push(change.described(directory));
             ids.push(directory.change(change.clone(), store.clock().now())?);
         }

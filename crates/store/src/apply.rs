@@ -20,6 +20,7 @@
 //! | `apply/personal.rs` | personal fields: masked in what is read, and revealed |
 //! | `apply/retention.rs` | what depends on age: retention, overdue items |
 //! | `apply/document.rs` | the document of a server, and access tokens |
+//! | `apply/views.rs` | saved views |
 //! | `apply/query.rs` | queries |
 
 mod add;
@@ -38,6 +39,7 @@ mod query;
 mod report;
 mod retention;
 mod selection;
+mod views;
 
 pub(super) use retention::MAX_OVERDUE_PER_SWEEP;
 
@@ -279,6 +281,7 @@ impl<R: Rows> Apply<'_, R> {
                 self.steer_operation(id, reach.as_deref(), &steering)
             }
             Operation::StepActs { id, version } => self.step_operation(id, version),
+            Operation::View(change) => self.change_view(*change),
             Operation::RemoveActs { limit } => self.remove_operation(limit),
         }
     }

@@ -15,6 +15,7 @@ mod removal;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -64,6 +65,7 @@ pub(crate) struct Memory {
     audit: Vec<AuditRow>,
     figures: figures::StoredFigures,
     operations: operations::StoredOperations,
+    views: views::StoredViews,
     document: Option<(u64, String)>,
     last_queue: i64,
     last_item: i64,
@@ -93,6 +95,7 @@ impl Memory {
             audit: Vec::new(),
             figures: figures::StoredFigures::default(),
             operations: operations::StoredOperations::default(),
+            views: views::StoredViews::default(),
             document: None,
             last_queue: 0,
             last_item: 0,

@@ -27,6 +27,7 @@ use performer_core::model::review::{Comment, FailedItems};
 use performer_core::model::robot::Robot;
 use performer_core::model::statistics::{Ended, QueueStatistics};
 use performer_core::model::status::Status;
+use performer_core::model::view::SavedView;
 use performer_core::orchestrator::{BulkAdded, Swept};
 
 /// One question.
@@ -137,6 +138,8 @@ pub(crate) enum Query {
         ask: ListOperationItems,
         reach: Reach,
     },
+    /// The views of the user, and those that are shared with one of these folders.
+    Views(Arc<[FolderId]>),
     /// How many copies of an operation have each status.
     CountCopies(OperationId, Reach),
     /// Operations whose next step is due at a time.
@@ -195,6 +198,7 @@ pub(crate) enum Answer {
     Operation(Box<ItemOperation>),
     Operations(Vec<ItemOperation>),
     OperationItems(Vec<OperationItem>),
+    Views(Vec<SavedView>),
     CountedCopies(Vec<(Status, u64)>),
     DueOperations(Vec<(OperationId, u64)>),
     OperationRemoval(OperationRemoval),

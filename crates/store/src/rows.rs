@@ -20,6 +20,7 @@ use super::reasons::Reasons;
 use super::removal::Removal;
 use super::tokens::Tokens;
 use super::unreadable_rows::SkippedItems;
+use super::views::ViewRows;
 use performer_core::model::clock::Clock;
 use performer_core::model::content::{Analytics, Output, SpecificContent};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -70,6 +71,7 @@ pub(crate) trait Rows:
     + AuditRows
     + DueRows
     + OperationRows
+    + ViewRows
     + BulkRows
 {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.

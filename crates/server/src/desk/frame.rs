@@ -89,6 +89,8 @@ const NOTES: &[(&str, &str)] = &[
     ("user-removed", "the user is removed"),
     ("password-set", "the password is set"),
     ("roles-set", "the roles are set"),
+    ("view-saved", "the view is saved"),
+    ("view-deleted", "the view is deleted"),
     ("revoked", "revoked"),
     ("session-ended", "the session is ended"),
     ("folder-added", "the folder is added"),

@@ -14,6 +14,7 @@
 //! | `live.rs`, `events.rs` | what streams of events share: the store is read once for all of them; the stream of one tab |
 //! | `start.rs`, `queues.rs`, `queue.rs`, `idle.rs` | the first page; queues; why nothing is handed out |
 //! | `items.rs`, `export.rs`, `item.rs`, `timeline.rs` | the list of items, and as a file; one item, and what happened to it |
+//! | `views.rs` | saved views of the list of items |
 //! | `personal.rs` | what the page of an item says of its masked fields, and the page that reveals them |
 //! | `reasons.rs`, `jobs.rs`, `health.rs`, `review.rs` | groups of failures; jobs; the server; items to be reviewed, one after the other |
 //! | `audit.rs`, `deadlines.rs` | what people changed; whether what waits will be done in time |
@@ -57,6 +58,7 @@ mod same_origin;
 mod session;
 mod start;
 mod timeline;
+mod views;
 
 use std::str::FromStr;
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use super::call::DeskCall;
 use super::reply::Reply;
 use super::{
     access, access_acts, acts, audit, deadlines, events, export, health, item, item_acts, items, jobs, login,
-    operation_acts, operations, personal, queue, queues, reasons, review, start,
+    operation_acts, operations, personal, queue, queues, reasons, review, start, views,
 };
 use crate::api_error::ApiError;
 pub(super) use crate::operation_rights::{CHANGE, REMOVE, REVIEW};
@@ -186,6 +186,10 @@ pub(super) static ROUTES: &[DeskRoute] = routes! {
     POST "/desk/items/{id}/purge" "DeskPurge": InFolder(CHANGE) => item_acts::purge;
     POST "/desk/items/{id}/comments" "DeskComment": InFolder(REVIEW) => item_acts::comment;
     POST "/desk/items/{id}/comments/{comment}" "DeskEditComment": InFolder(REVIEW) => item_acts::edit_comment;
+
+    GET "/desk/views" "DeskViews": InFolder(READ) => views::page;
+    POST "/desk/views" "DeskAddView": InFolder(READ) => views::add;
+    POST "/desk/views/{id}" "DeskEditView": InFolder(READ) => views::edit;
 
     GET "/desk/reasons" "DeskReasons": InFolder(READ) => reasons::list;
     GET "/desk/reasons/{id}" "DeskReason": InFolder(READ) => reasons::page;

@@ -207,6 +207,7 @@ fn whole_answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Result<Ans
             Ok(Answer::Operations(selection::operations(rows, reach.as_deref(), before, limit)?))
         }
         Query::OperationItems { ask, reach } => selection::items(rows, &ask, reach.as_deref()),
+        Query::Views(folders) => Ok(Answer::Views(rows.views(scope.user.unwrap_or_default(), &folders)?)),
         Query::CountCopies(id, reach) => {
             selection::operation(rows, id, reach.as_deref())?;
             Ok(Answer::CountedCopies(rows.count_copies(id)?))
