@@ -60,7 +60,7 @@ async fn everybody_sees_what_it_may_do_itself_and_others_by_permission() {
         page(&desk, cookie).await.assert_has(&has);
     }
     for (cookie, hidden) in [
-        (&viewer, ["New user", "New folder", "New application", ">Remove<"]),
+        (&viewer, ["New user", "New folder", "New application", "/applications/remove"]),
         (&clerk, ["<h2>Users</h2>", "<h2>Roles</h2>", "<h2>Applications</h2>", ">Shared<"]),
         (&nothing, ["<h2>Users</h2>", "<h2>Roles</h2>", "<h2>Applications</h2>", "Finance"]),
     ] {

@@ -144,7 +144,7 @@ impl Desk {
 
     /// Adds an item and lets it fail. Returns its id.
     pub(crate) async fn fail(&self, reference: &str, reason: &str) -> i64 {
-        self.add(reference, &json!({"Total": 1, "Iban": PERSONAL})).await;
+        self.add(reference, &json!({"Total": 1})).await;
         self.process(&failed("BusinessException", reason)).await
     }
 
@@ -157,7 +157,8 @@ impl Desk {
         let retried = self.add("INV-1", &json!({"Total": 17.50, "Customer": "Ada", "Iban": PERSONAL})).await;
         self.process(&failed("ApplicationException", "server 17 is down")).await;
         let successful = self.process(&json!({"IsSuccessful": true, "Output": {"Document": 4711, "Iban": PERSONAL}, "Analytics": {"Iban": PERSONAL}})).await;
-        let failed = self.fail("INV-2", "the total 99 is wrong").await;
+        self.add("INV-2", &json!({"Total": 1, "Iban": PERSONAL})).await;
+        let failed = self.process(&failed("BusinessException", "the total 99 is wrong")).await;
         let new = self.add("INV-3", &json!({"Total": 3, "Iban": PERSONAL})).await;
         let job = json!({"queue": "Invoices", "machine": "host-of-robots", "processId": 4242, "version": "1.2.3", "robots": 2,
             "lease": 30_000});
