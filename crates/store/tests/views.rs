@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use performer::NewQueueDefinition;
+use performer::model::FolderId;
 use performer::model::audit::{Act, ActSource, Actor};
 use performer::model::view::{MAX_VIEWS, SavedView, ViewContent};
-use performer::model::{FolderId, Schemas};
 use performer::orchestrator::store::{DocumentChange, Store};
 use performer::orchestrator::{
     Insight as _, ItemAdministration as _, Orchestrator as _, QueueAdministration as _,
 };
-use performer::{ItemFilter, ItemId, NewQueueItem, Page};
+use performer::{ItemFilter, ItemId, NewQueueDefinition, NewQueueItem, Page, Schemas};
 use performer_proofs::QUEUE;
 use performer_proofs::postgres::Schema;
 use serde_json::json;
