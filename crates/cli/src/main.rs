@@ -3,6 +3,7 @@
 //! | file | what it contains |
 //! |---|---|
 //! | `serve.rs`, `signals.rs` | `performer serve`: runs an Orchestrator server; the signals of commands |
+//! | `desk.rs` | `performer desk`: the pages alone over a store, or a link to those of a server |
 //! | `filter.rs` | the options that select items |
 //! | `queue.rs`, `item/`, `reason.rs`, `import/`, `stats.rs` | `performer queue`, `item`, `reason`, `item import` and `stats`, for any URL |
 //! | `deadline.rs` | `performer deadline`: whether what waits will be done in time |
@@ -26,6 +27,7 @@
 mod access;
 mod audit;
 mod deadline;
+mod desk;
 mod doctor;
 mod environment;
 mod filter;
@@ -93,6 +95,7 @@ struct Command {
 enum Action {
     New(new::New),
     Serve(Box<serve::Serve>),
+    Desk(desk::Desk),
     #[command(subcommand)]
     Queue(queue::Queue),
     #[command(subcommand)]
@@ -176,6 +179,7 @@ fn main() -> ExitCode {
         match command.action {
             Action::New(new) => new.run(),
             Action::Serve(serve) => serve.run().await,
+            Action::Desk(desk) => desk.run().await,
             Action::Queue(queue) => queue.run().await,
             Action::Item(item) => item.run().await,
             Action::Reason(reason) => reason.run().await,

@@ -36,6 +36,8 @@ enumeration! {
         Settings = 8,
         /// The audit: what people changed.
         Audit = 9,
+        /// Robot logs.
+        Logs = 11,
     }
 }
 
@@ -134,6 +136,9 @@ const USER_ACCESS: &str = "OrchestratorApiUserAccess";
 /// The scope of a session of the desk.
 const DESK: &str = "Desk";
 
+/// The scope of a link that signs somebody in to the desk.
+const DESK_LINK: &str = "DeskLink";
+
 /// The scopes of a token or an application.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -165,6 +170,16 @@ impl Scopes {
     /// Whether these are the scopes of a session of the desk.
     pub(crate) fn are_of_desk(&self) -> bool {
         self.0.contains(DESK)
+    }
+
+    /// The scope of a link that signs somebody in to the desk: it begins one session, and allows nothing else.
+    pub(crate) fn of_desk_link() -> Self {
+        Self([DESK_LINK.to_owned()].into())
+    }
+
+    /// Whether these are the scopes of a link to the desk.
+    pub(crate) fn are_of_desk_link(&self) -> bool {
+        self.0.contains(DESK_LINK)
     }
 
     /// Parses scopes, separated by spaces or commas.

@@ -19,6 +19,7 @@
 //! | `apply/operation.rs`, `apply/selection.rs` | acts on many items at once; which items they are |
 //! | `apply/personal.rs` | personal fields: masked in what is read, and revealed |
 //! | `apply/retention.rs` | what depends on age: retention, overdue items |
+//! | `apply/logs.rs` | robot logs |
 //! | `apply/document.rs` | the document of a server, and access tokens |
 //! | `apply/views.rs` | saved views |
 //! | `apply/query.rs` | queries |
@@ -32,6 +33,7 @@ mod commit;
 mod document;
 mod groups;
 mod jobs;
+mod logs;
 mod operation;
 mod parked;
 mod personal;
@@ -283,6 +285,7 @@ impl<R: Rows> Apply<'_, R> {
             Operation::StepActs { id, version } => self.step_operation(id, version),
             Operation::View(change) => self.change_view(*change),
             Operation::RemoveActs { limit } => self.remove_operation(limit),
+            Operation::Log(operation) => self.log(operation),
         }
     }
 

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::arrivals::Arrivals;
 use super::clock::StoreClock;
 use super::document::DocumentChange;
+use super::logs::LogOperation;
 use super::operations::Steering;
 pub(crate) use super::queries::{Answer, Query, expect_answer};
 use super::scoped_items::UnclaimedReport;
@@ -303,6 +304,8 @@ pub(crate) enum Operation {
     RemoveActs {
         limit: usize,
     },
+    /// Robot logs.
+    Log(LogOperation),
 }
 
 impl Operation {
@@ -318,6 +321,8 @@ impl Operation {
             Self::StepActs { .. } => CHUNK,
             // Narrow rows, of which nothing but their place is known.
             Self::PrepareActs { items, .. } | Self::KeepItems { items, .. } => (items.len() / 20).max(1),
+            // Narrow rows, of which nothing is looked up.
+            Self::Log(LogOperation::Add(lines)) => (lines.len() / 20).max(1),
             _ => 1,
         }
     }

@@ -8,6 +8,8 @@ use super::audit::AuditRow;
 use super::backend::ClaimedBatch;
 use super::comments::CommentsOn;
 use super::document::DocumentOutcome;
+use super::jobs::JobFilter;
+use super::logs::{LogAnswer, LogQuery};
 use super::operations::{ListOperationItems, OperationItems, OperationRemoval};
 use super::removal::RetentionProgress;
 use super::scoped_queues::{QueueSelector, Reach};
@@ -99,6 +101,8 @@ pub(crate) enum Query {
     Jobs {
         limit: usize,
     },
+    /// Jobs of some folders, in the order of their numbers.
+    JobsOf(Box<JobFilter>),
     Job(JobKey),
     /// Jobs that ended before the retention of jobs, in the order of their numbers, from behind `after` on; and whether
     /// an item names each of them.
@@ -144,6 +148,8 @@ pub(crate) enum Query {
     CountCopies(OperationId, Reach),
     /// Operations whose next step is due at a time.
     DueOperations(Timestamp),
+    /// Robot logs.
+    Log(Box<LogQuery>),
 }
 
 /// The answer to an operation or a query.
@@ -202,6 +208,7 @@ pub(crate) enum Answer {
     CountedCopies(Vec<(Status, u64)>),
     DueOperations(Vec<(OperationId, u64)>),
     OperationRemoval(OperationRemoval),
+    Log(LogAnswer),
 }
 
 /// The one kind of answer that an operation has; any other kind is a bug in this crate. Evaluates to a `Result` and

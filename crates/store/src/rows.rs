@@ -15,6 +15,8 @@ use super::comments::Comments;
 use super::deadlines::DueRows;
 use super::figures::FigureRows;
 use super::groups::GroupRows;
+use super::jobs::JobFilter;
+use super::logs::LogRows;
 use super::operations::{BulkRows, OperationRows};
 use super::reasons::Reasons;
 use super::removal::Removal;
@@ -73,6 +75,7 @@ pub(crate) trait Rows:
     + OperationRows
     + ViewRows
     + BulkRows
+    + LogRows
 {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;
@@ -246,6 +249,8 @@ pub(crate) trait Rows:
     fn live_jobs(&mut self) -> Result<Vec<Job>>;
     /// The jobs of one folder, or all; the latest first.
     fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>>;
+    /// Jobs by number, at least those that match; not more than the limit of the filter.
+    fn listed_jobs(&mut self, filter: &JobFilter) -> Result<Vec<Job>>;
     /// Whether the process of a job is known to have ended. False if that cannot be known.
     fn process_is_gone(&mut self, job: JobKey) -> bool;
 }

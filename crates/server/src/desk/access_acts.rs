@@ -208,7 +208,7 @@ pub(super) async fn end_session(call: &DeskCall) -> Result<Reply, ApiError> {
         call.server.access.revoke(actor(call)?, of).await?;
         return Ok(done("/desk/access", "session-ended"));
     }
-    let own = digest_of_request(&call.headers, call.is_secure);
+    let own = digest_of_request(&call.server, &call.headers, call.is_secure);
     let sessions = good_tokens(call, user).await?.into_iter().filter(|(_, token)| is_session(token));
     for (digest, _) in sessions.filter(|(digest, _)| own.as_ref() != Some(digest)) {
         call.server.access.revoke(actor(call)?, TokensOf::One(user, digest)).await?;

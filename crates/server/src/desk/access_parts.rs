@@ -76,7 +76,7 @@ pub(super) fn is_session(token: &Token) -> bool {
 
 impl TokensPart {
     pub(super) async fn of(call: &DeskCall, user: i64) -> Result<Self, ApiError> {
-        let own = digest_of_request(&call.headers, call.is_secure);
+        let own = digest_of_request(&call.server, &call.headers, call.is_secure);
         let mut part = Self { tokens: Vec::new(), sessions: Vec::new(), logins: 0 };
         for (digest, token) in good_tokens(call, user).await? {
             match &token.name {

@@ -8,6 +8,7 @@ use super::call::{DeskCall, FolderItem};
 use super::frame::Frame;
 use super::html::{self, Html};
 use super::items::{Choice, version_text};
+use super::logs::{self, LogRow};
 use super::members::{Difference, Member, differences, members};
 use super::personal::MaskedFields;
 use super::reply::Reply;
@@ -35,6 +36,7 @@ struct ItemPage {
     compared: Option<Compared>,
     acts: Acts,
     reviewers: Vec<Choice>,
+    log: Vec<LogRow>,
     json: String,
     masked: Option<MaskedFields>,
 }
@@ -146,7 +148,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
     let chain = store.processing_history(item.id).await?;
     let (events, comments) = (store.item_events(item.id).await?, store.comments(item.id).await?);
     let queue = call.queue_with_id(item.queue_id).await?.queue;
-    let (directory, reader) = (call.directory()?, call.caller()?.user.id);
+    let (directory, reader) = (call.directory()?, call.person()?);
     Reply::page(&ItemPage {
         frame: call.frame("/desk/items"),
         id: item.id.0,
@@ -154,10 +156,11 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         masked: MaskedFields::of(call, &found, &queue),
         facts: facts(call, &found, directory),
         attempts: chain.iter().map(|attempt| attempt_row(attempt, item.id)).collect(),
-        timeline: timeline::of((&chain, &events, &comments), directory, reader, item.id),
+        timeline: timeline::of((&chain, &events, &comments), directory, &reader, item.id),
         compared: compared(call, item, &chain)?,
         acts: Acts::of(call, &found),
         reviewers: reviewers_of(call, found.folder, item.reviewer_user_id)?,
+        log: logs::of_item(call, found.folder, item.id).await?,
         json: format!("/desk/items/{}/json", item.id),
     })
 }

@@ -118,6 +118,9 @@ pub(super) const FOLDER_VIEW: Permission = Permission(Area::SubFolders, Action::
 pub(super) const FOLDER_EDIT: Permission = Permission(Area::SubFolders, Action::Edit);
 const SETTINGS_VIEW: Permission = Permission(Area::Settings, Action::View);
 
+/// The path of links that sign somebody in.
+pub(super) const OPEN: &str = "/desk/open";
+
 /// To see items and their queues.
 pub(super) const READ: &[Permission] = &[QUEUES_VIEW, VIEW];
 /// To change items in a form that shows their content.
@@ -137,6 +140,7 @@ pub(super) static ROUTES: &[DeskRoute] = routes! {
     GET "/desk" "DeskStart": InFolder(READ) => start::page;
     GET "/desk/login" "DeskLoginPage": Public => login::page;
     POST "/desk/login" "DeskLogin": Public => login::sign_in;
+    GET "/desk/open" "DeskOpen": Public => login::open;
     POST "/desk/logout" "DeskLogout": Session => login::sign_out;
     GET "/desk/events" "DeskEvents": InFolder(SEE_QUEUES) => events::stream;
     POST "/desk/theme" "DeskTheme": Public => login::theme;

@@ -6,6 +6,7 @@ mod audit;
 mod crawl;
 mod live;
 mod operations;
+mod own;
 mod pages;
 mod personal;
 mod roles;

@@ -10,7 +10,7 @@ use super::super::sweep::LiveJobs;
 use super::super::tokens::MAX_TOKENS_LISTED;
 use super::super::unreadable_rows::is_unreadable;
 use super::personal::masked;
-use super::selection;
+use super::{logs, selection};
 use performer_core::model::deadlines::DueWork;
 use performer_core::model::figures::Figures;
 use performer_core::model::history::events;
@@ -163,6 +163,11 @@ fn whole_answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Result<Ans
             let folder = scope.user.map(|_| here);
             Ok(Answer::Jobs(rows.jobs(folder, limit)?))
         }
+        Query::JobsOf(filter) => {
+            let mut jobs = rows.listed_jobs(&filter)?;
+            jobs.retain(|job| filter.matches(job));
+            Ok(Answer::Jobs(jobs))
+        }
         Query::Job(key) => {
             let is_seen = |job: &Job| scope.user.is_none() || job.folder == here;
             Ok(Answer::Jobs(rows.job(key)?.filter(is_seen).into_iter().collect()))
@@ -216,6 +221,7 @@ fn whole_answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Result<Ans
             let now = rows.reading_at(now)?;
             Ok(Answer::DueOperations(rows.due_operations(now)?))
         }
+        Query::Log(query) => logs::answer(rows, &query),
         Query::LiveJobs => {
             let jobs = rows.live_jobs()?;
             let told = jobs.into_iter().map(|job| {

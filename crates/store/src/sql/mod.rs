@@ -8,7 +8,9 @@
 //! | `conditions.rs` | conditions and sort orders |
 //! | `invariants.rs` | what has to hold between the tables |
 //! | `places.rs` | where the items of a list are looked for |
+//! | `jobs.rs` | lists of jobs |
 //! | `list.rs` | lists of items |
+//! | `logs.rs` | robot logs |
 //! | `comments.rs` | comments |
 //! | `counts.rs` | numbers of rows |
 //! | `operations.rs` | acts on many items |
@@ -23,7 +25,9 @@ pub(crate) mod counts;
 mod deadlines;
 pub(crate) mod dialect;
 pub(crate) mod invariants;
+pub(crate) mod jobs;
 pub(crate) mod list;
+pub(crate) mod logs;
 pub(crate) mod operations;
 mod places;
 pub(crate) mod reasons;

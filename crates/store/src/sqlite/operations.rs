@@ -3,10 +3,9 @@
 use rusqlite::{OptionalExtension, Row as SqlRow, params};
 
 use super::super::operations::{BulkRows, Standing};
-use super::super::rows::ItemRow;
 use super::super::sql::operations::StoredResult;
 use super::super::unreadable_rows::is_unreadable;
-use super::columns::{self, actor_columns, state_columns, state_joins};
+use super::columns::{self, state_columns, state_joins};
 use super::{Sqlite, prepared};
 use performer_core::model::key::ItemId;
 use performer_core::model::operation::{OperationId, OperationItem};
@@ -43,15 +42,13 @@ impl BulkRows for Sqlite {
         const SQL: &str = concat!(
             "SELECT ",
             state_columns!(),
-            actor_columns!(),
             ", item_exception.reason_id FROM item",
             state_joins!("item.id"),
             " LEFT JOIN item_exception ON item_exception.item_id = item.id WHERE item.id = ?1"
         );
         let read = |row: &SqlRow<'_>| {
             let (id, queue, state) = columns::state(row)?;
-            let row_of = ItemRow { queue, state, actors: columns::actors(row)? };
-            Ok(Standing { id, row: row_of, reason: row.get("reason_id")? })
+            Ok(Standing { id, queue, state, reason: row.get("reason_id")? })
         };
         let mut found = Vec::with_capacity(ids.len());
         for id in ids {
