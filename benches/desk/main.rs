@@ -195,9 +195,9 @@ impl Desk {
         let text = whole.send().await.expect("an answer").text().await.expect("a page");
         let mut bytes = compressed.len();
         let mut loaded = 0;
-        for part in text.split("\"/desk/assets/").skip(1) {
+        for part in text.split("\"/desk/static/").skip(1) {
             let asset = part.split('"').next().unwrap_or_default();
-            bytes += self.get(&format!("/desk/assets/{asset}")).await.bytes().await.expect("an asset").len();
+            bytes += self.get(&format!("/desk/static/{asset}")).await.bytes().await.expect("an asset").len();
             loaded += 1;
         }
         assert!(loaded >= 3, "a style sheet, a script and an icon");

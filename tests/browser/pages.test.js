@@ -89,7 +89,7 @@ test('what is seeded is found', async () => {
     await route.fulfill({ response: answer, body: (await answer.text()).replace('</main>', `${html}</main>`) });
   });
   for (const [html, rule] of [
-    ['<img src="/desk/assets/x.svg">', 'image-alt'],
+    ['<img src="/desk/static/x.svg">', 'image-alt'],
     ['<button></button>', 'button-name'],
     ['<input name="x">', 'label'],
   ]) {

@@ -7,6 +7,7 @@
 //! | `filter.rs` | the options that select items |
 //! | `queue.rs`, `item/`, `reason.rs`, `import/`, `stats.rs` | `performer queue`, `item`, `reason`, `item import` and `stats`, for any URL |
 //! | `deadline.rs` | `performer deadline`: whether what waits will be done in time |
+//! | `asset.rs` | `performer asset`: named values for transactions |
 //! | `operation.rs` | `performer operation`: acts on many items at once, which a store or a server keeps |
 //! | `job.rs` | `performer job`: the running performers and their results |
 //! | `audit.rs` | `performer audit`: what people changed in a store or on a server |
@@ -25,6 +26,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 
 mod access;
+mod asset;
 mod audit;
 mod deadline;
 mod desk;
@@ -105,6 +107,8 @@ enum Action {
     #[command(subcommand)]
     Deadline(deadline::Deadlines),
     #[command(subcommand)]
+    Asset(asset::Assets),
+    #[command(subcommand)]
     Operation(operation::Operations),
     #[command(subcommand)]
     Job(job::Jobs),
@@ -184,6 +188,7 @@ fn main() -> ExitCode {
             Action::Item(item) => item.run().await,
             Action::Reason(reason) => reason.run().await,
             Action::Deadline(deadline) => deadline.run().await,
+            Action::Asset(asset) => asset.run().await,
             Action::Operation(operation) => operation.run().await,
             Action::Job(job) => job.run().await,
             Action::Stats(stats) => stats.run().await,

@@ -210,7 +210,7 @@ impl Show {
                 let copies = if is_unstarted { &*operation.preview.queues } else { &[] };
                 let copies: Vec<_> =
                     copies.iter().map(|queue| (QueueId(queue.queue_definition_id), queue.count)).collect();
-                for load in loads(&store, &copies).await? {
+                for load in loads(&*orchestrator, &copies).await? {
                     facts.push(("Load", load_text(&load, operation.plan.pace)));
                 }
                 output::list(&facts)?;

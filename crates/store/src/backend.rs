@@ -6,6 +6,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::arrivals::Arrivals;
+use super::assets::AssetOperation;
 use super::clock::StoreClock;
 use super::document::DocumentChange;
 use super::logs::LogOperation;
@@ -306,6 +307,7 @@ pub(crate) enum Operation {
     },
     /// Robot logs.
     Log(LogOperation),
+    Assets(Box<AssetOperation>),
 }
 
 impl Operation {
@@ -352,6 +354,7 @@ impl Operation {
             | Self::SteerActs { .. }
             | Self::StopJob { .. } => true,
             Self::AddToken { token, .. } => token.name.is_some(),
+            Self::Assets(operation) => operation.is_audited(),
             _ => false,
         }
     }

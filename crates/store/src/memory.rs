@@ -1,5 +1,6 @@
 //! Queues in memory: for tests, for simulations, and for work that may be lost.
 
+mod assets;
 mod audit;
 mod comments;
 mod deadlines;
@@ -68,6 +69,7 @@ pub(crate) struct Memory {
     figures: figures::StoredFigures,
     operations: operations::StoredOperations,
     views: views::StoredViews,
+    assets: assets::StoredAssets,
     document: Option<(u64, String)>,
     last_queue: i64,
     last_item: i64,
@@ -100,6 +102,7 @@ impl Memory {
             figures: figures::StoredFigures::default(),
             operations: operations::StoredOperations::default(),
             views: views::StoredViews::default(),
+            assets: assets::StoredAssets::default(),
             document: None,
             last_queue: 0,
             last_item: 0,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::assets::{AssetAnswer, AssetQuery};
 use super::audit::AuditRow;
 use super::backend::ClaimedBatch;
 use super::comments::CommentsOn;
@@ -150,6 +151,7 @@ pub(crate) enum Query {
     DueOperations(Timestamp),
     /// Robot logs.
     Log(Box<LogQuery>),
+    Assets(AssetQuery),
 }
 
 /// The answer to an operation or a query.
@@ -209,6 +211,7 @@ pub(crate) enum Answer {
     DueOperations(Vec<(OperationId, u64)>),
     OperationRemoval(OperationRemoval),
     Log(LogAnswer),
+    Asset(AssetAnswer),
 }
 
 /// The one kind of answer that an operation has; any other kind is a bug in this crate. Evaluates to a `Result` and

@@ -73,6 +73,7 @@ impl Lane {
             | Query::OperationItems { .. }
             | Query::TokensOf(_)
             | Query::Views(_)
+            | Query::Assets(_)
             | Query::NamedTokens => Self::ListRequest,
             Query::Queue(_)
             | Query::Statistics(_)

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::assets::AssetRows;
 use super::audit::AuditRows;
 use super::backend::{Claimant, Request, WriterHooks};
 use super::comments::Comments;
@@ -74,6 +75,7 @@ pub(crate) trait Rows:
     + DueRows
     + OperationRows
     + ViewRows
+    + AssetRows
     + BulkRows
     + LogRows
 {

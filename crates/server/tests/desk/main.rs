@@ -2,6 +2,7 @@
 
 mod access;
 mod acts;
+mod assets;
 mod audit;
 mod crawl;
 mod live;
@@ -86,6 +87,8 @@ pub(crate) struct Work {
     pub(crate) operation: i64,
     /// A user that nobody is signed in as.
     pub(crate) user: i64,
+    /// A credential.
+    pub(crate) asset: i64,
 }
 
 impl Desk {
@@ -168,7 +171,10 @@ impl Desk {
         let operation = self.operation(&[new, failed]).await;
         let user = json!({"UserName": "absent", "RolesList": ["Viewer"]});
         let user = self.api("POST", "/odata/Users", &user).await["Id"].as_i64().unwrap();
-        Work { queue, retried, successful, failed, new, job, operation, user }
+        let asset = json!({"Name": "SAP", "ValueScope": "PerRobot", "ValueType": "Credential", "HasDefaultValue": true,
+            "CredentialUsername": "ann@sap", "CredentialPassword": "hunter2"});
+        let asset = self.api("POST", "/odata/Assets", &asset).await["Id"].as_i64().unwrap();
+        Work { queue, retried, successful, failed, new, job, operation, user, asset }
     }
 
     /// An operation that clears reviewers, which the rules refuse for an item that is New.

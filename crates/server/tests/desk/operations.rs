@@ -64,6 +64,7 @@ async fn all_that_match_are_previewed_and_retried_behind_a_canary() {
         "Items that match: <b>7</b>",
         "name=\"filter\" value=\"queue=Invoices&#38;status=Failed\"",
     ]);
+    desk.clock.advance(std::time::Duration::from_secs(2)); // figures are written once a second
     let retry = [("act", "retry"), ("canary", "1"), ("pace", "600"), ("comment", "agreed with Ada")];
     let path = desk.preview(&cookie, &retry).await;
     let page = desk.get(&cookie, &path).await;

@@ -13,10 +13,10 @@ use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 
 /// Each migrates the schema from the version before it to its own (its position in this list, from 1). One that programs of older
 /// versions would not go on correctly with sets `schema_version.oldest`.
-const MIGRATIONS: &[&str] =
-    &[
+const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_schema.sql"),
     include_str!("migrations/0002_saved_views.sql"),
+    include_str!("migrations/0003_assets.sql"),
     include_str!("migrations/0004_job_ids_logs.sql"),
 ];
 

@@ -74,10 +74,13 @@ async fn a_chunk_of_an_operation_takes_a_few_round_trips() {
     ] {
         let mut round_trips = 0;
         for _ in 0..2 {
-            let mut items = if plan.act == Act::Delete {
-                new_items(&remote.world).await
-            } else {
-                remote.world.fail(ITEMS).await
+            let mut items = match plan.act {
+                Act::Delete => new_items(&remote.world).await,
+                Act::Purge => {
+                    remote.world.add(ITEMS).await;
+                    remote.world.succeed(ITEMS).await
+                }
+                _ => remote.world.fail(ITEMS).await,
             };
             items.truncate(ITEMS); // the copies of those before have failed too
             let these = OperationItems::These(remote.versions(&items).await);

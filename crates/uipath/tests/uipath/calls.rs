@@ -197,6 +197,16 @@ async fn queues(orchestrator: &Uipath) {
     assert_eq!(orchestrator.get_queue("PAYMENTS").await.unwrap(), changed);
     orchestrator.delete_queue("Payments").await.unwrap();
     assert!(orchestrator.get_queue("Payments").await.unwrap_err().is_not_found());
+    let jobs = orchestrator.list_jobs(2).await.unwrap();
+    let [job] = &jobs[..] else { panic!("{jobs:?}") };
+    assert_eq!(
+        (job.id.0, job.key.to_string().as_str(), job.state),
+        (77, JOB_KEY, performer::JobState::Running)
+    );
+    assert_eq!((job.about.queue.as_str(), job.about.machine.as_str()), ("PostInvoices", "M1"));
+    assert_eq!((job.start_time.to_string().as_str(), job.end_time), ("2026-03-01T08:00:00Z", None));
+    let too_many = orchestrator.list_jobs(10_001).await.unwrap_err();
+    assert_eq!(too_many.code().unwrap().number(), 1015);
     orchestrator.stop_job(JOB_KEY.parse().unwrap(), StopStrategy::SoftStop).await.unwrap();
 }
 
@@ -388,7 +398,7 @@ async fn operations_that_the_api_lacks_are_refused_with_a_reason() {
     let orchestrator: Arc<dyn Administration> = Arc::new(client(&server).connect().await.unwrap());
     let mut refusals = vec![
         orchestrator.apply_retention(1).await.map(|_| ()).unwrap_err(),
-        orchestrator.list_jobs(1).await.map(|_| ()).unwrap_err(),
+        orchestrator.list_robots().await.map(|_| ()).unwrap_err(),
     ];
     let quick = QueuePolicy::default().abandon_after(Duration::from_secs(60));
     refusals.push(orchestrator.create_queue(NewQueueDefinition::new("Q").policy(quick)).await.unwrap_err());
