@@ -19,13 +19,15 @@
 //! | [`review`] | who may change a comment |
 //! | [`query`] | conditions on items, and sort orders of lists |
 //! | [`item_query`] | filters of items as people write them, in URLs and options |
+//! | [`personal`] | which fields of an item are personal, and masks in their places |
+//! | [`view`] | filters of items under a name |
 //! | `schema_fit` | whether what one JSON schema allows is accepted by another one (feature `json-schema`) |
 
 #[cfg(feature = "json-schema")]
 pub use performer_core::model::schema_fit;
 pub use performer_core::model::{
     audit, claim_blockers, clock_guard, deadlines, difference, groups, history, item_query, lifecycle,
-    limits, operation, query, review, selection, sweep,
+    limits, operation, personal, query, review, selection, sweep, view,
 };
 
 // Items.

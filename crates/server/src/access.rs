@@ -200,10 +200,14 @@ impl Access {
         actor: Option<Actor>,
         changes: Vec<Change>,
     ) -> Result<Vec<i64>, ApiError> {
-        let store = actor.map_or_else(|| self.store.clone(), |actor| self.store.acting_as(actor));
-        let numbers = directory_store::change(&store, None, &changes).await?;
+        let numbers = directory_store::change(&self.store_of(actor), None, &changes).await?;
         self.refresh().await?;
         Ok(numbers)
+    }
+
+    /// The store, whose audit names the actor.
+    fn store_of(&self, actor: Option<Actor>) -> Store {
+        actor.map_or_else(|| self.store.clone(), |actor| self.store.acting_as(actor))
     }
 
     /// The caller with this token; `None` if the token is not valid.
@@ -230,9 +234,10 @@ impl Access {
         Ok(self.known().remember(digest, &token, operator, now))
     }
 
-    /// Issues a token.
+    /// Issues a token. `actor`: as in [`change`](Self::change).
     pub(super) async fn issue(
         &self,
+        actor: Option<Actor>,
         user: i64,
         client: Option<String>,
         name: Option<String>,
@@ -242,7 +247,7 @@ impl Access {
         let text = secret::new_secret()?;
         let expires = secret::end_of_token(life, self.clock.now())?;
         let token = Token { user, client, name, scopes: scopes.into(), expires };
-        let evicted = self.store.add_token(secret::digest_of(&text), token).await?;
+        let evicted = self.store_of(actor).add_token(secret::digest_of(&text), token).await?;
         let known = self.known();
         evicted.iter().for_each(|digest| known.forget(digest));
         Ok(text)
@@ -267,11 +272,16 @@ impl Access {
         Ok(is_first.then_some(caller.user.id))
     }
 
-    /// Revokes tokens. Returns their number.
-    pub(super) async fn revoke(&self, of: TokensOf) -> Result<u64, ApiError> {
-        let removed = directory_store::revoke(&self.store, of).await?;
+    /// Revokes tokens. Returns their number. `actor`: as in [`change`](Self::change).
+    pub(super) async fn revoke(&self, actor: Option<Actor>, of: TokensOf) -> Result<u64, ApiError> {
+        let removed = directory_store::revoke(&self.store_of(actor), of).await?;
         self.refresh().await?;
         Ok(removed)
+    }
+
+    /// All tokens of a user, with their digests.
+    pub(super) async fn tokens_of(&self, user: i64) -> Result<Vec<(String, Token)>, ApiError> {
+        Ok(self.store.tokens_of(user).await?)
     }
 
     /// The personal access tokens.

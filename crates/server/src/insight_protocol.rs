@@ -16,6 +16,7 @@ use performer_wire::insight_protocol::{
     DueWorkResponse, FiguresRequest, FiguresResponse, OperationItemDto, OperationItemsRequest,
     OperationReference, OperationsRequest, PrepareOperationRequest, operation_response,
 };
+use performer_wire::lease_protocol::EmptyRequest;
 
 type HandlerResult = Result<ApiResponse, ApiError>;
 
@@ -128,6 +129,11 @@ pub(super) async fn audit_lines(call: &Call) -> HandlerResult {
     let AuditLinesRequest { after } = call.own_body()?;
     let lines = call.store_for_caller().audit_lines(after).await?;
     ApiResponse::ok(&lines.into_iter().map(AuditLineDto::from).collect::<Vec<_>>())
+}
+
+pub(super) async fn views(call: &Call) -> HandlerResult {
+    let EmptyRequest {} = call.own_body_or_default()?;
+    ApiResponse::ok(&call.store()?.list_views().await?)
 }
 
 pub(super) async fn due_work(call: &Call) -> HandlerResult {

@@ -74,6 +74,7 @@ mod password_limit;
 pub mod permission;
 mod proxies;
 mod queues;
+mod rank;
 mod rate_limit;
 mod request_body;
 mod request_head;

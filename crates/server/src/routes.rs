@@ -192,6 +192,7 @@ pub(super) static ROUTES: &[Route] = routes! {
     // The audit, what is due, and figures
     POST "api/performer" ALL "audit" "Audit": read("Audit", Tenant, &[AUDIT_VIEW]) => insight_protocol::audit;
     POST "api/performer" ALL "auditlines" "AuditLines": read("Audit", Tenant, &[AUDIT_VIEW]) => insight_protocol::audit_lines;
+    POST "api/performer" ALL "views" "Views": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => insight_protocol::views;
     POST "api/performer" ALL "duework" "DueWork": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => insight_protocol::due_work;
     POST "api/performer" ALL "figures" "Figures": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => insight_protocol::figures;
 

@@ -22,6 +22,7 @@
 //! | `apply/retention.rs` | what depends on age: retention, overdue items |
 //! | `apply/logs.rs` | robot logs |
 //! | `apply/document.rs` | the document of a server, and access tokens |
+//! | `apply/views.rs` | saved views |
 //! | `apply/query.rs` | queries |
 
 mod add;
@@ -42,6 +43,7 @@ mod query;
 mod report;
 mod retention;
 mod selection;
+mod views;
 
 pub(super) use retention::MAX_OVERDUE_PER_SWEEP;
 
@@ -283,6 +285,7 @@ impl<R: Rows> Apply<'_, R> {
                 self.steer_operation(id, reach.as_deref(), &steering)
             }
             Operation::StepActs { id, version } => self.step_operation(id, version),
+            Operation::View(change) => self.change_view(*change),
             Operation::RemoveActs { limit } => self.remove_operation(limit),
             Operation::Log(operation) => self.log(operation),
             Operation::Assets(operation) => self.change_assets(*operation),

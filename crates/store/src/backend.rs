@@ -15,6 +15,7 @@ pub(crate) use super::queries::{Answer, Query, expect_answer};
 use super::scoped_items::UnclaimedReport;
 use super::scoped_queues::{QueueSelector, Reach};
 use super::tokens::Token;
+use super::views::ViewOperation;
 pub(crate) use super::writer_hooks::{CommitEffects, WriterHooks};
 use performer_core::model::audit::Actor;
 use performer_core::model::item::{ClaimedItem, ItemEdit, NewQueueItem, ReferenceFilter};
@@ -298,6 +299,8 @@ pub(crate) enum Operation {
         id: OperationId,
         version: u64,
     },
+    /// Adds, changes or removes a saved view.
+    View(Box<ViewOperation>),
     /// Removes about `limit` items of an operation that need not be kept any more.
     RemoveActs {
         limit: usize,
@@ -347,6 +350,7 @@ impl Operation {
             | Self::Correct { .. }
             | Self::EditReason { .. }
             | Self::Reveal { .. }
+            | Self::View(_)
             | Self::SteerActs { .. }
             | Self::StopJob { .. } => true,
             Self::AddToken { token, .. } => token.name.is_some(),

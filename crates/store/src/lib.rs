@@ -33,6 +33,7 @@
 //! | `figures.rs` | figures by minute, counted in memory |
 //! | `sql/` | where a database looks for the items of a list |
 //! | `reasons.rs` | groups of failures |
+//! | `views.rs` | saved views |
 //! | `sweep.rs` | what a sweep reads |
 //! | `clock.rs` | the store's clock, with a guard for what depends on age |
 //! | `unreadable_rows.rs` | rows that do not match the schema |
@@ -112,6 +113,7 @@ mod sqlite;
 mod sweep;
 mod tokens;
 mod unreadable_rows;
+mod views;
 mod waiting_claim;
 mod writer_hooks;
 

@@ -17,6 +17,7 @@ mod removal;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -67,6 +68,7 @@ pub(crate) struct Memory {
     audit: Vec<AuditRow>,
     figures: figures::StoredFigures,
     operations: operations::StoredOperations,
+    views: views::StoredViews,
     assets: assets::StoredAssets,
     document: Option<(u64, String)>,
     last_queue: i64,
@@ -99,6 +101,7 @@ impl Memory {
             audit: Vec::new(),
             figures: figures::StoredFigures::default(),
             operations: operations::StoredOperations::default(),
+            views: views::StoredViews::default(),
             assets: assets::StoredAssets::default(),
             document: None,
             last_queue: 0,

@@ -30,6 +30,7 @@ use performer_core::model::review::{Comment, FailedItems};
 use performer_core::model::robot::Robot;
 use performer_core::model::statistics::{Ended, QueueStatistics};
 use performer_core::model::status::Status;
+use performer_core::model::view::SavedView;
 use performer_core::orchestrator::{BulkAdded, Swept};
 
 /// One question.
@@ -85,6 +86,8 @@ pub(crate) enum Query {
     Token(String),
     /// All personal access tokens.
     NamedTokens,
+    /// All tokens of a user, with their digests.
+    TokensOf(i64),
     History(ItemId),
     Events(ItemId),
     /// Ready items with a DueDate, in the order in which they will be handed out.
@@ -140,6 +143,8 @@ pub(crate) enum Query {
         ask: ListOperationItems,
         reach: Reach,
     },
+    /// The views of the user, and those that are shared with one of these folders.
+    Views(Arc<[FolderId]>),
     /// How many copies of an operation have each status.
     CountCopies(OperationId, Reach),
     /// Operations whose next step is due at a time.
@@ -167,6 +172,7 @@ pub(crate) enum Answer {
     DocumentOutcome(DocumentOutcome),
     Token(Option<Token>),
     Tokens(Vec<Token>),
+    TokensOf(Vec<(String, Token)>),
     /// Digests of tokens.
     Digests(Vec<String>),
     EndedJobs(Vec<(JobKey, bool)>),
@@ -200,6 +206,7 @@ pub(crate) enum Answer {
     Operation(Box<ItemOperation>),
     Operations(Vec<ItemOperation>),
     OperationItems(Vec<OperationItem>),
+    Views(Vec<SavedView>),
     CountedCopies(Vec<(Status, u64)>),
     DueOperations(Vec<(OperationId, u64)>),
     OperationRemoval(OperationRemoval),

@@ -71,6 +71,8 @@ impl Lane {
             | Query::Operations { .. }
             | Query::CountCopies(..)
             | Query::OperationItems { .. }
+            | Query::TokensOf(_)
+            | Query::Views(_)
             | Query::Assets(_)
             | Query::NamedTokens => Self::ListRequest,
             Query::Queue(_)

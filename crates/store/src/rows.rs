@@ -23,6 +23,7 @@ use super::reasons::Reasons;
 use super::removal::Removal;
 use super::tokens::Tokens;
 use super::unreadable_rows::SkippedItems;
+use super::views::ViewRows;
 use performer_core::model::clock::Clock;
 use performer_core::model::content::{Analytics, Output, SpecificContent};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -73,6 +74,7 @@ pub(crate) trait Rows:
     + AuditRows
     + DueRows
     + OperationRows
+    + ViewRows
     + AssetRows
     + BulkRows
     + LogRows

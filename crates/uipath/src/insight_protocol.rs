@@ -10,6 +10,7 @@ use performer_core::model::deadlines::DueWork;
 use performer_core::model::figures::{Figures, FiguresFilter};
 use performer_core::model::operation::{ItemOperation, OperationId, OperationItem, Plan};
 use performer_core::model::review::ItemVersion;
+use performer_core::model::view::SavedView;
 use performer_core::orchestrator::{ErrorKind, Insight, OrchestratorError, Result};
 use performer_wire::insight_protocol::{
     AuditLineDto, AuditLinesRequest, AuditRequest, DeskLinkRequest, DeskLinkResponse, DueWorkRequest,
@@ -146,6 +147,11 @@ impl Insight for Uipath {
         let call = call("AuditLines", &AuditLinesRequest { after });
         let lines: Vec<AuditLineDto> = self.inner.http.json(call.repeatable()).await?;
         Ok(lines.into_iter().map(AuditLine::from).collect())
+    }
+
+    async fn list_views(&self) -> Result<Vec<SavedView>> {
+        self.inner.require_own_server("the Orchestrator keeps no saved views")?;
+        Ok(self.inner.http.json(call("Views", &serde_json::json!({})).repeatable()).await?)
     }
 
     async fn due_work(&self, queue: &str) -> Result<DueWork> {

@@ -24,6 +24,7 @@ use super::super::filter::{FilterArgs, selected};
 use super::super::output::{self, CliError, CommandResult};
 use super::super::up_to;
 use super::list;
+use super::masked::Masks;
 
 /// How many items one call has: a call is one transaction, beside those of robots.
 const CHUNK: usize = 200;
@@ -194,6 +195,8 @@ impl Selection {
             }
         }
         if self.dry_run && output::is_json() {
+            let masks = Masks::of(&*orchestrator).await?;
+            items.iter_mut().try_for_each(|item| masks.mask(item).map(drop))?;
             output::json(&items)?;
             return Ok(None);
         }

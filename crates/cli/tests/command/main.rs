@@ -19,6 +19,7 @@ mod operate;
 mod operations;
 mod output;
 mod own_desk;
+mod personal;
 mod profiles;
 mod queues_and_items;
 mod serve;

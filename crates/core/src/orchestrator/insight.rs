@@ -1,4 +1,4 @@
-//! What a back end keeps for people besides queues and items: acts on many items at once, the audit, and what is due.
+//! What a back end keeps for people besides queues and items: acts on many items at once, the audit, saved views, and what is due.
 
 use async_trait::async_trait;
 
@@ -7,6 +7,7 @@ use crate::model::audit::{AuditChain, AuditCheck, AuditFilter, AuditLine, AuditR
 use crate::model::deadlines::DueWork;
 use crate::model::operation::{ItemOperation, OperationId, OperationItem, Plan};
 use crate::model::review::ItemVersion;
+use crate::model::view::SavedView;
 
 /// Acts on many items at once, the audit, and what is due.
 ///
@@ -164,6 +165,15 @@ pub trait Insight: std::fmt::Debug + Send + Sync {
                 return Ok(chain.finish());
             }
         }
+    }
+
+    /// Lists the saved views that the caller sees in this folder, by name: its own, and those that are shared with the folder.
+    ///
+    /// # Errors
+    ///
+    /// Unauthorized; Unsupported.
+    async fn list_views(&self) -> Result<Vec<SavedView>> {
+        Err(OrchestratorError::new(ErrorKind::Unsupported, "the Orchestrator keeps no saved views"))
     }
 
     /// Reads the items of a queue that are ready and have a DueDate, and how many robots work on the queue, for

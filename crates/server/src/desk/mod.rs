@@ -14,14 +14,19 @@
 //! | `live.rs`, `events.rs` | what streams of events share: the store is read once for all of them; the stream of one tab |
 //! | `start.rs`, `queues.rs`, `queue.rs`, `idle.rs` | the first page; queues; why nothing is handed out |
 //! | `items.rs`, `export.rs`, `item.rs`, `timeline.rs` | the list of items, and as a file; one item, and what happened to it |
+//! | `views.rs` | saved views of the list of items |
 //! | `logs.rs` | what was logged about an item, or by a job |
 //! | `personal.rs` | what the page of an item says of its masked fields, and the page that reveals them |
 //! | `reasons.rs`, `jobs.rs`, `health.rs`, `review.rs` | groups of failures; jobs; the server; items to be reviewed, one after the other |
 //! | `audit.rs`, `deadlines.rs` | what people changed; whether what waits will be done in time |
+//! | `access.rs`, `access_parts.rs`, `access_acts.rs` | users, roles, folders, applications, tokens and sessions; the rows of these pages; and what people change of them |
 //! | `asset_pages.rs` | named values for transactions |
 //! | `operations.rs`, `operation_acts.rs` | acts on many items at once, and what people do with them |
 //! | `acts.rs`, `item_acts.rs` | what people do with queues and jobs, and with items |
 
+mod access;
+mod access_acts;
+mod access_parts;
 mod acts;
 mod asset_pages;
 mod assets;
@@ -57,6 +62,7 @@ mod same_origin;
 mod session;
 mod start;
 mod timeline;
+mod views;
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -121,7 +127,7 @@ pub(super) fn to_start(head: &Parts) -> Response<Bytes> {
 ///
 /// 503 if the store is unavailable.
 pub(super) async fn link(server: &Inner, user: i64) -> Result<String, ApiError> {
-    let token = server.access.issue(user, None, None, Scopes::of_desk_link(), LINK_LIFETIME).await?;
+    let token = server.access.issue(None, user, None, None, Scopes::of_desk_link(), LINK_LIFETIME).await?;
     Ok(html::address(routes::OPEN, &[("key", &token)]))
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
+use jiff::Timestamp;
 
 use crate::Inner;
 use crate::access::Caller;
@@ -84,6 +85,11 @@ impl Sessions {
         Ok(caller)
     }
 
+    /// How long ago a session was last used, as far as this process knows.
+    pub(super) fn idle_for(&self, digest: &str, now: Duration) -> Option<Duration> {
+        Some(now.saturating_sub(self.used().get(digest)?.last))
+    }
+
     /// Begins a session. Returns its cookie.
     ///
     /// # Errors
@@ -96,7 +102,7 @@ impl Sessions {
         user: i64,
         is_secure: bool,
     ) -> Result<String, ApiError> {
-        let token = server.access.issue(user, None, None, Scopes::of_desk(), LIFETIME).await?;
+        let token = server.access.issue(None, user, None, None, Scopes::of_desk(), LIFETIME).await?;
         let rest = if is_secure { "Path=/; Secure" } else { "Path=/desk" };
         let (name, life) = (cookie_name(server, headers, is_secure), LIFETIME.as_secs());
         Ok(format!("{name}={token}; {rest}; HttpOnly; SameSite=Lax; Max-Age={life}"))
@@ -141,6 +147,16 @@ fn cookie_name(server: &Inner, headers: &HeaderMap, is_secure: bool) -> Cow<'sta
         return format!("own-desk-{port}").into();
     }
     if is_secure { "__Host-desk" } else { "desk" }.into()
+}
+
+/// The digest of the session of a request.
+pub(super) fn digest_of_request(server: &Inner, headers: &HeaderMap, is_secure: bool) -> Option<String> {
+    cookie(headers, &cookie_name(server, headers, is_secure)).map(secret::digest_of)
+}
+
+/// When a session began, from the time at which its token expires.
+pub(super) fn began(expires: Timestamp) -> Timestamp {
+    expires.checked_sub(LIFETIME).unwrap_or(expires)
 }
 
 /// The value of a cookie of the request.

@@ -286,6 +286,10 @@ pub(crate) fn filled(path: &str, work: &Work) -> String {
         work.queue
     } else if path.starts_with("/desk/reasons") {
         1
+    } else if path.starts_with("/desk/access/folders") || path.starts_with("/desk/views") {
+        1
+    } else if path.starts_with("/desk/access/users") {
+        work.user
     } else if path.starts_with("/desk/operations") {
         work.operation
     } else if path.starts_with("/desk/assets") {

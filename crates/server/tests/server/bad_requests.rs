@@ -97,7 +97,7 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
         "Beat" => json!({ "job": job }),
         "EndJob" => json!({"job": job, "state": "Successful", "info": "i", "figures": {
             "successful": 1, "businessExceptions": 0, "busy": {"secs": 1, "nanos": 0}}}),
-        "Sweep" | "Robots" | "DeskLink" => json!({}),
+        "Sweep" | "Robots" | "Views" | "DeskLink" => json!({}),
         "Exchange" => json!({"id": CALL, "heard": [CALL], "take": take, "reports": [
             {"claim": claim, "result": {"successful": {"output": {"a": 1}}}, "progress": "p"},
             {"claim": claim, "result": {"failed": {"exception": {"Reason": "r", "Type": "BusinessException"}, "defer_date": null}},

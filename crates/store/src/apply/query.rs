@@ -7,6 +7,7 @@ use super::super::comments::{CommentsOn, ListComments};
 use super::super::rows::{ItemRow, ListRequest, Rows};
 use super::super::scoped_queues::QueueSelector;
 use super::super::sweep::LiveJobs;
+use super::super::tokens::MAX_TOKENS_LISTED;
 use super::super::unreadable_rows::is_unreadable;
 use super::personal::masked;
 use super::{assets, logs, selection};
@@ -120,6 +121,7 @@ fn whole_answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Result<Ans
         Query::Document { known } => Ok(Answer::Document(rows.document(known)?)),
         Query::Token(digest) => Ok(Answer::Token(rows.token(&digest)?)),
         Query::NamedTokens => Ok(Answer::Tokens(rows.named_tokens(None)?)),
+        Query::TokensOf(user) => Ok(Answer::TokensOf(rows.tokens_of(user, MAX_TOKENS_LISTED)?)),
         Query::EndedJobs { now, after, limit } => {
             let before = KeptFor::ENDED_JOB.begin(rows.reading_at(now)?);
             Ok(Answer::EndedJobs(rows.ended_jobs(before, after, limit)?))
@@ -210,6 +212,7 @@ fn whole_answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Result<Ans
             Ok(Answer::Operations(selection::operations(rows, reach.as_deref(), before, limit)?))
         }
         Query::OperationItems { ask, reach } => selection::items(rows, &ask, reach.as_deref()),
+        Query::Views(folders) => Ok(Answer::Views(rows.views(scope.user.unwrap_or_default(), &folders)?)),
         Query::CountCopies(id, reach) => {
             selection::operation(rows, id, reach.as_deref())?;
             Ok(Answer::CountedCopies(rows.count_copies(id)?))

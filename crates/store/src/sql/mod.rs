@@ -16,6 +16,7 @@
 //! | `counts.rs` | numbers of rows |
 //! | `operations.rs` | acts on many items |
 //! | `reasons.rs` | the list of groups of failures |
+//! | `views.rs` | saved views |
 //! | `review.rs` | the table of items that people look for |
 
 mod assets;
@@ -33,3 +34,4 @@ pub(crate) mod operations;
 mod places;
 pub(crate) mod reasons;
 pub(crate) mod review;
+mod views;
