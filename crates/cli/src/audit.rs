@@ -204,7 +204,7 @@ impl Export {
                 output::json_line(&Line { id: line.id, entry, digest: &line.digest })?;
             }
             match lines.last() {
-                Some(last) if lines.len() == MAX_RECORDS => after = last.id,
+                Some(last) if last.id > after => after = last.id,
                 _ => return Ok(ExitCode::SUCCESS),
             }
         }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{ErrorKind, OrchestratorError, Result};
-use crate::model::audit::{AuditChain, AuditCheck, AuditFilter, AuditLine, AuditRecord, MAX_RECORDS};
+use crate::model::audit::{AuditChain, AuditCheck, AuditFilter, AuditLine, AuditRecord};
 use crate::model::deadlines::DueWork;
 use crate::model::operation::{ItemOperation, OperationId, OperationItem, Plan};
 use crate::model::review::ItemVersion;
@@ -137,7 +137,8 @@ pub trait Insight: std::fmt::Debug + Send + Sync {
         no_audit()
     }
 
-    /// Up to [`MAX_RECORDS`] records of the audit from behind a number on, the oldest first, as they are stored. 0: from the beginning.
+    /// Up to [`MAX_RECORDS`](crate::model::audit::MAX_RECORDS) records of the audit from behind a number on, the oldest first, as they are
+    /// stored. 0: from the beginning. Behind the last one there is none.
     ///
     /// # Errors
     ///
@@ -161,7 +162,8 @@ pub trait Insight: std::fmt::Debug + Send + Sync {
         loop {
             let lines = self.audit_lines(chain.last()).await?;
             let is_whole = lines.iter().all(|line| chain.follow(line));
-            if !is_whole || lines.len() < MAX_RECORDS {
+            // A page may be shorter than it could be; the last one is empty.
+            if !is_whole || lines.is_empty() {
                 return Ok(chain.finish());
             }
         }

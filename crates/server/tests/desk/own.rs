@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use performer::model::audit::{ActSource, Actor};
+use performer::model::operation::{OperationId, OperationState};
 use performer::model::{ManualClock, NewJob, ReviewStatus, TransactionResult};
 use performer::orchestrator::store::Store;
 use performer::orchestrator::{
@@ -219,6 +220,26 @@ async fn what_is_done_is_recorded_and_the_store_gets_no_users() {
         let page = own.get(&cookie, path).await;
         assert_eq!(page.status, 200, "{path}: {}", page.text);
     }
+}
+
+/// There is no server that would go on with it.
+#[tokio::test]
+async fn operations_go_on_while_it_runs() {
+    let own = Own::start(DeskMode::On).await;
+    let (item, cookie) = (own.failure().await, own.open().await);
+    let made =
+        own.post(&cookie, "/desk/operations", &[("act", "verified"), ("filter", "status=Failed")]).await;
+    assert_eq!(made.status, 303, "{}", made.text);
+    let path = made.location().to_owned();
+    let started = own.post(&cookie, &format!("{path}/start"), &[]).await;
+    assert_eq!(started.status, 303, "{}", started.text);
+    let id = OperationId(path.rsplit('/').next().unwrap().parse().unwrap());
+    while own.store.operation(id, None).await.unwrap().state != OperationState::Done {
+        tokio::task::yield_now().await;
+    }
+    let verified = own.store.get_queue_item(item).await.unwrap();
+    assert_eq!(verified.review_status, ReviewStatus::Verified);
+    assert_eq!(own.store.operation(id, None).await.unwrap().user_name.as_deref(), Some("ann"));
 }
 
 #[tokio::test]
