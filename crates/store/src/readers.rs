@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::assets::AssetQuery;
 use super::backend::{Answer, Backend, Query, Scope};
 use super::comments::CommentsOn;
 use super::group_commit::{catch_panic, thread_ended};
@@ -69,7 +70,7 @@ impl Lane {
             | Query::Operations { .. }
             | Query::CountCopies(..)
             | Query::OperationItems { .. }
-            | Query::Assets(_)
+            | Query::Assets(AssetQuery::Of(_) | AssetQuery::UnderOtherKeys { .. })
             | Query::NamedTokens => Self::ListRequest,
             Query::Queue(_)
             | Query::Statistics(_)
@@ -83,6 +84,7 @@ impl Lane {
             | Query::Held(_)
             | Query::Operation { .. }
             | Query::DueOperations(_)
+            | Query::Assets(_)
             | Query::OwnerOf(_) => Self::Quick,
         }
     }
