@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::assets::AssetQuery;
 use super::backend::{Answer, Backend, Query, Scope};
 use super::comments::CommentsOn;
 use super::group_commit::{catch_panic, thread_ended};
@@ -73,7 +74,7 @@ impl Lane {
             | Query::OperationItems { .. }
             | Query::TokensOf(_)
             | Query::Views(_)
-            | Query::Assets(_)
+            | Query::Assets(AssetQuery::Of(_) | AssetQuery::UnderOtherKeys { .. })
             | Query::NamedTokens => Self::ListRequest,
             Query::Queue(_)
             | Query::Statistics(_)
@@ -87,6 +88,7 @@ impl Lane {
             | Query::Held(_)
             | Query::Operation { .. }
             | Query::DueOperations(_)
+            | Query::Assets(_)
             | Query::OwnerOf(_) => Self::Quick,
         }
     }

@@ -473,7 +473,7 @@ async fn unknown_paths_are_404() {
         "/odata/QueueItems%2f",
         "/odata/QueueItems;x",
         "/favicon.ico",
-        "/odata/Assets",
+        "/odata/Packages",
         "/odata/Queues",
         "/%00",
         "/odata/%ff",

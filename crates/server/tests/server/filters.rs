@@ -97,7 +97,7 @@ async fn lists_accept_the_filters_of_clients() {
         ("/odata/Assets", "ValueType eq 'Integer' and ValueScope eq '0' and IntValue gt 4", "Name", "Ørsted"),
         (
             "/odata/Assets",
-            "ValueType in (2,'4') and contains(tolower(Name), 'ør') and HasDefaultValue",
+            "ValueType in (2,'4') and contains(tolower(Name), 'ør') and HasDefaultValue eq true",
             "Name",
             "Ørsted",
         ),
