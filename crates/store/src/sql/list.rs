@@ -19,7 +19,7 @@ use super::conditions;
 use super::dialect::{Bound, Dialect, Engine, Values, in_queues, one_of};
 use super::operations;
 use super::places::{ITEM, Joined, Names, Place, REVIEW, STATE};
-use performer_core::model::item::{ItemFilter, PAGE_LIMIT, ReferenceFilter};
+use performer_core::model::item::{ItemFilter, ReferenceFilter};
 use performer_core::model::key::{ItemId, QueueId};
 use performer_core::model::prefix::end_of_prefix;
 use performer_core::model::query::{Comparison, Condition, Field, Value};
@@ -29,7 +29,7 @@ use performer_core::orchestrator::Result;
 /// The most pairs of queue and state that are searched one by one.
 const MOST_PLACES: usize = 24;
 
-/// Up to so many waiting items are found in the tables of waiting items; more are found by a scan of all items.
+/// Up to so many waiting items are found in the tables of waiting items, and as many as a page has; more are found by a scan of all items.
 const FEW_WAITING: i64 = 2_000;
 
 /// Up to so many references with a prefix are looked up although only items for review are asked for, which are read as quickly.
@@ -224,13 +224,11 @@ fn place<E: Engine + Places>(
     values: &mut Values,
 ) -> Result<Place> {
     Ok(match status {
-        Status::New if engine.statistics(queue)?.new <= FEW_WAITING => {
+        Status::New if engine.statistics(queue)?.new <= FEW_WAITING.max(end_of_page(ask)) => {
             few_waiting::<E>(&values.bind::<E>(queue.0), rest_and_order)
         }
         Status::New => {
-            // The scan of a page from the end of the table ends long before its beginning.
-            let ends_early = ask.page.descending && ask.page.top <= PAGE_LIMIT;
-            let from = if ends_early { 0 } else { first_waiting(engine, queue)? };
+            let from = first_waiting(engine, queue, ask.page.descending)?;
             let [queue, from] = [queue.0, from].map(|number| values.bind::<E>(number));
             many_waiting::<E>(&queue, &from, ask.filter, rest_and_order)
         }
@@ -254,6 +252,11 @@ fn place<E: Engine + Places>(
             Place::new("item_review", REVIEW, &joined, &condition, rest_and_order)
         }
     })
+}
+
+/// How many items a page has, with those that it skips.
+fn end_of_page(ask: &ListRequest<'_>) -> i64 {
+    i64::try_from(ask.page.top.saturating_add(ask.page.skip)).unwrap_or(i64::MAX)
 }
 
 fn few_waiting<E: Engine>(queue: &str, rest_and_order: (&str, &str)) -> Place {
@@ -296,8 +299,11 @@ fn states_of_items<E: Dialect>() -> [Joined<'static>; 2] {
 }
 
 /// An id from which on all waiting items are found: the first of the ready ones, if no item has a DueDate, is deferred or has a row in
-/// `item_grouped`. 0 otherwise.
-fn first_waiting<E: Engine>(engine: &mut E, queue: QueueId) -> Result<i64> {
+/// `item_grouped`. 0 otherwise, and if the list is descending.
+fn first_waiting<E: Engine>(engine: &mut E, queue: QueueId, descending: bool) -> Result<i64> {
+    if descending {
+        return Ok(0); // the scan ends long before
+    }
     let mut values = Values::default();
     let queue = values.bind::<E>(queue.0);
     let others = [
