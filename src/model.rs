@@ -73,12 +73,12 @@ pub use performer_core::model::job::{
     DEFAULT_LEASE, Job, JobEnd, JobFigures, JobOwner, JobState, MAX_JOBS_LISTED, MAX_LEASE, MAX_ROBOTS,
     MIN_LEASE, NewJob, SWEEP_INTERVAL, StopStrategy, validate_job_limit,
 };
-pub use performer_core::model::key::{Holder, JobKey, JobNumber};
+pub use performer_core::model::key::{Holder, JobId, JobKey, JobNumber};
 pub use performer_core::model::robot::{Held, MAX_ROBOTS_LISTED, Robot, RobotState};
 
 // What is not about one of them.
 pub use performer_core::model::clock::{Clock, ManualClock, SteadyTime, SystemClock};
 pub use performer_core::model::code::ErrorCode;
-pub use performer_core::model::log::LogLevel;
+pub use performer_core::model::log::{self, LogLevel};
 pub use performer_core::model::user::UserType;
 pub use performer_core::model::{FieldEdit, Refusal, UnknownValue};

@@ -26,8 +26,9 @@ use performer::model::{
     Schemas, StopStrategy,
 };
 use performer::orchestrator::{
-    BulkAdded, ClaimRequest, ClaimedItems, CommitType, FleetAdministration, ItemAdministration, Orchestrator,
-    QueueAdministration, Report, ReportAndClaimAnswer, Result, ReviewAdministration, Seen, Swept,
+    BulkAdded, ClaimRequest, ClaimedItems, CommitType, FleetAdministration, Insight, ItemAdministration,
+    Orchestrator, QueueAdministration, Report, ReportAndClaimAnswer, Result, ReviewAdministration, Seen,
+    Swept,
 };
 use performer::prelude::async_trait;
 
@@ -251,3 +252,6 @@ impl FleetAdministration for SimpleBackEnd {
         Ok(self.begin().stop_job(job, strategy)?)
     }
 }
+
+/// It keeps no operations and no audit, and does not say what is due.
+impl Insight for SimpleBackEnd {}

@@ -95,7 +95,32 @@ pub async fn http() -> Fixture {
     let served = test_server::TestServer::start(store).await;
     test_server::reviewers(&served, 7).await;
     let client = served.client().connect().await.unwrap();
-    Fixture::new(Arc::new(client), clock).keeping(folder).keeping(served)
+    let steps = StepsOfOperations::of(served.store.clone());
+    Fixture::new(Arc::new(client), clock).keeping(steps).keeping(folder).keeping(served)
+}
+
+/// Does the steps of operations until it is dropped: the servers of tests do no maintenance.
+#[cfg(feature = "http")]
+struct StepsOfOperations(tokio::task::JoinHandle<()>);
+
+#[cfg(feature = "http")]
+impl StepsOfOperations {
+    fn of(store: Store) -> Self {
+        Self(tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(Duration::from_millis(20));
+            loop {
+                ticks.tick().await;
+                store.step_due_operations().await.unwrap();
+            }
+        }))
+    }
+}
+
+#[cfg(feature = "http")]
+impl Drop for StepsOfOperations {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// The HTTP client, as a robot, with a server that behaves like a UiPath Orchestrator: in strict mode it does not announce the

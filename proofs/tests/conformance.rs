@@ -12,8 +12,6 @@ suite! {
     skip {
         t4_the_job_that_reports_is_the_creator_of_its_follow_ups:
             "the client does not read who added an item; the server's tests do",
-        figures_say_what_ended_and_what_waited: "figures are not read over HTTP",
-        figures_are_removed_when_they_are_old: "figures are not read over HTTP",
     }
 }
 #[cfg(feature = "http")]
@@ -110,6 +108,10 @@ suite! {
         t21_t16_a_retry_has_corrected_values: "the Orchestrator does one after the other",
         figures_say_what_ended_and_what_waited: "figures are not read over HTTP",
         figures_are_removed_when_they_are_old: "figures are not read over HTTP",
+        operations_act_on_what_was_frozen: "the Orchestrator keeps no operations",
+        operations_are_stopped_resumed_and_taken_back: "the Orchestrator keeps no operations",
+        what_is_due_is_read_in_its_order: "the Orchestrator does not say what is due",
+        the_audit_is_a_chain_of_what_people_did: "the Orchestrator has no audit of queues and items",
         a_queue_has_a_limited_number_of_reasons: "failures are not grouped over HTTP",
         a_deleted_queue_is_hidden_at_once_and_emptied_by_sweeps:
             "the client answers repeated reports by itself, and does not ask whether the queue still exists",

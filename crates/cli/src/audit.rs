@@ -1,4 +1,4 @@
-//! `performer audit`: what people changed in a store, and whether the record of it is whole.
+//! `performer audit`: what people changed in a store or on a server, and whether the record of it is whole.
 
 use std::process::ExitCode;
 
@@ -12,6 +12,7 @@ use super::up_to;
 use performer_core::model::audit::{Act, AuditFilter, AuditRecord, FieldChange, MAX_RECORDS};
 use performer_core::model::clock::{Clock as _, SystemClock};
 use performer_core::model::item_query::TimeRange;
+use performer_core::orchestrator::OrchestratorError;
 
 /// List, check and export what people changed
 ///
@@ -54,7 +55,8 @@ pub(super) struct List {
 /// Check that no record was changed, removed or inserted
 ///
 /// A program that can write to the database can compute a whole new chain. Keep the head that this prints somewhere else, and give it
-/// next time: then that is found too.
+/// next time: then that is found too. The digests are computed by this command, also for a server, which needs the permission
+/// Audit.View, and for an application the scope OR.Audit.Read in UIPATH_SCOPE.
 #[derive(Args)]
 #[command(after_help = "\
 The exit code is 1 if the chain is broken:\n\n  \
@@ -106,20 +108,24 @@ impl Audit {
 impl List {
     async fn run(self) -> CommandResult {
         let format = self.output.format()?;
-        let store = self.global.store().await?;
+        let orchestrator = self.global.connect().await?;
         let mut filter = AuditFilter::default();
         (filter.acts, filter.user_name) = (self.act, self.user);
         (filter.top, filter.before) = (self.top, self.before);
         if let Some(when) = self.when {
             (filter.from, filter.to) = when.at(SystemClock::new().now());
         }
-        let records = store.audit(filter).await?;
+        let records = orchestrator.list_audit(filter).await.map_err(refused)?;
         format.print(&records, &COLUMNS, cells)?;
         if records.is_empty() && format.has_columns() {
             output::remark("no act matches");
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn refused(error: OrchestratorError) -> CliError {
+    CliError::with_scope(error, "OR.Audit.Read")
 }
 
 fn cells(record: &AuditRecord) -> Vec<String> {
@@ -158,8 +164,8 @@ fn change(change: &FieldChange) -> String {
 
 impl Verify {
     async fn run(self) -> CommandResult {
-        let store = self.global.store().await?;
-        let check = store.check_audit(self.head.as_deref()).await?;
+        let orchestrator = self.global.connect().await?;
+        let check = orchestrator.check_audit(self.head.as_deref()).await.map_err(refused)?;
         if output::is_json() {
             output::json(&check)?;
         } else {
@@ -188,17 +194,17 @@ struct Line<'a> {
 
 impl Export {
     async fn run(self) -> CommandResult {
-        let store = self.global.store().await?;
+        let orchestrator = self.global.connect().await?;
         let mut after = self.after;
         loop {
-            let records = store.audit_from(after).await?;
-            for record in &records {
-                let entry: &RawValue = serde_json::from_str(&record.text)
-                    .map_err(|error| CliError::failed(format!("record {}: {error}", record.id)))?;
-                output::json_line(&Line { id: record.id, entry, digest: &record.digest })?;
+            let lines = orchestrator.audit_lines(after).await.map_err(refused)?;
+            for line in &lines {
+                let entry: &RawValue = serde_json::from_str(&line.text)
+                    .map_err(|error| CliError::failed(format!("record {}: {error}", line.id)))?;
+                output::json_line(&Line { id: line.id, entry, digest: &line.digest })?;
             }
-            match records.last() {
-                Some(last) if records.len() == MAX_RECORDS => after = last.id,
+            match lines.last() {
+                Some(last) if lines.len() == MAX_RECORDS => after = last.id,
                 _ => return Ok(ExitCode::SUCCESS),
             }
         }

@@ -5,11 +5,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use performer_core::model::clock::{Clock as _, SystemClock};
-use performer_core::model::deadlines::{Forecast, PACE_MINUTES, Pace, forecast};
-use performer_core::model::figures::FiguresFilter;
+use performer_core::model::deadlines::{Forecast, forecast};
 use performer_core::model::queue::QueueDefinition;
-use performer_core::orchestrator::QueueAdministration as _;
-use performer_store::{QueueSelector, Store};
+use performer_core::orchestrator::{Administration, read_pace};
 use serde::Serialize;
 
 use super::GlobalArgs;
@@ -78,17 +76,17 @@ impl Deadlines {
 impl List {
     async fn run(self) -> CommandResult {
         let format = self.output.format()?;
-        let store = self.global.store().await?;
+        let orchestrator = self.global.connect().await?;
         let mut queues = Vec::new();
         for name in &self.queue {
-            queues.push(store.get_queue(name).await?);
+            queues.push(orchestrator.get_queue(name).await?);
         }
         if self.queue.is_empty() {
-            queues = store.list_queues().await?;
+            queues = orchestrator.list_queues().await?;
         }
         let mut all = Vec::new();
         for queue in &queues {
-            all.extend(forecast_of(&store, queue, SystemClock::new().now()).await?);
+            all.extend(forecast_of(&*orchestrator, queue, SystemClock::new().now()).await?);
         }
         format.print(&all, &COLUMNS, cells)?;
         if all.is_empty() && format.has_columns() {
@@ -101,19 +99,15 @@ impl List {
 
 /// The forecast of a queue; `None` if nothing in it is due.
 async fn forecast_of(
-    store: &Store,
+    orchestrator: &dyn Administration,
     queue: &QueueDefinition,
     now: Timestamp,
 ) -> Result<Option<QueueForecast>, output::CliError> {
-    let work = store.due_work(QueueSelector::Id(queue.id)).await?;
+    let work = orchestrator.due_work(&queue.name).await?;
     if work.items.is_empty() {
         return Ok(None);
     }
-    let minute = std::time::Duration::from_secs(60);
-    let since = now.checked_sub(minute * PACE_MINUTES as u32).unwrap_or(now);
-    let until = now.checked_add(minute).unwrap_or(now);
-    let figures = store.queue_figures(FiguresFilter::new(since, until).queues([&*queue.name])).await?;
-    let pace = Pace::of(&figures, queue.id, work.robots, now).filter(|_| !queue.limits.paused);
+    let pace = read_pace(orchestrator, queue, work.robots, now).await?;
     Ok(Some(QueueForecast {
         name: queue.name.clone(),
         forecast: forecast(&work.items, pace, now),

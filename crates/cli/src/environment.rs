@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use super::output::CliError;
 use performer_core::model::audit::{ActSource, Actor};
+use performer_core::model::review::Person;
 
 /// Returns the text of a variable; `None` if it is not set, or empty.
 ///
@@ -25,4 +26,9 @@ pub(super) fn actor() -> Actor {
         Some(name) => actor.user_name(name),
         None => actor,
     }
+}
+
+/// The user of this machine, as the author of comments.
+pub(super) fn user_of_machine() -> Person {
+    Person { user_id: None, user_name: actor().user_name }
 }

@@ -3,12 +3,13 @@
 //! | file | what it contains |
 //! |---|---|
 //! | `serve.rs`, `signals.rs` | `performer serve`: runs an Orchestrator server; the signals of commands |
+//! | `desk.rs` | `performer desk`: the pages alone over a store, or a link to those of a server |
 //! | `filter.rs` | the options that select items |
 //! | `queue.rs`, `item/`, `reason.rs`, `import/`, `stats.rs` | `performer queue`, `item`, `reason`, `item import` and `stats`, for any URL |
 //! | `deadline.rs` | `performer deadline`: whether what waits will be done in time |
-//! | `operation.rs` | `performer operation`: acts on many items at once, which a store keeps |
+//! | `operation.rs` | `performer operation`: acts on many items at once, which a store or a server keeps |
 //! | `job.rs` | `performer job`: the running performers and their results |
-//! | `audit.rs` | `performer audit`: what people changed in a store |
+//! | `audit.rs` | `performer audit`: what people changed in a store or on a server |
 //! | `watch/` | `performer watch`: queues, rates, robots and failures, again and again |
 //! | `doctor/` | `performer doctor`: checks whether the queues can be reached and used as they should |
 //! | `store.rs` | `performer store`: what a store is, whether it is sound, a copy of it |
@@ -26,6 +27,7 @@
 mod access;
 mod audit;
 mod deadline;
+mod desk;
 mod doctor;
 mod environment;
 mod filter;
@@ -61,7 +63,6 @@ use clap::{Args, Parser, Subcommand};
 use self::output::{CliError, OutputArgs};
 use self::profile::Target;
 use performer::Administration;
-use performer_store::Store;
 
 /// Manage and serve durable queues of transactions
 #[derive(Parser)]
@@ -94,6 +95,7 @@ struct Command {
 enum Action {
     New(new::New),
     Serve(Box<serve::Serve>),
+    Desk(desk::Desk),
     #[command(subcommand)]
     Queue(queue::Queue),
     #[command(subcommand)]
@@ -149,23 +151,6 @@ impl GlobalArgs {
         let scheme = target.url().split(':').next().unwrap_or_default().to_ascii_lowercase();
         Ok(["http", "https", "uipath"].contains(&scheme.as_str()))
     }
-
-    /// The store at the URL. `None` for a URL of an Orchestrator.
-    async fn local_store(&self) -> Result<Option<Store>, CliError> {
-        if self.is_http()? {
-            return Ok(None);
-        }
-        Ok(Some(Store::open(self.target()?.url()).await?.acting_as(environment::actor())))
-    }
-
-    /// The store itself, for what no Orchestrator over HTTP offers.
-    async fn store(&self) -> Result<Store, CliError> {
-        self.local_store().await?.ok_or_else(|| {
-            CliError::usage(
-                "this is read from the store itself: use --url sqlite:FILE or --url postgres://USER@HOST/DATABASE",
-            )
-        })
-    }
 }
 
 /// A parser of numbers from 1 to a maximum.
@@ -194,6 +179,7 @@ fn main() -> ExitCode {
         match command.action {
             Action::New(new) => new.run(),
             Action::Serve(serve) => serve.run().await,
+            Action::Desk(desk) => desk.run().await,
             Action::Queue(queue) => queue.run().await,
             Action::Item(item) => item.run().await,
             Action::Reason(reason) => reason.run().await,

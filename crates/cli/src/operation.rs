@@ -1,23 +1,24 @@
-//! `performer operation`: acts on many items at once, which a store keeps.
+//! `performer operation`: acts on many items at once, which a store or a server keeps.
 
 use std::future::Future;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use performer_core::model::key::FolderId;
+use jiff::SignedDuration;
+use performer_core::model::clock::{Clock as _, SystemClock};
+use performer_core::model::deadlines::PACE_MINUTES;
+use performer_core::model::key::QueueId;
 use performer_core::model::operation::{
     Act, ItemOperation, ItemResult, OPERATION_PAGE_LIMIT, OperationId, OperationItem, OperationState, Plan,
+    QueueLoad,
 };
-use performer_core::model::review::{ItemVersion, Person};
-use performer_core::orchestrator::OrchestratorError;
-use performer_store::{OperationItems, Store};
+use performer_core::model::review::ItemVersion;
+use performer_core::orchestrator::{Administration, OrchestratorError, QueueAdministration, read_queue_load};
 use serde_json::json;
 
 use super::GlobalArgs;
-use super::environment;
 use super::output::{
     self, CliError, Column, CommandResult, INTERRUPTED, ListFormat, ListOutput, SOME_REFUSED,
 };
@@ -41,6 +42,7 @@ pub(super) enum Operations {
 #[command(after_help = "\
 Operations are made by the desk of a server, and by performer item retry with --canary or --pace:\n\n  \
 performer operation list --url sqlite:invoices.db\n  \
+performer operation list --url http://127.0.0.1:8095 --top 5\n  \
 performer item retry --queue Invoices --status Failed --review None,InReview --pace 60")]
 pub(super) struct List {
     /// The maximum number of operations
@@ -82,7 +84,7 @@ pub(super) struct Stop {
 /// Let an operation go on that was stopped, or that holds because of its canary
 #[derive(Args)]
 #[command(after_help = "\
-A server over the store goes on with it. --follow does so in this command, until the operation ends:\n\n  \
+A server goes on with it by itself. Over a store without one, --follow does so in this command:\n\n  \
 performer operation resume 5 --follow")]
 pub(super) struct Resume {
     /// The number of the operation
@@ -107,10 +109,10 @@ pub(super) struct TakeBack {
     global: GlobalArgs,
 }
 
-/// Whether a command does the steps itself.
+/// Whether a command waits for the end of an operation.
 #[derive(Args, Clone, Copy)]
 struct Follow {
-    /// Do the steps in this command, and wait until the operation ends; Ctrl-C stops it
+    /// Wait until the operation ends, and over a store do its steps in this command; Ctrl-C stops it
     #[arg(long)]
     follow: bool,
 }
@@ -144,8 +146,8 @@ impl Operations {
 impl List {
     async fn run(self) -> CommandResult {
         let format = self.output.format()?;
-        let store = open(&self.global).await?;
-        let operations = store.list_operations(None, None, self.top).await?;
+        let orchestrator = self.global.connect().await?;
+        let operations = orchestrator.list_operations(None, self.top).await?;
         format.print(&operations, &COLUMNS, |operation| {
             vec![
                 operation.id.to_string(),
@@ -175,9 +177,9 @@ fn selection(operation: &ItemOperation) -> String {
 impl Show {
     async fn run(self) -> CommandResult {
         let format = self.output.format()?;
-        let (store, id) = (open(&self.global).await?, OperationId(self.id));
+        let (orchestrator, id) = (self.global.connect().await?, OperationId(self.id));
         if self.refused {
-            let items = refused(&store, id).await?;
+            let items = refused(&*orchestrator, id).await?;
             let values: Vec<_> = items
                 .iter()
                 .map(|(item, code, reason)| json!({ "Id": item, "Code": code, "Reason": reason }))
@@ -193,7 +195,7 @@ impl Show {
             format.print_columns(&REFUSED_COLUMNS, &rows)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let operation = store.operation(id, None).await?;
+        let operation = orchestrator.get_operation(id).await?;
         match format {
             ListFormat::Json => output::json(&operation)?,
             ListFormat::Jsonl => output::json_line(&operation)?,
@@ -202,7 +204,17 @@ impl Show {
                     "one operation is no table; use -o csv with --refused, or --json",
                 ));
             }
-            ListFormat::Table => output::list(&facts(&operation))?,
+            ListFormat::Table => {
+                let mut facts = facts(&operation);
+                let is_unstarted = operation.started.is_none() && operation.plan.act == Act::Retry;
+                let copies = if is_unstarted { &*operation.preview.queues } else { &[] };
+                let copies: Vec<_> =
+                    copies.iter().map(|queue| (QueueId(queue.queue_definition_id), queue.count)).collect();
+                for load in loads(&store, &copies).await? {
+                    facts.push(("Load", load_text(&load, operation.plan.pace)));
+                }
+                output::list(&facts)?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -236,11 +248,56 @@ fn facts(operation: &ItemOperation) -> Vec<(&'static str, String)> {
     facts
 }
 
+/// What copies would mean for their queues, as these are now. A queue that is gone is left out.
+pub(super) async fn loads(
+    queues: &(impl QueueAdministration + ?Sized),
+    copies: &[(QueueId, u64)],
+) -> Result<Vec<QueueLoad>, CliError> {
+    let (mut loads, now) = (Vec::new(), SystemClock::new().now());
+    let known = if copies.is_empty() { Vec::new() } else { queues.list_queues().await? };
+    for (id, count) in copies {
+        if let Some(queue) = known.iter().find(|queue| queue.id == *id) {
+            match read_queue_load(queues, queue, *count, now).await {
+                Err(error) if error.is_not_found() => {}
+                read => loads.push(read?),
+            }
+        }
+    }
+    Ok(loads)
+}
+
+/// `pace`: that of the retry, a minute.
+pub(super) fn load_text(load: &QueueLoad, pace: Option<u32>) -> String {
+    let mut parts = vec![format!(
+        "{}: {} copies, {} items would wait, {} are InProgress",
+        load.name,
+        load.copies,
+        load.would_wait(),
+        load.in_progress
+    )];
+    parts.extend(load.held_back_by());
+    parts.push(match (load.takes(pace), load.per_minute) {
+        (Some(takes), Some(per_minute)) => {
+            let seconds = i64::try_from(takes.as_secs()).unwrap_or(i64::MAX);
+            format!(
+                "done in about {:#} at {per_minute:.1} a minute",
+                SignedDuration::from_secs(seconds.max(1))
+            )
+        }
+        _ if load.limits.paused => "nothing is done before it is resumed".to_owned(),
+        _ => format!("nothing has ended within {PACE_MINUTES} minutes, so there is no pace to go by"),
+    });
+    parts.join("; ")
+}
+
 /// The items that an operation refused, with the codes and the reasons.
-pub(super) async fn refused(store: &Store, id: OperationId) -> Result<Vec<(i64, u16, String)>, CliError> {
+pub(super) async fn refused(
+    orchestrator: &dyn Administration,
+    id: OperationId,
+) -> Result<Vec<(i64, u16, String)>, CliError> {
     let (mut all, mut from) = (Vec::new(), 0);
     loop {
-        let found = store.operation_items((id, None), true, from, OPERATION_PAGE_LIMIT).await?;
+        let found = orchestrator.list_operation_items(id, true, from, OPERATION_PAGE_LIMIT).await?;
         all.extend(found.iter().filter_map(|item: &OperationItem| match &item.result {
             ItemResult::Refused(refusal) => {
                 Some((item.item.id.0, refusal.code().number(), refusal.to_string()))
@@ -256,36 +313,40 @@ pub(super) async fn refused(store: &Store, id: OperationId) -> Result<Vec<(i64, 
 
 impl Stop {
     async fn run(self) -> CommandResult {
-        let store = open(&self.global).await?;
-        let stopped = store.stop_operation(OperationId(self.id), None, user_of_machine()).await?;
-        report(&stopped)
+        report(&self.global.connect().await?.stop_operation(OperationId(self.id)).await?)
     }
 }
 
 impl Resume {
     async fn run(self) -> CommandResult {
-        let store = open(&self.global).await?;
-        let resumed = store.resume_operation(OperationId(self.id), None).await?;
-        self.follow.go_on(&store, resumed).await
+        let orchestrator = self.global.connect().await?;
+        let resumed = orchestrator.resume_operation(OperationId(self.id)).await?;
+        self.follow.go_on(&*orchestrator, &self.global, resumed).await
     }
 }
 
 impl TakeBack {
     async fn run(self) -> CommandResult {
-        let store = open(&self.global).await?;
-        let by = user_of_machine();
-        let back = store.take_operation_back(OperationId(self.id), None, by).await?;
-        self.follow.go_on(&store, back).await
+        let orchestrator = self.global.connect().await?;
+        let back = orchestrator.take_operation_back(OperationId(self.id)).await?;
+        self.follow.go_on(&*orchestrator, &self.global, back).await
     }
 }
 
 impl Follow {
-    async fn go_on(self, store: &Store, operation: ItemOperation) -> CommandResult {
+    async fn go_on(
+        self,
+        orchestrator: &dyn Administration,
+        global: &GlobalArgs,
+        operation: ItemOperation,
+    ) -> CommandResult {
         if !self.follow {
-            output::remark("a server over this store goes on with it, or this command with --follow");
+            if !global.is_http()? {
+                output::remark("a server over this store goes on with it, or this command with --follow");
+            }
             return report(&operation);
         }
-        match follow(store, &operation).await? {
+        match follow(orchestrator, &operation).await? {
             Followed::Ended(operation) if operation.state == OperationState::Done => report(&operation),
             Followed::Ended(operation) => {
                 report(&operation)?;
@@ -313,17 +374,6 @@ fn report(operation: &ItemOperation) -> CommandResult {
     Ok(ExitCode::from(if operation.refused == 0 { 0 } else { SOME_REFUSED }))
 }
 
-/// The store at the URL.
-async fn open(global: &GlobalArgs) -> Result<Store, CliError> {
-    let missing = "operations are kept by a store: use --url sqlite:FILE or --url postgres://…; over HTTP, use the desk of the server";
-    global.local_store().await?.ok_or_else(|| CliError::usage(missing))
-}
-
-/// The user of this machine, as the author of comments and operations.
-pub(super) fn user_of_machine() -> Person {
-    Person { user_id: None, user_name: environment::actor().user_name }
-}
-
 /// How following an operation ended.
 pub(super) enum Followed {
     /// It is done, stopped, or holds.
@@ -332,25 +382,23 @@ pub(super) enum Followed {
     Interrupted(ItemOperation),
 }
 
-/// Makes an operation on items, starts it, and does its steps until it ends.
+/// Makes an operation on items, starts it, and waits until it ends.
 pub(super) async fn start_and_follow(
-    store: &Store,
+    orchestrator: &dyn Administration,
     plan: Plan,
     items: Vec<ItemVersion>,
     filter: Option<String>,
 ) -> Result<Followed, CliError> {
-    let folders = Arc::new([FolderId::SHARED]);
-    let which = OperationItems::These(items);
-    let made = store.preview_operation(folders, (plan, user_of_machine()), which, filter).await?;
-    let started = store.start_operation(made.id, None).await?;
+    let made = orchestrator.prepare_operation(plan, items, filter).await?;
+    let started = orchestrator.start_operation(made.id).await?;
     output::remark(format!("operation {} was started; Ctrl-C stops it", started.id));
-    follow(store, &started).await
+    follow(orchestrator, &started).await
 }
 
-/// Does the steps of an operation until it ends. Other processes may do some of them.
-async fn follow(store: &Store, operation: &ItemOperation) -> Result<Followed, CliError> {
+/// Waits until an operation ends. Its steps are done here, unless a server or another process does them.
+async fn follow(orchestrator: &dyn Administration, operation: &ItemOperation) -> Result<Followed, CliError> {
     let bar = bar(operation);
-    let steps = until_ended(store, operation.clone(), |now| {
+    let steps = until_ended(orchestrator, operation.clone(), |now| {
         bar.set_position(now.next_place());
         if now.state == OperationState::Waiting {
             bar.set_message("waiting for the first items");
@@ -363,7 +411,7 @@ async fn follow(store: &Store, operation: &ItemOperation) -> Result<Followed, Cl
     match ended {
         Some(ended) => Ok(Followed::Ended(ended?)),
         None => {
-            let stopped = store.stop_operation(operation.id, None, user_of_machine()).await?;
+            let stopped = orchestrator.stop_operation(operation.id).await?;
             output::remark(format!("performer operation resume {} goes on with it", stopped.id));
             Ok(Followed::Interrupted(stopped))
         }
@@ -371,13 +419,13 @@ async fn follow(store: &Store, operation: &ItemOperation) -> Result<Followed, Cl
 }
 
 async fn until_ended(
-    store: &Store,
+    orchestrator: &dyn Administration,
     mut operation: ItemOperation,
     mut show: impl FnMut(&ItemOperation),
 ) -> Result<ItemOperation, OrchestratorError> {
     loop {
         let before = operation.version;
-        operation = store.step_operation(operation.id, before).await?;
+        operation = orchestrator.step_operation(operation.id, before).await?;
         show(&operation);
         if operation.state.has_ended() {
             return Ok(operation);

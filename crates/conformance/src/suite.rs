@@ -139,6 +139,12 @@ macro_rules! every_check {
             figures:
                 figures_say_what_ended_and_what_waited,
                 figures_are_removed_when_they_are_old;
+            operations:
+                operations_act_on_what_was_frozen,
+                operations_are_stopped_resumed_and_taken_back,
+                what_is_due_is_read_in_its_order;
+            audit:
+                the_audit_is_a_chain_of_what_people_did;
             history:
                 every_transition_has_one_event,
                 comments_belong_to_their_authors,

@@ -15,7 +15,7 @@ use super::Inner;
 use super::access::Caller;
 use super::api_error::ApiError;
 use super::authorization::{authenticate, authorize};
-use super::call::{ApiResponse, Call};
+use super::call::{ApiResponse, COUNT_CONTENT_TYPE, Call};
 use super::cors::CorsRequest;
 use super::desk;
 use super::fault_injection::CallFaults;
@@ -23,6 +23,7 @@ use super::listener::Peer;
 use super::login::{self, TokenGrant};
 use super::memory_budget::{BudgetOwner, Reservation};
 use super::metrics::queue_depths;
+use super::operator;
 use super::proxies::ClientAddress;
 use super::rate_limit::RateLimitStatus;
 use super::request_body::RequestBody;
@@ -150,6 +151,15 @@ async fn dispatch(
         return Ok(build_response(StatusCode::NO_CONTENT, "", Bytes::new()));
     }
     let path = head.uri.path();
+    if server.operator.is_some() {
+        operator::check_host(&head)?;
+        if path == "/" {
+            return Ok(desk::to_start(&head));
+        }
+        if !desk::owns(server, path) {
+            return Err(ApiError::no_route());
+        }
+    }
     let is_overflow = head.extensions.get::<OverflowConnection>().is_some();
     if is_overflow && !path.eq_ignore_ascii_case(HEALTH_PATH) {
         return Err(ApiError::unavailable());
@@ -185,6 +195,14 @@ async fn dispatch(
         return into_response(answer, &server.memory.reservation(BudgetOwner::User(caller.user.id)), true);
     }
     let target = RequestPath::parse(path).ok_or_else(ApiError::no_route)?;
+    if head.method == Method::OPTIONS {
+        log_fields.operation = "Options";
+        let mut response = build_response(StatusCode::NO_CONTENT, "", Bytes::new());
+        if let Ok(allow) = HeaderValue::from_str(&server.routes.allowed(&target)?) {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+        return Ok(response);
+    }
     let route = server.routes.find(&head.method, &target)?;
     log_fields.operation = route.name;
     call_route(server, route, target, head, body, client, log_fields).await
@@ -246,6 +264,7 @@ async fn call_route(
         caller,
         folders,
         key: path.key,
+        counts: path.counts,
         arguments: path.arguments,
         query: request_head::query(&head.uri)?,
         base: request_head::base(server, client, &head.headers, &head.uri, &path.prefix),
@@ -255,6 +274,9 @@ async fn call_route(
         owner,
     };
     let answer = run_handler(route, &call, limit, is_read_only).await?;
+    if call.counts && answer.content_type != COUNT_CONTENT_TYPE {
+        return Err(ApiError::no_route()); // it is not a list
+    }
     if let Some(status) = faults.replaced_status {
         return Err(injected_error(status));
     }

@@ -36,6 +36,8 @@ enumeration! {
         Settings = 8,
         /// The audit: what people changed.
         Audit = 9,
+        /// Robot logs.
+        Logs = 11,
     }
 }
 
@@ -50,6 +52,8 @@ enumeration! {
         Edit = 2,
         /// Delete.
         Delete = 3,
+        /// See what is masked: the personal fields of items. Of [`Area::Transactions`] alone.
+        Reveal = 4,
     }
 }
 
@@ -60,7 +64,13 @@ pub struct Permission(pub Area, pub Action);
 impl Permission {
     /// Every permission.
     pub fn all() -> impl Iterator<Item = Self> {
-        Area::ALL.iter().flat_map(|area| Action::ALL.iter().map(|action| Self(*area, *action)))
+        let all = Area::ALL.iter().flat_map(|area| Action::ALL.iter().map(|action| Self(*area, *action)));
+        all.filter(|permission| permission.exists())
+    }
+
+    /// Whether something needs it.
+    fn exists(self) -> bool {
+        self.1 != Action::Reveal || self.0 == Area::Transactions
     }
 }
 
@@ -77,7 +87,7 @@ impl FromStr for Permission {
         let parts = text.split_once('.').and_then(|(area, action)| {
             let area = Area::ALL.iter().find(|known| known.name().eq_ignore_ascii_case(area))?;
             let action = Action::ALL.iter().find(|known| known.name().eq_ignore_ascii_case(action))?;
-            Some(Self(*area, *action))
+            Some(Self(*area, *action)).filter(|permission| permission.exists())
         });
         parts.ok_or_else(|| {
             let message =
@@ -101,9 +111,10 @@ impl<'de> Deserialize<'de> for Permission {
 }
 
 /// The areas of scopes (orchestrator-api 1.2).
-const SCOPE_AREAS: [&str; 15] = [
+const SCOPE_AREAS: [&str; 16] = [
     "Administration",
     "Assets",
+    "Audit",
     "Execution",
     "Folders",
     "Jobs",
@@ -124,6 +135,9 @@ const USER_ACCESS: &str = "OrchestratorApiUserAccess";
 
 /// The scope of a session of the desk.
 const DESK: &str = "Desk";
+
+/// The scope of a link that signs somebody in to the desk.
+const DESK_LINK: &str = "DeskLink";
 
 /// The scopes of a token or an application.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +170,16 @@ impl Scopes {
     /// Whether these are the scopes of a session of the desk.
     pub(crate) fn are_of_desk(&self) -> bool {
         self.0.contains(DESK)
+    }
+
+    /// The scope of a link that signs somebody in to the desk: it begins one session, and allows nothing else.
+    pub(crate) fn of_desk_link() -> Self {
+        Self([DESK_LINK.to_owned()].into())
+    }
+
+    /// Whether these are the scopes of a link to the desk.
+    pub(crate) fn are_of_desk_link(&self) -> bool {
+        self.0.contains(DESK_LINK)
     }
 
     /// Parses scopes, separated by spaces or commas.
@@ -245,7 +269,7 @@ mod tests {
             assert_eq!(permission.to_string().parse(), Ok(permission));
         }
         assert_eq!("queues.view".parse(), Ok(Permission(Area::Queues, Action::View)));
-        for wrong in ["", "Queues", "Queues.", "Queues.Look", "Cats.View", "0.0"] {
+        for wrong in ["", "Queues", "Queues.", "Queues.Look", "Queues.Reveal", "Cats.View", "0.0"] {
             assert!(wrong.parse::<Permission>().is_err(), "{wrong}");
         }
     }

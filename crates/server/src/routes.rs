@@ -5,8 +5,8 @@ use axum::http::Method;
 
 use super::router::{FolderScope, Route, RouteAccess};
 use super::{
-    comments, folders, items, lease_protocol, login, queues, review_protocol, statistics, status,
-    transactions, users,
+    comments, folders, insight_protocol, items, jobs, lease_protocol, login, logs, queues, review_protocol,
+    statistics, status, transactions, users,
 };
 use crate::permission::{Action, Area, Permission};
 
@@ -18,6 +18,7 @@ const VIEW: Permission = Permission(Area::Transactions, Action::View);
 const CREATE: Permission = Permission(Area::Transactions, Action::Create);
 const EDIT: Permission = Permission(Area::Transactions, Action::Edit);
 const DELETE: Permission = Permission(Area::Transactions, Action::Delete);
+const REVEAL: Permission = Permission(Area::Transactions, Action::Reveal);
 const USERS_VIEW: Permission = Permission(Area::Users, Action::View);
 const USERS_CREATE: Permission = Permission(Area::Users, Action::Create);
 const USERS_EDIT: Permission = Permission(Area::Users, Action::Edit);
@@ -28,6 +29,9 @@ const ROLES_EDIT: Permission = Permission(Area::Roles, Action::Edit);
 const ROLES_DELETE: Permission = Permission(Area::Roles, Action::Delete);
 const JOBS_VIEW: Permission = Permission(Area::Jobs, Action::View);
 const JOBS_EDIT: Permission = Permission(Area::Jobs, Action::Edit);
+const AUDIT_VIEW: Permission = Permission(Area::Audit, Action::View);
+const LOGS_VIEW: Permission = Permission(Area::Logs, Action::View);
+const LOGS_CREATE: Permission = Permission(Area::Logs, Action::Create);
 const ROBOTS_VIEW: Permission = Permission(Area::Robots, Action::View);
 
 /// The scope and permission for `/metrics`, which shows the activity of all callers.
@@ -139,6 +143,19 @@ pub(super) static ROUTES: &[Route] = routes! {
     PUT "QueueRetention" ONE "" "PutQueueRetention": write("Queues", Folder, &[QUEUES_EDIT]) => statistics::set_retention;
     DEL "QueueRetention" ONE "" "DeleteQueueRetention": write("Queues", Folder, &[QUEUES_EDIT]) => statistics::reset_retention;
 
+    // Jobs
+    GET "Jobs" ALL "" "GetJobs": read("Jobs", AnyFolder, &[JOBS_VIEW]) => jobs::list;
+    GET "Jobs" ONE "" "GetJob": read("Jobs", Folder, &[JOBS_VIEW]) => jobs::get;
+    GET "Jobs" ALL "GetByKey" "GetJobByKey": read("Jobs", Folder, &[JOBS_VIEW]) => jobs::get_by_key;
+    POST "Jobs" ONE "StopJob" "StopOneJob": write("Jobs", Folder, &[JOBS_EDIT]) => jobs::stop_one;
+    POST "Jobs" ALL "StopJobs" "StopJobs": write("Jobs", Folder, &[JOBS_EDIT]) => jobs::stop_several;
+
+    // Robot logs
+    POST "api/logs" ALL "submitlogs" "SubmitLogs": write("Monitoring", AnyFolder, &[LOGS_CREATE]) => logs::submit;
+    POST "api/logs" ALL "" "PostLog": write("Monitoring", AnyFolder, &[LOGS_CREATE]) => logs::submit_one;
+    GET "RobotLogs" ALL "" "GetRobotLogs": read("Monitoring", AnyFolder, &[LOGS_VIEW]) => logs::list;
+    GET "RobotLogs" ALL "GetTotalCount" "GetTotalCountOfRobotLogs": read("Monitoring", AnyFolder, &[LOGS_VIEW]) => logs::total_count;
+
     // The lease protocol for performers over HTTP
     POST "api/performer" ALL "startjob" "StartJob": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::start_job;
     POST "api/performer" ALL "beat" "Beat": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::beat;
@@ -152,11 +169,30 @@ pub(super) static ROUTES: &[Route] = routes! {
     POST "api/performer" ALL "reasons" "Reasons": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => review_protocol::reasons;
     POST "api/performer" ALL "editreason" "EditReason": write("Queues", Folder, &[QUEUES_VIEW, VIEW, EDIT]) => review_protocol::edit_reason;
     POST "api/performer" ALL "correct" "Correct": write("Queues", Folder, &[QUEUES_EDIT, VIEW, EDIT]) => review_protocol::correct;
+    POST "api/performer" ALL "reveal" "Reveal": write("Queues", Folder, &[QUEUES_VIEW, VIEW, REVEAL]) => review_protocol::reveal;
     POST "api/performer" ALL "jobs" "Jobs": read("Jobs", Folder, &[JOBS_VIEW]) => lease_protocol::jobs;
     POST "api/performer" ALL "robots" "Robots": read("Jobs", Folder, &[JOBS_VIEW]) => lease_protocol::robots;
     POST "api/performer" ALL "editlimits" "EditLimits": write("Queues", Folder, &[QUEUES_VIEW, QUEUES_EDIT]) => lease_protocol::edit_limits;
     POST "api/performer" ALL "stopjob" "StopJob": write("Jobs", Folder, &[JOBS_EDIT]) => lease_protocol::stop_job;
     POST "api/performer" ALL "retention" "Retention": write("Queues", Folder, &[QUEUES_EDIT, DELETE]) => lease_protocol::retention;
+    // Acts on many items: what the act needs in each folder of the items is checked by the handlers.
+    POST "api/performer" ALL "prepareoperation" "PrepareOperation": write("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => insight_protocol::prepare_operation;
+    POST "api/performer" ALL "operation" "Operation": read("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => insight_protocol::operation;
+    POST "api/performer" ALL "operations" "Operations": read("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => insight_protocol::operations;
+    POST "api/performer" ALL "operationitems" "OperationItems": read("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => insight_protocol::operation_items;
+    POST "api/performer" ALL "startoperation" "StartOperation": write("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => insight_protocol::start_operation;
+    POST "api/performer" ALL "stopoperation" "StopOperation": write("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => insight_protocol::stop_operation;
+    POST "api/performer" ALL "resumeoperation" "ResumeOperation": write("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => insight_protocol::resume_operation;
+    POST "api/performer" ALL "takeoperationback" "TakeOperationBack": write("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => insight_protocol::take_operation_back;
+
+    // The audit, what is due, and figures
+    POST "api/performer" ALL "audit" "Audit": read("Audit", Tenant, &[AUDIT_VIEW]) => insight_protocol::audit;
+    POST "api/performer" ALL "auditlines" "AuditLines": read("Audit", Tenant, &[AUDIT_VIEW]) => insight_protocol::audit_lines;
+    POST "api/performer" ALL "duework" "DueWork": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => insight_protocol::due_work;
+    POST "api/performer" ALL "figures" "Figures": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => insight_protocol::figures;
+
+    // The handler asks for all scopes.
+    POST "api/performer" ALL "desklink" "DeskLink": write("Default", Tenant, &[]) => insight_protocol::desk_link;
 
     // Folders: the handlers check permissions themselves, because a role in a folder suffices to see it.
     GET "Folders" ALL "" "GetFolders": read("Folders", Tenant, &[]) => folders::list;

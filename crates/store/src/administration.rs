@@ -97,6 +97,11 @@ impl ItemAdministration for Store {
     async fn purge_content(&self, id: ItemId) -> Result<()> {
         done(self.one(Operation::Purge { id, row_version: None }).await)
     }
+
+    async fn reveal_personal_fields(&self, id: ItemId, reason: String) -> Result<QueueItem> {
+        expect_answer!(self.one(Operation::Reveal { id, reason }).await, Item)
+            .map(|item: Box<QueueItem>| *item)
+    }
 }
 
 #[async_trait]

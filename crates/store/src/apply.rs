@@ -17,7 +17,9 @@
 //! | `apply/jobs.rs` | jobs |
 //! | `apply/administration.rs` | what people change: queues, items, reviews, comments |
 //! | `apply/operation.rs`, `apply/selection.rs` | acts on many items at once; which items they are |
+//! | `apply/personal.rs` | personal fields: masked in what is read, and revealed |
 //! | `apply/retention.rs` | what depends on age: retention, overdue items |
+//! | `apply/logs.rs` | robot logs |
 //! | `apply/document.rs` | the document of a server, and access tokens |
 //! | `apply/query.rs` | queries |
 
@@ -30,8 +32,10 @@ mod commit;
 mod document;
 mod groups;
 mod jobs;
+mod logs;
 mod operation;
 mod parked;
+mod personal;
 mod query;
 mod report;
 mod retention;
@@ -39,7 +43,7 @@ mod selection;
 
 pub(super) use retention::MAX_OVERDUE_PER_SWEEP;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -131,9 +135,12 @@ struct AppliedBatch {
     figures_at_once: bool,
 }
 
-/// Queues and live jobs that a batch has looked up. No other transaction changes them while its own is open.
+/// Queues and live jobs that a batch has looked up, and rows of items that an operation will change. No other transaction changes them
+/// while its own is open.
 #[derive(Default)]
 struct LookupCache {
+    /// Each is taken out when it is used, because it changes then.
+    rows: HashMap<ItemId, ItemRow>,
     queues: SmallVec<[(FolderId, Arc<QueueDefinition>); 2]>,
     jobs_alive: SmallVec<[(JobKey, Scope); 1]>,
 }
@@ -246,9 +253,7 @@ impl<R: Rows> Apply<'_, R> {
             Operation::DeleteOne(id) => self.delete_one(id),
             Operation::Abandon(id) => self.abandon(id),
             Operation::Delete(items) => self.each(items, |this, item| this.delete(item)),
-            Operation::Review { to, items, comment } => {
-                self.each(items, |this, item| this.review(to, item, comment.as_deref()))
-            }
+            Operation::Review { to, items, comment } => self.review(to, items, comment.as_deref()),
             Operation::SetReviewer { reviewer, items } => {
                 self.each(items, |this, item| this.set_reviewer(reviewer, item))
             }
@@ -259,6 +264,7 @@ impl<R: Rows> Apply<'_, R> {
             }
             Operation::Purge { id, row_version } => self.purge(id, row_version),
             Operation::Correct { item, edit } => self.correct(item, &edit),
+            Operation::Reveal { id, reason } => self.reveal(id, &reason),
             Operation::ApplyRetention { limit, after } => self.apply_retention(limit, after),
             Operation::RemoveDeleted { limit } => Ok(Answer::MoreIsLeft(self.rows.remove_chunk(limit)?)),
             Operation::RemoveJobs(jobs) => self.remove_jobs(&jobs),
@@ -276,6 +282,7 @@ impl<R: Rows> Apply<'_, R> {
             }
             Operation::StepActs { id, version } => self.step_operation(id, version),
             Operation::RemoveActs { limit } => self.remove_operation(limit),
+            Operation::Log(operation) => self.log(operation),
         }
     }
 
@@ -396,7 +403,16 @@ impl<R: Rows> Apply<'_, R> {
         }
     }
 
+    /// Reads the rows of items that the operation will change, so that they need not be read one by one.
+    fn read_rows(&mut self, ids: impl Iterator<Item = ItemId>) -> Result<()> {
+        self.lookups.rows = self.rows.rows_to_change(&ids.collect::<Vec<_>>())?;
+        Ok(())
+    }
+
     fn row(&mut self, id: ItemId) -> Applied<ItemRow> {
+        if let Some(row) = self.lookups.rows.remove(&id) {
+            return Ok(row);
+        }
         let row = self.rows.row(id)?;
         row.ok_or_else(|| ApplyError::Refused(OrchestratorError::no_item(id)))
     }

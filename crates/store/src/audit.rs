@@ -4,12 +4,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
 
 use super::Store;
 use super::backend::{Query, expect_answer};
 use performer_core::model::audit::{
-    Actor, AuditCheck, AuditEntry, AuditFilter, AuditRecord, BrokenChain, MAX_RECORDS,
+    Actor, AuditChain, AuditCheck, AuditEntry, AuditFilter, AuditLine, AuditRecord, MAX_RECORDS, digest_of,
 };
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 
@@ -51,29 +50,25 @@ impl Store {
     ///
     /// Unavailable if the store is unavailable.
     pub async fn check_audit(&self, head: Option<&str>) -> Result<AuditCheck> {
-        let mut check = AuditCheck::new();
-        let mut head_is_there = head.is_none();
+        let mut chain = AuditChain::new(head);
         loop {
-            let rows = expect_answer!(self.read(Query::AuditFrom(check.records)).await, Audit)?;
+            let rows = expect_answer!(self.read(Query::AuditFrom(chain.last())).await, Audit)?;
             let is_last = rows.len() < MAX_RECORDS;
             for row in rows {
-                if let Err(reason) = row.follows(check.records, check.head.as_deref()) {
-                    check.broken = Some(BrokenChain::new(row.id, reason));
-                    return Ok(check);
+                let reason = row.wrong_columns();
+                let (id, line) = (row.id, row.into_line());
+                if !chain.follow(&line) {
+                    return Ok(chain.finish());
                 }
-                head_is_there |= head == Some(&*row.digest);
-                check.records = row.id;
-                check.head = Some(row.digest);
+                if let Some(reason) = reason {
+                    chain.break_at(id, reason);
+                    return Ok(chain.finish());
+                }
             }
             if is_last {
-                break;
+                return Ok(chain.finish());
             }
         }
-        if !head_is_there {
-            let reason = "no record has the digest that was kept: records were removed or rewritten";
-            check.broken = Some(BrokenChain::new(check.records, reason));
-        }
-        Ok(check)
     }
 }
 
@@ -107,37 +102,28 @@ impl AuditRow {
         })
     }
 
-    /// Whether the record is intact and follows the one with a number and a digest.
-    fn follows(&self, id: u64, digest: Option<&str>) -> std::result::Result<(), String> {
-        if self.id != id + 1 {
-            return Err(format!("record {} is missing", id + 1));
-        }
-        if self.digest != digest_of(digest.unwrap_or_default(), &self.entry) {
-            return Err("its digest does not match its entry and the record before".to_owned());
-        }
+    /// What is wrong with the columns that lists are filtered by.
+    fn wrong_columns(&self) -> Option<&'static str> {
         // An entry of a newer program may not be readable here; its digest says that it is as it was written.
-        let Ok(entry) = serde_json::from_str::<AuditEntry>(&self.entry) else { return Ok(()) };
+        let entry = serde_json::from_str::<AuditEntry>(&self.entry).ok()?;
         let copies =
             (entry.time, i64::from(entry.act.number()), entry.actor.user_name.as_deref().unwrap_or_default());
-        if copies != (self.time, self.act, &*self.user_name) {
-            return Err("the columns that lists are filtered by are not those of its entry".to_owned());
-        }
-        Ok(())
+        let is_same = copies == (self.time, self.act, &*self.user_name);
+        (!is_same).then_some("the columns that lists are filtered by are not those of its entry")
     }
 
-    fn into_record(self) -> Result<AuditRecord> {
-        let entry = serde_json::from_str(&self.entry).map_err(|error| {
-            let message = format!("record {} of the audit cannot be read", self.id);
+    /// The record, unread.
+    pub(crate) fn into_line(self) -> AuditLine {
+        AuditLine::new(self.id, self.entry, self.digest)
+    }
+
+    pub(crate) fn into_record(self) -> Result<AuditRecord> {
+        let id = self.id;
+        self.into_line().into_record().map_err(|error| {
+            let message = format!("record {id} of the audit cannot be read");
             OrchestratorError::new(ErrorKind::Other, message).with_source(error)
-        })?;
-        Ok(AuditRecord::new(self.id, entry, self.entry.into(), self.digest))
+        })
     }
-}
-
-/// The digest of a record: SHA-256 over the digest of the record before, a line break, and the text of the entry.
-fn digest_of(before: &str, text: &str) -> String {
-    let digest = Sha256::new().chain_update(before).chain_update("\n").chain_update(text).finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Records of the audit, inside the one transaction that is open.

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::arrivals::Arrivals;
 use super::clock::StoreClock;
 use super::document::DocumentChange;
+use super::logs::LogOperation;
 use super::operations::Steering;
 pub(crate) use super::queries::{Answer, Query, expect_answer};
 use super::scoped_items::UnclaimedReport;
@@ -69,11 +70,13 @@ pub(crate) type Requests = SmallVec<[Request; 2]>;
 pub(crate) struct Scope {
     pub(crate) folder: FolderId,
     pub(crate) user: Option<i64>,
+    /// Whether queries mask the personal fields of items.
+    pub(crate) is_masked: bool,
 }
 
 impl Scope {
     /// The scope of a caller that opened the store itself.
-    pub(crate) const SHARED: Self = Self { folder: FolderId::SHARED, user: None };
+    pub(crate) const SHARED: Self = Self { folder: FolderId::SHARED, user: None, is_masked: false };
 }
 
 /// One operation, and the scope it is applied in.
@@ -240,6 +243,11 @@ pub(crate) enum Operation {
         item: ItemVersion,
         edit: ItemEdit,
     },
+    /// Shows an item with its personal fields, and records that in the audit.
+    Reveal {
+        id: ItemId,
+        reason: String,
+    },
     /// Removes a chunk of the items past their retention; `after` is where the previous chunk ended.
     ApplyRetention {
         limit: usize,
@@ -293,6 +301,8 @@ pub(crate) enum Operation {
     RemoveActs {
         limit: usize,
     },
+    /// Robot logs.
+    Log(LogOperation),
 }
 
 impl Operation {
@@ -308,6 +318,8 @@ impl Operation {
             Self::StepActs { .. } => CHUNK,
             // Narrow rows, of which nothing but their place is known.
             Self::PrepareActs { items, .. } | Self::KeepItems { items, .. } => (items.len() / 20).max(1),
+            // Narrow rows, of which nothing is looked up.
+            Self::Log(LogOperation::Add(lines)) => (lines.len() / 20).max(1),
             _ => 1,
         }
     }
@@ -332,6 +344,7 @@ impl Operation {
             | Self::Purge { .. }
             | Self::Correct { .. }
             | Self::EditReason { .. }
+            | Self::Reveal { .. }
             | Self::SteerActs { .. }
             | Self::StopJob { .. } => true,
             Self::AddToken { token, .. } => token.name.is_some(),

@@ -39,7 +39,14 @@ pub(crate) struct ListComments<'a> {
 
 /// What a back end does about comments, inside the one transaction that is open.
 pub(crate) trait Comments {
-    fn insert_comment(&mut self, id: ItemId, author: &Person, text: &str, now: Timestamp) -> Result<Comment>;
+    /// Inserts the same comment on items. Returns those that there are now, by id.
+    fn insert_comments(
+        &mut self,
+        items: &[ItemId],
+        author: &Person,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<Vec<Comment>>;
     fn comment(&mut self, comment: i64) -> Result<Option<Comment>>;
     /// Changes the text of a comment, or removes it.
     fn write_comment(&mut self, comment: i64, text: Option<&str>) -> Result<()>;

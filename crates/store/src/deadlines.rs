@@ -4,7 +4,7 @@ use super::Store;
 use super::backend::{Query, expect_answer};
 use super::scoped_queues::QueueSelector;
 use performer_core::model::clock::Clock as _;
-use performer_core::model::deadlines::DueItems;
+use performer_core::model::deadlines::{DueItems, DueWork};
 use performer_core::model::key::QueueId;
 use performer_core::orchestrator::Result;
 
@@ -18,25 +18,6 @@ impl Store {
     /// NotFound.
     pub async fn due_work(&self, queue: QueueSelector) -> Result<DueWork> {
         expect_answer!(self.read(Query::DueWork { queue, now: self.clock.now() }).await, DueWork)
-    }
-}
-
-/// What is to be done by a DueDate, and who is there to do it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DueWork {
-    /// The queue.
-    pub queue: QueueId,
-    /// The items that are ready, in the order in which they will be handed out.
-    pub items: Vec<DueItems>,
-    /// The robots of the performers that run, or the number of items that are InProgress if that is more: robots that claim with the
-    /// vendor's API have no job here.
-    pub robots: u32,
-}
-
-impl DueWork {
-    pub(crate) fn new(queue: QueueId, items: Vec<DueItems>, robots: u32) -> Self {
-        Self { queue, items, robots }
     }
 }
 

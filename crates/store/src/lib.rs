@@ -8,6 +8,7 @@
 //! | `open.rs` | opens the store at a URL |
 //! | `group_commit.rs` | commits: the requests that wait become one transaction; the threads that write |
 //! | `inspection.rs` | looks at a store from outside: what it is, whether it is sound, and a copy of it |
+//! | `insight.rs` | operations, the audit and what is due, as the trait has them |
 //! | `in_place.rs` | a back end that is called directly |
 //! | `arrivals.rs` | what joins a transaction after it has begun |
 //! | `comments.rs` | the comments of an item, which a back end answers in pages |
@@ -53,6 +54,7 @@ use performer_core::model::clock::{Clock, SystemClock};
 use performer_core::model::item::{ClaimedItem, NewQueueItem, QueueItem};
 use performer_core::model::job::{JobEnd, JobState, NewJob};
 use performer_core::model::key::{Claim, JobKey};
+use performer_core::model::log::LogLine;
 use performer_core::model::schema::Schemas;
 use performer_core::model::sweep::{SweepHistory, SweepPlan};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -78,8 +80,11 @@ mod figures;
 mod group_commit;
 mod groups;
 mod in_place;
+mod insight;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod inspection;
+mod jobs;
+mod logs;
 mod memory;
 mod notifier;
 mod open;
@@ -107,8 +112,8 @@ mod waiting_claim;
 mod writer_hooks;
 
 pub use comments::{CommentsOn, MAX_COMMENTS_LISTED};
-pub use deadlines::DueWork;
 pub use document::{DocumentChange, DocumentOutcome};
+pub use jobs::JobFilter;
 pub use operations::OperationItems;
 #[cfg(feature = "postgres")]
 pub use postgres::tokio_postgres;
@@ -445,6 +450,16 @@ impl Orchestrator for Store {
 
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {
         done(self.one(Operation::Progress { claim, progress }).await)
+    }
+
+    async fn submit_logs(&self, mut lines: Vec<LogLine>) -> Result<()> {
+        for line in &mut lines {
+            line.folder = self.scope.folder;
+            if let Some(job) = line.job {
+                line.entry = line.entry_of_job(job);
+            }
+        }
+        self.add_log_lines(lines).await
     }
 
     async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration) {

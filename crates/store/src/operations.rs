@@ -5,6 +5,7 @@
 //! store goes on. A step names the version of the operation that its process has read. If another process was faster, the operation
 //! has another version, and nothing is done.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -17,7 +18,8 @@ use performer_core::model::Refusal;
 use performer_core::model::clock::Clock as _;
 use performer_core::model::code::ErrorCode;
 use performer_core::model::item::ItemFilter;
-use performer_core::model::key::{FolderId, ItemId};
+use performer_core::model::key::{FolderId, ItemId, QueueId};
+use performer_core::model::lifecycle::ItemState;
 use performer_core::model::operation::{
     Act, ItemOperation, MAX_ITEMS, OperationId, OperationItem, Plan, Selected,
 };
@@ -61,7 +63,8 @@ pub(crate) struct ListOperationItems {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing {
     pub(crate) id: ItemId,
-    pub(crate) row: ItemRow,
+    pub(crate) queue: QueueId,
+    pub(crate) state: ItemState,
     pub(crate) reason: Option<i64>,
 }
 
@@ -81,18 +84,29 @@ pub(crate) trait OperationRows {
     fn superfluous_operation(&mut self, now: Timestamp) -> Result<Option<OperationId>>;
     /// Removes about `limit` items of an operation, and the operation if it has no more. Returns whether it is gone.
     fn remove_operation(&mut self, id: OperationId, limit: usize) -> Result<bool>;
-    /// Inserts items of an operation, from a place on.
-    fn insert_operation_items(&mut self, id: OperationId, from: u64, items: &[ItemVersion]) -> Result<()>;
     /// Items of an operation, by place.
     fn operation_items(&mut self, ask: &ListOperationItems) -> Result<Vec<OperationItem>>;
-    /// Writes what became of an item.
-    fn write_operation_item(&mut self, id: OperationId, item: &OperationItem) -> Result<()>;
     /// The copies that an operation made, in the order of their originals.
     fn operation_copies(&mut self, id: OperationId) -> Result<Vec<ItemId>>;
+    /// The last attempts of the chains of those copies, in the same order; a copy that was removed stands for itself.
+    fn last_attempts_of_copies(&mut self, id: OperationId) -> Result<Vec<ItemId>>;
     /// How many of the copies that an operation made have each status.
     fn count_copies(&mut self, id: OperationId) -> Result<Vec<(Status, u64)>>;
+}
+
+/// What a back end does with many items at once, in its own way, inside the one transaction that is open.
+pub(crate) trait BulkRows {
+    /// Inserts items of an operation, from a place on.
+    fn insert_operation_items(&mut self, id: OperationId, from: u64, items: &[ItemVersion]) -> Result<()>;
+    /// Writes what became of items of an operation.
+    fn write_operation_items(&mut self, id: OperationId, items: &[OperationItem]) -> Result<()>;
     /// Items as they stand, in any order. No item is locked, and one that does not exist or cannot be read is left out.
     fn standings(&mut self, ids: &[ItemId]) -> Result<Vec<Standing>>;
+    /// The rows of items that are about to change, as [`row`](super::rows::Rows::row) reads them. Some or all may be left out, and are
+    /// read one by one: where that costs nothing, all are.
+    fn rows_to_change(&mut self, _ids: &[ItemId]) -> Result<HashMap<ItemId, ItemRow>> {
+        Ok(HashMap::new())
+    }
 }
 
 impl Store {

@@ -7,14 +7,16 @@ use jiff::Timestamp;
 use super::audit::AuditRow;
 use super::backend::ClaimedBatch;
 use super::comments::CommentsOn;
-use super::deadlines::DueWork;
 use super::document::DocumentOutcome;
+use super::jobs::JobFilter;
+use super::logs::{LogAnswer, LogQuery};
 use super::operations::{ListOperationItems, OperationItems, OperationRemoval};
 use super::removal::RetentionProgress;
 use super::scoped_queues::{QueueSelector, Reach};
 use super::sweep::LiveJobs;
 use super::tokens::Token;
 use performer_core::model::audit::AuditFilter;
+use performer_core::model::deadlines::DueWork;
 use performer_core::model::figures::{Figures, FiguresFilter};
 use performer_core::model::history::ItemEvent;
 use performer_core::model::item::{ClaimedItem, ItemFilter, ItemPage, Page, QueueItem};
@@ -96,6 +98,8 @@ pub(crate) enum Query {
     Jobs {
         limit: usize,
     },
+    /// Jobs of some folders, in the order of their numbers.
+    JobsOf(Box<JobFilter>),
     Job(JobKey),
     /// Jobs that ended before the retention of jobs, in the order of their numbers, from behind `after` on; and whether
     /// an item names each of them.
@@ -139,6 +143,8 @@ pub(crate) enum Query {
     CountCopies(OperationId, Reach),
     /// Operations whose next step is due at a time.
     DueOperations(Timestamp),
+    /// Robot logs.
+    Log(Box<LogQuery>),
 }
 
 /// The answer to an operation or a query.
@@ -195,6 +201,7 @@ pub(crate) enum Answer {
     CountedCopies(Vec<(Status, u64)>),
     DueOperations(Vec<(OperationId, u64)>),
     OperationRemoval(OperationRemoval),
+    Log(LogAnswer),
 }
 
 /// The one kind of answer that an operation has; any other kind is a bug in this crate. Evaluates to a `Result` and

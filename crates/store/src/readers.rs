@@ -48,7 +48,8 @@ impl Lane {
             Query::CommentsOf { on: CommentsOn::Any, .. }
             | Query::Ended { .. }
             | Query::EndedJobs { .. }
-            | Query::Select { .. } => Self::Search,
+            | Query::Select { .. }
+            | Query::Log(_) => Self::Search,
             // By time it is found by reading what is newer.
             Query::Audit(filter) if filter.from.is_some() || filter.to.is_some() => Self::Search,
             Query::Audit(_)
@@ -65,6 +66,7 @@ impl Lane {
             | Query::Events(_)
             | Query::CommentsOf { .. }
             | Query::Jobs { .. }
+            | Query::JobsOf(_)
             | Query::Robots { .. }
             | Query::Operations { .. }
             | Query::CountCopies(..)

@@ -15,7 +15,9 @@ use super::comments::Comments;
 use super::deadlines::DueRows;
 use super::figures::FigureRows;
 use super::groups::GroupRows;
-use super::operations::OperationRows;
+use super::jobs::JobFilter;
+use super::logs::LogRows;
+use super::operations::{BulkRows, OperationRows};
 use super::reasons::Reasons;
 use super::removal::Removal;
 use super::tokens::Tokens;
@@ -70,6 +72,8 @@ pub(crate) trait Rows:
     + AuditRows
     + DueRows
     + OperationRows
+    + BulkRows
+    + LogRows
 {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;
@@ -168,7 +172,7 @@ pub(crate) trait Rows:
     /// since: only for a guarded write, which detects that.
     fn cached_row(&mut self, id: ItemId) -> Option<ItemRow>;
     /// Writes the new state of an item if its row is still at the version of `before`. False: it is not, and nothing
-    /// was written.
+    /// was written. (Always true, at once, if the row was read in this transaction: nobody else can have changed it.)
     fn write(&mut self, id: ItemId, before: &ItemRow, after: &StateUpdate<'_>) -> Result<bool>;
     /// Writes claims of items, all from one answer of [`next_items`](Self::next_items) and in its order.
     fn write_claimed(&mut self, queue: QueueId, claimed: &[ClaimedRow], now: Timestamp) -> Result<()> {
@@ -243,6 +247,8 @@ pub(crate) trait Rows:
     fn live_jobs(&mut self) -> Result<Vec<Job>>;
     /// The jobs of one folder, or all; the latest first.
     fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>>;
+    /// Jobs by number, at least those that match; not more than the limit of the filter.
+    fn listed_jobs(&mut self, filter: &JobFilter) -> Result<Vec<Job>>;
     /// Whether the process of a job is known to have ended. False if that cannot be known.
     fn process_is_gone(&mut self, job: JobKey) -> bool;
 }

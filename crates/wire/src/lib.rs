@@ -17,8 +17,9 @@
 //! | `item`, `transaction` | items, and the requests to add, start and end them |
 //! | `queue` | queue definitions, retention, processing status |
 //! | `review` | comments, events, bulk operations |
-//! | `job`, `log` | jobs of robots, and their logs |
+//! | `job` | jobs of robots |
 //! | `review_protocol` | what performer's own server has for people: groups of failures, corrected retries |
+//! | `insight_protocol` | what performer's own server keeps besides: operations, the audit, what is due, figures |
 //! | `lease_protocol` | the protocol between performers and performer's own server: leases, claims, batches |
 //! | `identity`, `caller` | tokens; who the caller is and what it may do |
 //! | `error_response` | parses error responses of every format |
@@ -47,11 +48,11 @@ pub mod error_response;
 pub mod filter;
 pub mod folder_path;
 pub mod identity;
+pub mod insight_protocol;
 pub mod item;
 pub mod job;
 pub mod json;
 pub mod lease_protocol;
-pub mod log;
 #[cfg(feature = "server")]
 pub mod metadata;
 #[cfg(feature = "server")]

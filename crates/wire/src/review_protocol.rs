@@ -1,4 +1,5 @@
-//! What performer's own server has for people besides the vendor's API: groups of failures, and a retry with corrected values.
+//! What performer's own server has for people besides the vendor's API: groups of failures, a retry with corrected values, and
+//! reveals of personal fields.
 
 use serde::{Deserialize, Serialize};
 
@@ -173,6 +174,14 @@ impl CorrectRequest {
         edit.progress = self.progress;
         Ok((ItemVersion { id: ItemId(self.id), row_version: self.row_version }, edit))
     }
+}
+
+/// Records that somebody sees the personal fields of an item.
+#[derive(Serialize, Deserialize)]
+pub struct RevealRequest {
+    pub id: i64,
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// The copy of an item.

@@ -276,7 +276,7 @@ mod tests {
         report.add(Finding::good(CheckName::Reach, "it answered"));
         report.add(Finding::bad(CheckName::Disk, "it is full"));
         assert_eq!(report.findings, []);
-        report.add(Finding::bad(CheckName::Reach, "it did not answer"));
-        assert_eq!(report.findings.len(), 1);
+        report.stop(Finding::warning(CheckName::Reach, "it did not answer"));
+        assert_eq!(report.findings, [Finding::bad(CheckName::Reach, "it did not answer")]);
     }
 }

@@ -19,8 +19,8 @@ use performer_core::model::status::ReviewStatus;
 use performer_core::orchestrator::{Administration, OrchestratorError};
 
 use super::super::GlobalArgs;
+use super::super::environment::user_of_machine;
 use super::super::filter::{FilterArgs, selected};
-use super::super::operation::user_of_machine;
 use super::super::output::{self, CliError, CommandResult};
 use super::super::up_to;
 use super::list;
@@ -160,17 +160,19 @@ impl Purge {
 impl Selection {
     async fn act(self, act: Act, verb: &str, name: &str, says: &str) -> CommandResult {
         let query = self.filter.query(&[])?;
-        let Some((orchestrator, items)) = self.items(verb, &query).await? else {
+        let Some((orchestrator, items)) = self.items(verb, &query, async |_, _| Ok(())).await? else {
             return Ok(ExitCode::SUCCESS);
         };
         apply(&*orchestrator, &act, &versions(&items)).await?.report(name, says)
     }
 
     /// The selected items, if the act is to be done: after the preview and the question. `verb`: what will be done with them.
+    /// `preview`: shows more of them before the question.
     pub(super) async fn items(
         &self,
         verb: &str,
         query: &ItemQuery,
+        preview: impl AsyncFnOnce(&dyn Administration, &[QueueItem]) -> Result<(), CliError>,
     ) -> Result<Option<(Arc<dyn Administration>, Vec<QueueItem>)>, CliError> {
         let by_filter = *query != ItemQuery::default();
         if by_filter != self.ids.is_empty() {
@@ -203,6 +205,7 @@ impl Selection {
             if items.len() > list::PREVIEW {
                 output::remark(format!("and {} more", items.len() - list::PREVIEW));
             }
+            preview(&*orchestrator, &items).await?;
         }
         if self.dry_run {
             output::remark(format!("{} items would be {verb}; nothing was changed", items.len()));

@@ -1,5 +1,5 @@
-//! A canary over HTTP: a few items are retried first, and the rest only if those succeed. Over a store it is a part of an
-//! operation.
+//! A canary on a UiPath Orchestrator: a few items are retried first, and the rest only if those succeed. A store and a server make it a
+//! part of an operation.
 
 use std::time::Duration;
 

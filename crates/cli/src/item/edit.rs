@@ -9,13 +9,15 @@ use performer_core::model::content::SpecificContent;
 use performer_core::model::item::{ItemEdit, Priority, QueueItem};
 use performer_core::model::json::{Members, Scalar};
 use performer_core::model::key::ItemId;
+use performer_core::model::personal::MASK;
 use performer_core::model::review::validate_comment;
 use performer_tables::time;
 use serde_json::value::to_raw_value;
 
 use super::super::GlobalArgs;
-use super::super::operation::user_of_machine;
+use super::super::environment::user_of_machine;
 use super::super::output::{self, CliError, CommandResult};
+use super::masked::Masks;
 use super::pairs;
 
 /// Change the content, priority or dates of an item that is New
@@ -98,6 +100,11 @@ impl Change {
         !self.pairs.is_empty() || !self.remove.is_empty()
     }
 
+    /// Whether it keeps parts of the content that the item has.
+    fn keeps_members(&self) -> bool {
+        self.changes_members() || self.content.as_ref().is_some_and(|content| content.contains(MASK))
+    }
+
     /// The edit, but for members of the content that are set or removed.
     fn to_edit(&self) -> Result<ItemEdit, CliError> {
         let content = self.content.as_deref().map(SpecificContent::from_json).transpose()?;
@@ -108,19 +115,21 @@ impl Change {
             .specific_content(content))
     }
 
-    /// The edit of an item, whose content is changed member by member.
-    fn of_item(&self, item: &QueueItem) -> Result<ItemEdit, CliError> {
-        if !self.changes_members() {
-            return self.to_edit();
-        }
-        let json = changed(item.specific_content.as_json(), &self.pairs, &self.remove)?;
-        Ok(self.to_edit()?.specific_content(SpecificContent::from_json(&json)?))
+    /// The edit of an item, whose content is changed member by member. A masked field keeps its value.
+    fn of_item(&self, item: &QueueItem, masks: &Masks) -> Result<ItemEdit, CliError> {
+        let json = match &self.content {
+            _ if !self.keeps_members() => return self.to_edit(),
+            Some(content) => content.clone(),
+            None => changed(item.specific_content.as_json(), &self.pairs, &self.remove)?,
+        };
+        Ok(self.to_edit()?.specific_content(masks.restore(item, &json)?))
     }
 }
 
-fn print_changed(item: &QueueItem, text: &str) -> CommandResult {
+fn print_changed(mut item: QueueItem, masks: &Masks, text: &str) -> CommandResult {
     if output::is_json() {
-        output::json(item)?;
+        masks.mask(&mut item)?;
+        output::json(&item)?;
     } else {
         output::line(text)?;
     }
@@ -137,16 +146,18 @@ impl Edit {
             return Err(CliError::usage(message));
         }
         let orchestrator = global.connect().await?;
-        if change.changes_members() {
+        let masks = Masks::of(&*orchestrator).await?;
+        if change.keeps_members() {
             let item = orchestrator.get_queue_item(ItemId(id)).await?;
-            edit.specific_content = change.of_item(&item)?.specific_content;
+            edit.specific_content = change.of_item(&item, &masks)?.specific_content;
             // The other members are written as they were read. Over HTTP an edit cannot name a version.
             if !global.is_http()? {
                 edit.row_version = Some(item.row_version);
             }
         }
         let edited = orchestrator.edit_queue_item(ItemId(id), edit).await?;
-        print_changed(&edited, &format!("item {} was changed", edited.id))
+        let text = format!("item {} was changed", edited.id);
+        print_changed(edited, &masks, &text)
     }
 }
 
@@ -160,7 +171,8 @@ impl Correct {
         comment.as_deref().map_or(Ok(()), validate_comment)?;
         let orchestrator = global.connect().await?;
         let item = orchestrator.get_queue_item(ItemId(id)).await?;
-        let copy = orchestrator.correct_and_retry(item.version(), change.of_item(&item)?).await?;
+        let masks = Masks::of(&*orchestrator).await?;
+        let copy = orchestrator.correct_and_retry(item.version(), change.of_item(&item, &masks)?).await?;
         if let Some(text) = comment {
             orchestrator.add_comment(copy.id, user_of_machine(), text).await.map_err(|error| {
                 let message =
@@ -168,7 +180,8 @@ impl Correct {
                 CliError::from(error).with_message(message)
             })?;
         }
-        print_changed(&copy, &format!("item {id} is retried as item {}", copy.id))
+        let text = format!("item {id} is retried as item {}", copy.id);
+        print_changed(copy, &masks, &text)
     }
 }
 

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::super::GlobalArgs;
 use super::super::output::{self, CliError, Column, CommandResult, ListOutput};
+use super::masked::Masks;
 
 /// Show what happened to an item and the other attempts of its chain: events and comments, oldest first
 #[derive(Args)]
@@ -142,10 +143,12 @@ impl Diff {
         let format = self.output.format()?;
         let orchestrator = self.global.connect().await?;
         let item = orchestrator.get_queue_item(ItemId(self.id)).await?;
-        let (before, after) = match self.other {
+        let (mut before, mut after) = match self.other {
             Some(other) => (item, orchestrator.get_queue_item(ItemId(other)).await?),
             None => (before(orchestrator.processing_history(item.id).await?, &item)?, item),
         };
+        let masks = Masks::of(&*orchestrator).await?;
+        [&mut before, &mut after].into_iter().try_for_each(|item| masks.mask(item).map(drop))?;
         let found = ItemDifferences::between(&before, &after);
         let part = |part| move |difference| Part { part, difference };
         let fields = found.fields.into_iter().map(part("Item"));

@@ -11,6 +11,7 @@ use super::super::GlobalArgs;
 use super::super::filter::{FilterArgs, each_page, item_filter};
 use super::super::output::{self, CliError, Column, CommandResult, ListFormat, ListOutput};
 use super::super::up_to;
+use super::masked::Masks;
 
 /// List the items that filters select, the newest first
 #[derive(Args)]
@@ -64,7 +65,9 @@ impl List {
         };
         let query = self.filter.query(&[("sort", sort), ("after", after.as_deref().unwrap_or(""))])?;
         let mut items: Vec<QueueItem> = Vec::new();
-        let listed = each_page(&*orchestrator, &query, self.top, |page| {
+        let masks = Masks::of(&*orchestrator).await?;
+        let listed = each_page(&*orchestrator, &query, self.top, |mut page| {
+            page.iter_mut().try_for_each(|item| masks.mask(item).map(drop))?;
             if format != ListFormat::Jsonl {
                 items.extend(page);
                 return Ok(());

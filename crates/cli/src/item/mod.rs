@@ -4,8 +4,9 @@
 //! |---|---|
 //! | `list.rs`, `export.rs` | `performer item list` and `export` |
 //! | `edit.rs`, `history.rs` | `performer item edit`, `correct`, `history` and `diff` |
+//! | `masked.rs` | masks in the place of personal fields |
 //! | `act.rs` | acts on items that are named or selected by filters: the preview, the question, the refusals |
-//! | `canary.rs` | over HTTP: retries a few items first, and the rest only if those succeed |
+//! | `canary.rs` | on a UiPath Orchestrator: retries a few items first, and the rest only if those succeed |
 //! | `retry.rs` | `performer item retry`: at once, or as an operation |
 
 mod act;
@@ -14,6 +15,7 @@ mod edit;
 mod export;
 mod history;
 mod list;
+mod masked;
 mod retry;
 
 use std::collections::BTreeMap;
@@ -27,6 +29,7 @@ use self::edit::{Correct, Edit};
 use self::export::Export;
 use self::history::{Diff, History};
 use self::list::List;
+use self::masked::Masks;
 use self::retry::Retry;
 use super::GlobalArgs;
 use super::import::Import;
@@ -92,10 +95,21 @@ pub(super) struct Add {
 }
 
 /// Show an item and all attempts of its retry chain
+///
+/// Fields that the schema of the queue marks with "x-personal" are masked, here and in item list, diff and edit. An export has them, since an
+/// import reads it.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:\n  \
+performer item show 17\n  \
+performer item show 17 --json\n  \
+performer item show 17 --reveal 'the customer asked on the phone'")]
 pub(super) struct Show {
     /// The id of the item
     id: i64,
+    /// Show the personal fields of the item, for this reason; the audit records it
+    #[arg(long, value_name = "REASON")]
+    reveal: Option<String>,
     #[command(flatten)]
     global: GlobalArgs,
 }
@@ -170,7 +184,20 @@ fn pairs(pairs: &[String]) -> Result<BTreeMap<&str, Scalar>, CliError> {
 impl Show {
     async fn run(self) -> CommandResult {
         let orchestrator = self.global.connect().await?;
-        let chain = orchestrator.processing_history(ItemId(self.id)).await?;
+        let mut chain = orchestrator.processing_history(ItemId(self.id)).await?;
+        let masks = Masks::of(&*orchestrator).await?;
+        let mut masked = Vec::new();
+        for item in &mut chain {
+            let names = masks.mask(item)?;
+            if item.id.0 == self.id {
+                masked = names;
+            }
+        }
+        if let Some(reason) = self.reveal {
+            let revealed = orchestrator.reveal_personal_fields(ItemId(self.id), reason).await?;
+            masked.clear();
+            chain.iter_mut().filter(|item| item.id == revealed.id).for_each(|item| *item = revealed.clone());
+        }
         if output::is_json() {
             output::json(&chain)?;
             return Ok(ExitCode::SUCCESS);
@@ -200,6 +227,12 @@ impl Show {
         if let Some(details) = exception.and_then(|exception| exception.details.as_deref()) {
             output::line("Details")?;
             details.lines().try_for_each(|text| output::line(format!("  {}", output::printable(text))))?;
+        }
+        if !masked.is_empty() {
+            output::remark(format!(
+                "masked: {}; --reveal REASON shows them, and the audit records it",
+                masked.join(", ")
+            ));
         }
         if chain.len() > 1 {
             output::line("\nAttempts")?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{command, done, json, run, text};
+use super::{Server, command, done, json, text};
 
 /// The command as ann runs it, on one file.
 fn ann(folder: &Path, arguments: &[&str]) -> std::process::Command {
@@ -79,10 +79,42 @@ fn acts_are_listed_checked_and_exported() {
     assert_eq!(check["Broken"]["Id"], 3);
 }
 
+/// Only the URL changes; and what is broken in the server's store is found by the command.
 #[test]
-fn over_http_the_store_is_asked_for() {
+fn over_http_the_audit_is_read_from_the_server_and_checked_here() {
     let folder = tempfile::tempdir().unwrap();
-    let refused = run(folder.path(), &["audit", "list", "--url", "http://127.0.0.1:1"]);
-    assert_eq!(refused.status.code(), Some(2));
-    assert!(text(&refused.stderr).contains("sqlite:FILE"), "{}", text(&refused.stderr));
+    let here = folder.path();
+    let server = Server::known(here, &["--listen", "127.0.0.1:0", "--store", "sqlite:queue.db"]);
+    let command = |words: &[&str]| {
+        let mut command = server.command(here, words);
+        command.env("UIPATH_SCOPE", "OR.Queues OR.Audit.Read");
+        command
+    };
+    done(command(&["queue", "create", "Invoices"]));
+    done(command(&["queue", "pause", "Invoices"]));
+    let listed = json(command(&["audit", "list", "--act", "LimitsEdited", "--json"]));
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    assert_eq!(
+        (&listed[0]["Actor"]["Source"], &listed[0]["Subject"]),
+        (&"Api".into(), &"queue Invoices".into())
+    );
+    let verified = done(command(&["audit", "verify"]));
+    let (records, head) = verified.trim_end().split_once("\nhead ").unwrap();
+    assert!(records.ends_with(" records, unbroken"), "{records}");
+    done(command(&["audit", "verify", "--head", head]));
+    let exported = done(command(&["audit", "export"]));
+    assert_eq!(exported, done(ann(here, &["audit", "export"])), "as from the file itself");
+    assert_eq!(lines(&exported).last().unwrap()["Digest"], head);
+
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
+    let file = rusqlite::Connection::open_with_flags(here.join("queue.db"), flags).unwrap();
+    let changed = file.execute("UPDATE audit SET entry = 'no JSON' WHERE id = 2", []).unwrap();
+    assert_eq!(changed, 1);
+    drop(file);
+    let broken = command(&["audit", "verify"]).output().unwrap();
+    assert_eq!(broken.status.code(), Some(1));
+    assert!(text(&broken.stdout).starts_with("broken at record 2: "), "{}", text(&broken.stdout));
+    let no_right = server.command(here, &["audit", "list"]).output().unwrap();
+    let said = text(&no_right.stderr);
+    assert!(no_right.status.code() == Some(4) && said.contains("OR.Audit.Read, in UIPATH_SCOPE"), "{said}");
 }

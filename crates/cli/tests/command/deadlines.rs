@@ -1,6 +1,6 @@
 //! `performer deadline`: what will be late.
 
-use super::{command, done, json, run, text};
+use super::{Server, command, done, json, text};
 
 #[test]
 fn queues_with_due_items_are_listed_and_checked() {
@@ -30,6 +30,8 @@ fn queues_with_due_items_are_listed_and_checked() {
     assert_eq!(checked.status.code(), Some(1), "{}", text(&checked.stderr));
     let unknown = on(&["deadline", "list", "--queue", "None"]).output().unwrap();
     assert_eq!(unknown.status.code(), Some(5), "{}", text(&unknown.stderr));
-    let http = run(here, &["deadline", "list", "--url", "http://127.0.0.1:1"]);
-    assert_eq!(http.status.code(), Some(2));
+    let server = Server::known(here, &["--listen", "127.0.0.1:0", "--store", "sqlite:queue.db"]);
+    assert_eq!(json(server.command(here, &["deadline", "list", "--json"])), listed);
+    let checked = server.command(here, &["deadline", "list", "--check"]).output().unwrap();
+    assert_eq!(checked.status.code(), Some(1), "{}", text(&checked.stderr));
 }

@@ -17,6 +17,7 @@ mod new_project;
 mod operate;
 mod operations;
 mod output;
+mod own_desk;
 mod profiles;
 mod queues_and_items;
 mod serve;

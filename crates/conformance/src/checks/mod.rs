@@ -9,6 +9,7 @@ use performer::orchestrator::{ClaimRequest, ClaimedItems};
 use crate::Fixture;
 
 pub(crate) mod adding;
+pub(crate) mod audit;
 pub(crate) mod blockers;
 pub(crate) mod claiming;
 pub(crate) mod claims;
@@ -22,6 +23,7 @@ pub(crate) mod history;
 pub(crate) mod leases;
 pub(crate) mod limits;
 pub(crate) mod lists;
+pub(crate) mod operations;
 pub(crate) mod parked;
 pub(crate) mod queues;
 pub(crate) mod reasons;

@@ -4,12 +4,15 @@
 //! the change. Entries have consecutive numbers, and each record carries a digest over its entry and the digest of the one before: a record that is
 //! changed, removed or inserted afterwards breaks the chain.
 
+mod chain;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::chain::{AuditChain, AuditLine, digest_of};
 use super::code::ErrorCode;
 use super::key::{FolderId, ItemId};
 use super::queue::QueueDefinition;
@@ -71,6 +74,10 @@ enumeration! {
         OperationStopped = 17,
         /// An operation that was stopped, or held, was resumed.
         OperationResumed = 18,
+        /// The personal fields of an item were shown to somebody.
+        PersonalRevealed = 19,
+        /// A view that is shared with a folder was made, changed or deleted.
+        ViewEdited = 20,
     }
 }
 

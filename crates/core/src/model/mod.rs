@@ -29,6 +29,7 @@
 //! | [`review`] | comments, reviewers, and answers to bulk calls |
 //! | [`deadlines`] | whether what waits will be done by its DueDate |
 //! | [`audit`] | who changed what, and from where |
+//! | [`personal`] | which fields are personal, and masks in their places |
 //! | [`figures`] | what ended and what waited, by minute and hour |
 //! | [`reason`], [`fingerprint`] | failures grouped by their reason; which reasons are the same |
 //! | [`statistics`] | how many items are in which state |
@@ -76,6 +77,7 @@ pub mod list;
 pub mod log;
 mod new_item;
 pub mod operation;
+pub mod personal;
 pub mod prefix;
 pub mod query;
 pub mod queue;

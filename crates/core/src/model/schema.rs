@@ -88,11 +88,13 @@ fn check(what: SchemaOf, schema: &Arc<str>, json: &str) -> Result<(), Refusal> {
             format!("the number in {member:?} is too large to be checked against the queue's schema {what}");
         Refusal::new(ErrorCode::QUEUE_ITEM_SCHEMA_VIOLATION, message)
     })?;
-    let broken: Vec<String> = validator
-        .iter_errors(&value)
-        .take(3)
-        .map(|error| format!("{} ({})", error, error.instance_path()))
-        .collect();
+    // A refusal is read by people and stands in logs.
+    let hides_values = super::personal::has_personal_fields(schema);
+    let shown = |error: jsonschema::ValidationError<'_>| {
+        let path = error.instance_path();
+        if hides_values { format!("{} ({path})", error.masked()) } else { format!("{error} ({path})") }
+    };
+    let broken: Vec<String> = validator.iter_errors(&value).take(3).map(shown).collect();
     if broken.is_empty() {
         return Ok(());
     }
@@ -257,6 +259,9 @@ mod tests {
         for json in [r#"{"amount":100000000000000000000000000001}"#, r#"{"amount":1234567890123456.78}"#] {
             assert_eq!(schemas.validate(SchemaOf::SpecificData, json), Ok(()));
         }
+        let personal = with(r#"{"properties":{"iban":{"x-personal":true,"pattern":"^DE"}}}"#);
+        let refusal = personal.validate(SchemaOf::SpecificData, r#"{"iban":"AT611904"}"#).unwrap_err();
+        assert!(refusal.to_string().contains("/iban") && !refusal.to_string().contains("AT61"), "{refusal}");
         let huge = schemas.validate(SchemaOf::SpecificData, r#"{"amount":1e400}"#).unwrap_err();
         assert!(huge.to_string().contains("\"amount\" is too large"), "{huge}");
     }

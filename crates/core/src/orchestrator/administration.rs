@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 
-use super::{ErrorKind, Orchestrator, OrchestratorError, Result};
+use super::{ErrorKind, Insight, Orchestrator, OrchestratorError, Result};
 use crate::model::figures::{Figures, FiguresFilter};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ItemEdit, ItemFilter, ItemPage, Page, QueueItem};
@@ -18,14 +18,19 @@ use crate::model::statistics::QueueStatistics;
 use crate::model::status::ReviewStatus;
 
 /// A back end with all operations: those of performers and those of people. It is implemented for every type that has the
-/// five traits.
+/// six traits.
 pub trait Administration:
-    Orchestrator + QueueAdministration + ItemAdministration + ReviewAdministration + FleetAdministration
+    Orchestrator + QueueAdministration + ItemAdministration + ReviewAdministration + FleetAdministration + Insight
 {
 }
 
 impl<T> Administration for T where
-    T: Orchestrator + QueueAdministration + ItemAdministration + ReviewAdministration + FleetAdministration
+    T: Orchestrator
+        + QueueAdministration
+        + ItemAdministration
+        + ReviewAdministration
+        + FleetAdministration
+        + Insight
 {
 }
 
@@ -192,6 +197,19 @@ pub trait ItemAdministration: std::fmt::Debug + Send + Sync {
     ///
     /// NotFound; Conflict for any other status.
     async fn purge_content(&self, id: ItemId) -> Result<()>;
+
+    /// Reads an item whose [personal fields](crate::model::personal) somebody wants to see, and records in the audit who saw which of
+    /// them, and why. Reading an item by the other methods records nothing, and programs get all values by them.
+    ///
+    /// # Errors
+    ///
+    /// NotFound; Invalid without a reason, and for an item without personal fields; Unsupported if the Orchestrator keeps no such
+    /// record, which is the default.
+    async fn reveal_personal_fields(&self, id: ItemId, reason: String) -> Result<QueueItem> {
+        let _ = (id, reason);
+        let message = "the Orchestrator does not record who sees personal fields";
+        Err(OrchestratorError::new(ErrorKind::Unsupported, message))
+    }
 }
 
 /// Reviews failed items: their review status, reviewer and comments.

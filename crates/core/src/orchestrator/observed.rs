@@ -7,16 +7,19 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Instrument, debug_span, trace_span};
 
 use super::{
-    BoxFuture, BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration, ItemAdministration,
-    Orchestrator, QueueAdministration, Report, ReportAndClaimAnswer, Result, ReviewAdministration, Seen,
-    Swept,
+    BoxFuture, BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration, Insight,
+    ItemAdministration, Orchestrator, QueueAdministration, Report, ReportAndClaimAnswer, Result,
+    ReviewAdministration, Seen, Swept,
 };
+use crate::model::audit::{AuditCheck, AuditFilter, AuditLine, AuditRecord};
+use crate::model::deadlines::DueWork;
 use crate::model::figures::{Figures, FiguresFilter};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
 use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
 use crate::model::key::{Claim, ItemId, JobKey};
 use crate::model::limits::LimitsEdit;
+use crate::model::operation::{ItemOperation, OperationId, OperationItem, Plan};
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
 use crate::model::reason::{Reason, ReasonEdit, ReasonFilter};
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
@@ -229,6 +232,10 @@ impl<O: ItemAdministration> ItemAdministration for Observed<O> {
     async fn purge_content(&self, id: ItemId) -> Result<()> {
         observe!(self.purge_content(id), item = %id)
     }
+
+    async fn reveal_personal_fields(&self, id: ItemId, reason: String) -> Result<QueueItem> {
+        observe!(self.reveal_personal_fields(id, reason), item = %id)
+    }
 }
 
 #[async_trait]
@@ -278,5 +285,75 @@ impl<O: FleetAdministration> FleetAdministration for Observed<O> {
 
     async fn stop_job(&self, job: JobKey, strategy: StopStrategy) -> Result<()> {
         observe!(self.stop_job(job, strategy), %job, %strategy)
+    }
+}
+
+#[async_trait]
+impl<O: Insight> Insight for Observed<O> {
+    fn keeps_operations(&self) -> bool {
+        self.0.keeps_operations()
+    }
+
+    async fn prepare_operation(
+        &self,
+        plan: Plan,
+        items: Vec<ItemVersion>,
+        filter: Option<String>,
+    ) -> Result<ItemOperation> {
+        observe!(self.prepare_operation(plan, items, filter), act = %plan.act, items = items.len())
+    }
+
+    async fn get_operation(&self, id: OperationId) -> Result<ItemOperation> {
+        observe!(self.get_operation(id), operation = %id)
+    }
+
+    async fn list_operations(&self, before: Option<OperationId>, limit: usize) -> Result<Vec<ItemOperation>> {
+        observe!(self.list_operations(before, limit), limit)
+    }
+
+    async fn list_operation_items(
+        &self,
+        id: OperationId,
+        refused_only: bool,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<OperationItem>> {
+        observe!(self.list_operation_items(id, refused_only, from, limit), operation = %id)
+    }
+
+    async fn start_operation(&self, id: OperationId) -> Result<ItemOperation> {
+        observe!(self.start_operation(id), operation = %id)
+    }
+
+    async fn stop_operation(&self, id: OperationId) -> Result<ItemOperation> {
+        observe!(self.stop_operation(id), operation = %id)
+    }
+
+    async fn resume_operation(&self, id: OperationId) -> Result<ItemOperation> {
+        observe!(self.resume_operation(id), operation = %id)
+    }
+
+    async fn take_operation_back(&self, id: OperationId) -> Result<ItemOperation> {
+        observe!(self.take_operation_back(id), operation = %id)
+    }
+
+    async fn step_operation(&self, id: OperationId, version: u64) -> Result<ItemOperation> {
+        observe!(self.step_operation(id, version), operation = %id)
+    }
+
+    async fn list_audit(&self, filter: AuditFilter) -> Result<Vec<AuditRecord>> {
+        observe!(self.list_audit(filter))
+    }
+
+    async fn audit_lines(&self, after: u64) -> Result<Vec<AuditLine>> {
+        observe!(self.audit_lines(after), after)
+    }
+
+    async fn check_audit(&self, head: Option<&str>) -> Result<AuditCheck> {
+        observe!(self.check_audit(head))
+    }
+
+    async fn due_work(&self, queue: &str) -> Result<DueWork> {
+        observe!(self.due_work(queue), queue)
     }
 }

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use futures_util::stream;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::call::DeskCall;
 use super::html;
@@ -45,6 +45,8 @@ struct List {
     newest: i64,
     /// What was said last.
     newer: u64,
+    /// When the numbers were read that have changed since the list was read, if they have.
+    changed_at: Option<Instant>,
 }
 
 /// The stream of a tab.
@@ -83,7 +85,7 @@ fn list_of(call: &DeskCall) -> Result<Option<List>, ApiError> {
     let wrong = |_| ApiError::invalid(format!("{NEWEST}: {newest:?} is not the number of an item."));
     let filters = call.query.iter().filter(|(name, _)| name != "folder" && name != NEWEST);
     let query = ItemQuery::parse(filters.map(|(name, value)| (name.as_str(), value.as_str())))?;
-    Ok(Some(List { query, newest: newest.parse().map_err(wrong)?, newer: 0 }))
+    Ok(Some(List { query, newest: newest.parse().map_err(wrong)?, newer: 0, changed_at: None }))
 }
 
 /// The next event, and the tab for the one after it. The last one has none.
@@ -134,11 +136,11 @@ impl Tab {
         if call.authorize()?.is_some() {
             return Err(ApiError::not_authenticated());
         }
-        let snapshot = server.desk_live.numbers(&server).await?;
+        let (read_at, snapshot) = server.desk_live.numbers(&server).await?;
         // The sum over all queues is that of the pages on which it stands.
         let numbers = numbers(&snapshot, &call.folders, &call.folders_with(READ)?);
-        if numbers == self.numbers {
-            return Ok(None);
+        if let Some(list) = self.list.as_mut().filter(|_| numbers != self.numbers) {
+            list.changed_at = Some(read_at);
         }
         let mut changes = Changes::default();
         for (name, number) in &numbers {
@@ -152,20 +154,29 @@ impl Tab {
             newer => newer?,
         };
         self.numbers = numbers;
-        Ok(Some(changes))
+        let is_nothing = changes.numbers.is_empty() && changes.newer.is_none();
+        Ok((!is_nothing).then_some(changes))
     }
 
     /// How many items of the list are newer than its first, if that has changed.
+    ///
+    /// Nothing is read unless numbers have changed. What is known of the list may have been read before them, for another tab; then
+    /// it is asked for again with the next look.
     async fn newer(&mut self) -> Result<Option<u64>, ApiError> {
         let Some(list) = &mut self.list else { return Ok(None) };
+        let Some(changed_at) = list.changed_at else { return Ok(None) };
         let call = &self.call;
         let folders = call.folders_with(READ)?;
+        list.changed_at = None; // not asked again if the filter names a queue that was deleted
         if folders.is_empty() {
             return Ok(None);
         }
         let filter = items::filter(call, &list.query, &call.queues().await?)?;
         let name = format!("{folders:?} {} {}", list.query, list.newest);
-        let newer = call.server.desk_live.newer(&call.server, (name, &folders), filter, list.newest).await?;
+        list.changed_at = Some(changed_at);
+        let (read_at, newer) =
+            call.server.desk_live.newer(&call.server, (name, &folders), filter, list.newest).await?;
+        list.changed_at = Some(changed_at).filter(|changed_at| read_at < *changed_at);
         let newer = newer.min(MAX_NEWER);
         Ok((newer != std::mem::replace(&mut list.newer, newer)).then_some(newer))
     }

@@ -8,13 +8,15 @@ use super::call::{DeskCall, FolderItem};
 use super::frame::Frame;
 use super::html::{self, Html};
 use super::items::{Choice, version_text};
+use super::logs::{self, LogRow};
 use super::members::{Difference, Member, differences, members};
+use super::personal::MaskedFields;
 use super::reply::Reply;
 use super::routes::{CHANGE, REMOVE, REVIEW, REWRITE};
 use super::timeline::{self, TimelineEntry};
 use crate::api_error::ApiError;
 use crate::directory::Directory;
-use crate::permission::{Action, Area, Permission};
+pub(super) use crate::operation_rights::may_review;
 use performer_core::model::difference::ItemDifferences;
 use performer_core::model::item::QueueItem;
 use performer_core::model::item_query::Reviewer;
@@ -34,7 +36,9 @@ struct ItemPage {
     compared: Option<Compared>,
     acts: Acts,
     reviewers: Vec<Choice>,
+    log: Vec<LogRow>,
     json: String,
+    masked: Option<MaskedFields>,
 }
 
 /// What is shown of an item wherever it is shown whole.
@@ -143,18 +147,20 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
     let (item, store) = (&found.item, call.store(found.folder));
     let chain = store.processing_history(item.id).await?;
     let (events, comments) = (store.item_events(item.id).await?, store.comments(item.id).await?);
-    let queue = call.queue_with_id(item.queue_id).await?.queue.name;
-    let (directory, reader) = (call.directory()?, call.caller()?.user.id);
+    let queue = call.queue_with_id(item.queue_id).await?.queue;
+    let (directory, reader) = (call.directory()?, call.person()?);
     Reply::page(&ItemPage {
         frame: call.frame("/desk/items"),
         id: item.id.0,
-        view: view(item, &queue),
+        view: view(item, &queue.name),
+        masked: MaskedFields::of(call, &found, &queue),
         facts: facts(call, &found, directory),
         attempts: chain.iter().map(|attempt| attempt_row(attempt, item.id)).collect(),
-        timeline: timeline::of((&chain, &events, &comments), directory, reader, item.id),
+        timeline: timeline::of((&chain, &events, &comments), directory, &reader, item.id),
         compared: compared(call, item, &chain)?,
         acts: Acts::of(call, &found),
         reviewers: reviewers_of(call, found.folder, item.reviewer_user_id)?,
+        log: logs::of_item(call, found.folder, item.id).await?,
         json: format!("/desk/items/{}/json", item.id),
     })
 }
@@ -241,15 +247,6 @@ pub(super) async fn json(call: &DeskCall) -> Result<Reply, ApiError> {
     let found = call.item().await?;
     let text = serde_json::to_vec_pretty(&found.item);
     Ok(Reply::json(text.map_err(|error| ApiError::internal(error.to_string()))?))
-}
-
-/// Whether a user may review items in a folder (orchestrator-api 13.6).
-pub(super) fn may_review(directory: &Directory, user: i64, folder: FolderId) -> bool {
-    let allows = |action| {
-        let permission = Permission(Area::Transactions, action);
-        directory.user(user).is_some_and(|user| directory.allows(user, Some(folder), permission))
-    };
-    allows(Action::View) && allows(Action::Edit)
 }
 
 /// The users who may review items in a folder; none if the caller may not review there.

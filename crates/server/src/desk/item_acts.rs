@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use super::call::DeskCall;
+use super::call::{DeskCall, FolderItem};
 use super::frame::{Frame, note_cookie};
 use super::html;
 use super::item::may_review;
@@ -19,9 +19,9 @@ use super::items::version_text;
 use super::reply::Reply;
 use crate::api_error::ApiError;
 use performer_core::model::code::ErrorCode;
-use performer_core::model::content::SpecificContent;
 use performer_core::model::item::{ItemEdit, Priority, QueueItem};
 use performer_core::model::key::{FolderId, ItemId};
+use performer_core::model::personal::{MASK, PersonalFields};
 use performer_core::model::review::{FailedItems, ItemVersion, Person, validate_comment};
 use performer_core::model::status::ReviewStatus;
 use performer_core::model::{FieldEdit, Refusal};
@@ -212,6 +212,8 @@ struct EditPage {
     content: String,
     schema: Option<String>,
     is_editable: bool,
+    /// What stands in the place of personal values in the content, if there is one.
+    mask: Option<&'static str>,
 }
 
 pub(super) async fn edit_page(call: &DeskCall) -> Result<Reply, ApiError> {
@@ -243,13 +245,14 @@ async fn form_of_item(call: &DeskCall, is_correction: bool) -> Result<Reply, Api
         } else {
             item.status.is_editable()
         },
+        mask: (!PersonalFields::of(&queue.schemas).names(item).is_empty()).then_some(MASK),
     })
 }
 
 /// T16: changes an item that is New.
 pub(super) async fn edit(call: &DeskCall) -> Result<Reply, ApiError> {
     let found = call.item().await?;
-    let edit = edit_of(call, &found.item)?.row_version(found.item.row_version);
+    let edit = edit_of(call, &found).await?.row_version(found.item.row_version);
     call.store(found.folder).edit_queue_item(found.item.id, edit).await?;
     Ok(Reply::see_other(&item_address(&found.item)).cookie(&note_cookie("edited", 1)))
 }
@@ -257,19 +260,24 @@ pub(super) async fn edit(call: &DeskCall) -> Result<Reply, ApiError> {
 /// T21 and T16: has the item retried with what the form says. Leads to the copy.
 pub(super) async fn correct(call: &DeskCall) -> Result<Reply, ApiError> {
     let found = call.item().await?;
-    let edit = edit_of(call, &found.item)?;
+    let edit = edit_of(call, &found).await?;
     let copy = call.store(found.folder).correct_and_retry(seen(&found.item), edit).await?;
     Ok(Reply::see_other(&item_address(&copy)).cookie(&note_cookie("corrected", 1)))
 }
 
-/// What the form changes of the item. What it leaves stays as it is, so that a due date keeps its microseconds.
-fn edit_of(call: &DeskCall, item: &QueueItem) -> Result<ItemEdit, ApiError> {
-    check_version(call, item)?;
+/// What the form changes of the item. What it leaves stays as it is, so that a due date keeps its microseconds, and a masked field its
+/// value.
+async fn edit_of(call: &DeskCall, found: &FolderItem) -> Result<ItemEdit, ApiError> {
+    check_version(call, &found.item)?;
+    let queue = call.queue_with_id(found.item.queue_id).await?.queue;
+    let item = call.whole_store(found.folder).get_queue_item(found.item.id).await?;
+    check_version(call, &item)?;
     let priority: Priority = call
         .field("priority")
         .parse()
         .map_err(|_| ApiError::invalid(format!("priority: {:?} is no priority.", call.field("priority"))))?;
-    let content = SpecificContent::from_json(call.field("content"))?;
+    let content =
+        PersonalFields::of(&queue.schemas).restore(&item.specific_content, call.field("content"))?;
     Ok(ItemEdit::default()
         .priority(Some(priority).filter(|priority| *priority != item.priority))
         .due_date(changed_time(call, "due", item.due_date)?)

@@ -52,8 +52,8 @@ impl Default for Live {
 }
 
 /// What is known, if it was read within [`INTERVAL`].
-fn recent<T: Clone>(read: Option<&(Instant, T)>) -> Option<T> {
-    read.filter(|(at, _)| at.elapsed() < INTERVAL).map(|(_, value)| value.clone())
+fn recent<T: Clone>(read: Option<&(Instant, T)>) -> Option<(Instant, T)> {
+    read.filter(|(at, _)| at.elapsed() < INTERVAL).cloned()
 }
 
 impl Live {
@@ -66,12 +66,12 @@ impl Live {
         self.streams.clone().try_acquire_owned().map_err(|_| ApiError::unavailable())
     }
 
-    /// The numbers of items of all queues, which are at most [`INTERVAL`] old.
+    /// The numbers of items of all queues, which are at most [`INTERVAL`] old, and when they were read.
     ///
     /// # Errors
     ///
     /// 503 if the store is unavailable.
-    pub(super) async fn numbers(&self, server: &Inner) -> Result<Snapshot, ApiError> {
+    pub(super) async fn numbers(&self, server: &Inner) -> Result<(Instant, Snapshot), ApiError> {
         let mut read = self.numbers.lock().await; // one reads, and the others wait for it
         if let Some(known) = recent(read.as_ref()) {
             return Ok(known);
@@ -80,10 +80,10 @@ impl Live {
         let now = Instant::now();
         let numbers: Snapshot = Arc::new(server.store.statistics_in_folders(folders).await?);
         *read = Some((now, numbers.clone()));
-        Ok(numbers)
+        Ok((now, numbers))
     }
 
-    /// How many items of a list were added after an item, up to [`MAX_NEWER`]. `list` names the list.
+    /// How many items of a list were added after an item, up to [`MAX_NEWER`], and when that was read. `list` names the list.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl Live {
         (list, folders): (String, &Arc<[FolderId]>),
         mut filter: ItemFilter,
         than: i64,
-    ) -> Result<u64, ApiError> {
+    ) -> Result<(Instant, u64), ApiError> {
         let read = self.list(list);
         let mut read = read.lock().await;
         if let Some(known) = recent(read.as_ref()) {
@@ -110,7 +110,7 @@ impl Live {
         let (_, count) = store.items_in_folders(folders.clone(), filter, page).await?;
         let count = count.unwrap_or_default();
         *read = Some((now, count));
-        Ok(count)
+        Ok((now, count))
     }
 
     fn list(&self, list: String) -> Read<u64> {

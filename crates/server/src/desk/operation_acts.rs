@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use askama::Template;
 
-use super::call::{DeskCall, forbidden};
+use super::call::DeskCall;
 use super::frame::{Frame, note_cookie};
 use super::html;
-use super::item::may_review;
 use super::item_acts::version;
 use super::items::{self, Choice};
 use super::operations::{find, path_of, store};
 use super::reply::Reply;
 use super::routes::{CHANGE, REMOVE, REVIEW};
 use crate::api_error::ApiError;
+use crate::operation_rights::{OperationRights, denied, note_reviewer};
 use crate::permission::Permission;
 use performer_core::model::item::Page;
 use performer_core::model::item_query::ItemQuery;
@@ -28,15 +28,6 @@ use performer_store::OperationItems;
 
 /// The most rows of a form.
 const MAX_ROWS: usize = 100;
-
-/// The permissions that an act needs in each folder of its items.
-pub(super) fn needed(act: &Act) -> &'static [Permission] {
-    match act {
-        Act::Retry | Act::Verify | Act::PutInReview | Act::Assign { .. } | Act::Comment => REVIEW,
-        Act::Delete | Act::TakeBack { .. } => REMOVE,
-        Act::Purge => CHANGE,
-    }
-}
 
 /// The acts of the form, with the permissions that each needs.
 const ACTS: [(&str, &str, &[Permission]); 7] = [
@@ -128,16 +119,12 @@ fn rows_of<'a>(rows: impl Iterator<Item = &'a str>) -> Result<Vec<ItemVersion>, 
 
 /// Makes the preview of an operation.
 pub(super) async fn create(call: &DeskCall) -> Result<Reply, ApiError> {
-    let is_any = [REVIEW, REMOVE, CHANGE].iter().any(|needed| !folders(call, needed).is_empty());
-    if !is_any {
+    let rights = rights(call);
+    if [REVIEW, REMOVE, CHANGE].iter().all(|needed| rights.folders_with(needed).is_empty()) {
         return Err(denied(REVIEW));
     }
     let (mut plan, folders) = plan(call)?;
-    if let Act::Assign { reviewer: Some(reviewer), not_in } = &mut plan.act {
-        let directory = call.directory()?;
-        let is_refused = |folder: &&FolderId| !may_review(directory, *reviewer, **folder);
-        *not_in = folders.iter().filter(is_refused).copied().collect();
-    }
+    note_reviewer(&mut plan.act, call.directory()?, &folders);
     let rows = rows_of(call.fields("item"))?;
     let (which, filter) = if rows.is_empty() {
         let pairs: Vec<(String, String)> =
@@ -183,10 +170,7 @@ fn plan(call: &DeskCall) -> Result<(Plan, Arc<[FolderId]>), ApiError> {
         "purge" => Act::Purge,
         other => return Err(ApiError::invalid(format!("act: {other:?} is no act."))),
     };
-    let folders = folders(call, needed(&act));
-    if folders.is_empty() {
-        return Err(denied(needed(&act)));
-    }
+    let folders = rights(call).to_make(&act)?;
     let pace = match call.field("pace").trim() {
         "" => None,
         text => Some(
@@ -200,27 +184,14 @@ fn plan(call: &DeskCall) -> Result<(Plan, Arc<[FolderId]>), ApiError> {
     Ok((plan, folders))
 }
 
-/// The folders of the call in which the caller has permissions.
-fn folders(call: &DeskCall, needed: &[Permission]) -> Arc<[FolderId]> {
-    call.folders.iter().copied().filter(|folder| call.may(*folder, needed)).collect()
-}
-
-fn denied(needed: &[Permission]) -> ApiError {
-    let names: Vec<String> = needed.iter().map(ToString::to_string).collect();
-    forbidden(&format!("{} in each folder of the items", names.join(" and ")))
-}
-
-/// The folders within which the caller may do an act. Refuses a caller who may not do it in all folders of the operation.
-fn reach(call: &DeskCall, of: &[FolderId], act: &Act) -> Result<Arc<[FolderId]>, ApiError> {
-    let folders = folders(call, needed(act));
-    // An operation whose items were not found is in no folder.
-    let is_refused = folders.is_empty() || of.iter().any(|folder| !folders.contains(folder));
-    if is_refused { Err(denied(needed(act))) } else { Ok(folders) }
+/// What the caller may do in the folders of the call.
+fn rights(call: &DeskCall) -> OperationRights<impl Fn(FolderId, &[Permission]) -> bool> {
+    OperationRights { folders: call.folders.clone(), may: |folder, needed: &[_]| call.may(folder, needed) }
 }
 
 pub(super) async fn start(call: &DeskCall) -> Result<Reply, ApiError> {
     let operation = find(call).await?;
-    let reach = reach(call, &operation.folders, &operation.plan.act)?;
+    let reach = rights(call).to_steer(&operation.folders, &operation.plan.act)?;
     let is_to_type = operation.plan.act == Act::Delete && operation.state == OperationState::Preview;
     if is_to_type && call.field("count").trim() != operation.total.to_string() {
         let message =
@@ -233,14 +204,14 @@ pub(super) async fn start(call: &DeskCall) -> Result<Reply, ApiError> {
 
 pub(super) async fn stop(call: &DeskCall) -> Result<Reply, ApiError> {
     let operation = find(call).await?;
-    let reach = reach(call, &operation.folders, &operation.plan.act)?;
+    let reach = rights(call).to_steer(&operation.folders, &operation.plan.act)?;
     store(call)?.stop_operation(operation.id, Some(reach), call.person()?).await?;
     Ok(done(call, &path_of(operation.id), "operation-stopped"))
 }
 
 pub(super) async fn resume(call: &DeskCall) -> Result<Reply, ApiError> {
     let operation = find(call).await?;
-    let reach = reach(call, &operation.folders, &operation.plan.act)?;
+    let reach = rights(call).to_steer(&operation.folders, &operation.plan.act)?;
     store(call)?.resume_operation(operation.id, Some(reach)).await?;
     Ok(done(call, &path_of(operation.id), "operation-resumed"))
 }
@@ -248,7 +219,7 @@ pub(super) async fn resume(call: &DeskCall) -> Result<Reply, ApiError> {
 pub(super) async fn take_back(call: &DeskCall) -> Result<Reply, ApiError> {
     let operation = find(call).await?;
     let act = Act::TakeBack { of: operation.id };
-    let reach = reach(call, &operation.folders, &act)?;
+    let reach = rights(call).to_steer(&operation.folders, &act)?;
     let back = store(call)?.take_operation_back(operation.id, Some(reach), call.person()?).await?;
     Ok(done(call, &path_of(back.id), "operation-started"))
 }

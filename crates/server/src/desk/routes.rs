@@ -10,9 +10,10 @@ use super::call::DeskCall;
 use super::reply::Reply;
 use super::{
     acts, audit, deadlines, events, export, health, item, item_acts, items, jobs, login, operation_acts,
-    operations, queue, queues, reasons, review, start,
+    operations, personal, queue, queues, reasons, review, start,
 };
 use crate::api_error::ApiError;
+pub(super) use crate::operation_rights::{CHANGE, REMOVE, REVIEW};
 use crate::permission::{Action, Area, Permission};
 
 /// The handler of a route.
@@ -100,22 +101,21 @@ const QUEUES_VIEW: Permission = Permission(Area::Queues, Action::View);
 const QUEUES_EDIT: Permission = Permission(Area::Queues, Action::Edit);
 const VIEW: Permission = Permission(Area::Transactions, Action::View);
 const EDIT: Permission = Permission(Area::Transactions, Action::Edit);
-const DELETE: Permission = Permission(Area::Transactions, Action::Delete);
 pub(super) const JOBS_VIEW: Permission = Permission(Area::Jobs, Action::View);
 pub(super) const JOBS_EDIT: Permission = Permission(Area::Jobs, Action::Edit);
 const AUDIT_VIEW: Permission = Permission(Area::Audit, Action::View);
 const SETTINGS_VIEW: Permission = Permission(Area::Settings, Action::View);
 
+/// The path of links that sign somebody in.
+pub(super) const OPEN: &str = "/desk/open";
+
 /// To see items and their queues.
 pub(super) const READ: &[Permission] = &[QUEUES_VIEW, VIEW];
-/// To review items and write comments.
-pub(super) const REVIEW: &[Permission] = &[QUEUES_VIEW, EDIT];
-/// To delete items.
-pub(super) const REMOVE: &[Permission] = &[QUEUES_VIEW, DELETE];
-/// To change items that are New, and to remove the content of others.
-pub(super) const CHANGE: &[Permission] = &[QUEUES_EDIT, EDIT];
 /// To change items in a form that shows their content.
 pub(super) const REWRITE: &[Permission] = &[QUEUES_VIEW, QUEUES_EDIT, VIEW, EDIT];
+pub(super) const REVEAL_ALONE: Permission = Permission(Area::Transactions, Action::Reveal);
+/// To see the personal fields of an item.
+pub(super) const REVEAL: &[Permission] = &[QUEUES_VIEW, VIEW, REVEAL_ALONE];
 /// To note what is known about a group of failures.
 pub(super) const NOTE: &[Permission] = &[QUEUES_VIEW, VIEW, EDIT];
 /// To see queues.
@@ -128,6 +128,7 @@ pub(super) static ROUTES: &[DeskRoute] = routes! {
     GET "/desk" "DeskStart": InFolder(READ) => start::page;
     GET "/desk/login" "DeskLoginPage": Public => login::page;
     POST "/desk/login" "DeskLogin": Public => login::sign_in;
+    GET "/desk/open" "DeskOpen": Public => login::open;
     POST "/desk/logout" "DeskLogout": Session => login::sign_out;
     GET "/desk/events" "DeskEvents": InFolder(SEE_QUEUES) => events::stream;
     POST "/desk/theme" "DeskTheme": Public => login::theme;
@@ -155,6 +156,7 @@ pub(super) static ROUTES: &[DeskRoute] = routes! {
     POST "/desk/items/{id}/edit" "DeskEdit": InFolder(REWRITE) => item_acts::edit;
     GET "/desk/items/{id}/correct" "DeskCorrectPage": InFolder(REWRITE) => item_acts::correct_page;
     POST "/desk/items/{id}/correct" "DeskCorrect": InFolder(REWRITE) => item_acts::correct;
+    POST "/desk/items/{id}/reveal" "DeskReveal": InFolder(REVEAL) => personal::reveal;
     POST "/desk/items/{id}/purge" "DeskPurge": InFolder(CHANGE) => item_acts::purge;
     POST "/desk/items/{id}/comments" "DeskComment": InFolder(REVIEW) => item_acts::comment;
     POST "/desk/items/{id}/comments/{comment}" "DeskEditComment": InFolder(REVIEW) => item_acts::edit_comment;

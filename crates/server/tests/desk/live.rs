@@ -24,6 +24,11 @@ impl Stream {
 
     /// The name and data of the next event; `None` at the end.
     async fn next(&mut self) -> Option<(String, String)> {
+        let event = tokio::time::timeout(Duration::from_secs(20), self.next_event()).await;
+        event.expect("an event comes within a second or two")
+    }
+
+    async fn next_event(&mut self) -> Option<(String, String)> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let (event, rest) = (event.to_owned(), rest.to_owned());
@@ -35,8 +40,7 @@ impl Stream {
                 }
                 continue;
             }
-            let chunk = tokio::time::timeout(Duration::from_secs(20), self.answer.chunk()).await;
-            let chunk = chunk.expect("an event comes within a second or two").unwrap()?;
+            let chunk = self.answer.chunk().await.unwrap()?;
             self.text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }

@@ -5,6 +5,7 @@ mod audit;
 mod crawl;
 mod live;
 mod operations;
+mod own;
 mod pages;
 mod roles;
 mod sessions;

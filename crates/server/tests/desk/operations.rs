@@ -75,6 +75,10 @@ async fn all_that_match_are_previewed_and_retried_behind_a_canary() {
         "5 items, which have 10 min 0 s",
         "agreed with Ada",
         "F-6",
+        "What it would mean for the queues",
+        "data-label=\"Copies\">7<",
+        "data-label=\"Waiting then\">7<",
+        "data-label=\"Done in\">1 min 0 s at 7.0 a minute<",
     ]);
     desk.run_operations().await;
     assert_eq!(desk.review_of(failed[0]).await, "None", "it was not started");

@@ -186,6 +186,7 @@ fn bodies(name: &str, job: &str) -> Vec<Value> {
             json!({"id": PLACEHOLDER, "edit": {"note": "n"}}),
             json!({"id": 1, "edit": {"owner": PLACEHOLDER}}),
         ],
+        "Reveal" => vec![json!({"id": PLACEHOLDER, "reason": "r"})],
         "Correct" => vec![
             json!({"id": PLACEHOLDER, "rowVersion": 1}),
             json!({"id": 1, "rowVersion": PLACEHOLDER}),

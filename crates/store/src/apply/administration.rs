@@ -19,7 +19,7 @@ use performer_core::model::limits::LimitsEdit;
 use performer_core::model::queue::{NewQueueDefinition, QueueDefinition};
 use performer_core::model::reason::{ReasonEdit, ReasonFilter};
 use performer_core::model::review::{
-    FailedItems, ItemVersion, Person, validate_comment, validate_comment_author,
+    Comment, FailedItems, ItemVersion, Person, validate_comment, validate_comment_author,
 };
 use performer_core::model::schema::SchemaOf;
 use performer_core::model::status::ReviewStatus;
@@ -205,23 +205,44 @@ impl<R: Rows> Apply<'_, R> {
         Ok(Answer::Done)
     }
 
-    /// Sets the review status of an item; not refused, it gets the comment.
+    /// Sets the review status of items; those that are not refused get the comment.
     pub(super) fn review(
         &mut self,
         to: ReviewStatus,
-        item: ItemVersion,
+        items: Vec<ItemVersion>,
         comment: Option<&NewComment>,
-    ) -> Applied<()> {
-        if let Some(comment) = comment {
-            validate_comment(&comment.text)?;
-        }
-        let before = self.apply_event_here(item.id, Event::Review { to, row_version: item.row_version })?;
-        self.note_review(item.id, before.review_status, to);
+    ) -> Applied {
+        let mut done = Vec::with_capacity(items.len());
+        let answer = self.each(items, |this, item| {
+            comment.map_or(Ok(()), |comment| validate_comment(&comment.text))?;
+            let event = Event::Review { to, row_version: item.row_version };
+            let before = this.apply_event_here(item.id, event)?;
+            this.note_review(item.id, before.review_status, to);
+            done.push(item.id);
+            Ok(())
+        })?;
         if let Some(NewComment { author, text }) = comment {
-            let comment = self.rows.insert_comment(item.id, author, text, self.now)?;
-            self.note_act(Act::CommentAdded, format!("comment {}", comment.id), vec![item.id], Vec::new());
+            self.comment_on(&done, author, text)?;
         }
-        Ok(())
+        Ok(answer)
+    }
+
+    /// Adds a comment to items that may have it.
+    pub(super) fn comment_on(
+        &mut self,
+        items: &[ItemId],
+        author: &Person,
+        text: &str,
+    ) -> Applied<Vec<Comment>> {
+        let comments = match items {
+            [] => Vec::new(),
+            items => self.rows.insert_comments(items, author, text, self.now)?,
+        };
+        for comment in &comments {
+            let subject = format!("comment {}", comment.id);
+            self.note_act(Act::CommentAdded, subject, vec![comment.item_id], Vec::new());
+        }
+        Ok(comments)
     }
 
     pub(super) fn note_review(&mut self, id: ItemId, before: ReviewStatus, to: ReviewStatus) {
@@ -253,6 +274,7 @@ impl<R: Rows> Apply<'_, R> {
         mut act: impl FnMut(&mut Self, ItemVersion) -> Applied<()>,
     ) -> Applied {
         let mut failed = FailedItems::default();
+        self.read_rows(items.iter().map(|item| item.id))?;
         for item in items {
             match act(self, item) {
                 Ok(()) => {}
@@ -269,8 +291,8 @@ impl<R: Rows> Apply<'_, R> {
     pub(super) fn add_comment(&mut self, id: ItemId, author: &Person, text: &str) -> Applied {
         self.row_here(id)?;
         validate_comment(text)?;
-        let comment = self.rows.insert_comment(id, author, text, self.now)?;
-        self.note_act(Act::CommentAdded, format!("comment {}", comment.id), vec![id], Vec::new());
+        let missing = || OrchestratorError::new(ErrorKind::Other, "a new comment got no number");
+        let comment = self.comment_on(&[id], author, text)?.pop().ok_or_else(missing)?;
         Ok(Answer::Comment(comment))
     }
 

@@ -19,13 +19,15 @@ use performer_core::model::key::{FolderId, ItemId};
 use performer_core::model::lifecycle::ItemState;
 use performer_core::model::operation::{
     Act, CHUNK, CopyEnd, ItemOperation, ItemResult, MAX_PREVIEWS, NextStep, OperationId, OperationState,
+    PREVIEW_KEPT,
 };
 use performer_core::model::review::ItemVersion;
 use performer_core::model::status::ReviewStatus;
+use performer_core::model::stored_time;
 use performer_core::orchestrator::OrchestratorError;
 
-/// Among so many of the newest operations are all previews of the last minutes.
-const NEWEST: usize = 100;
+/// Of so many items at least the rows are read together, and so many operations.
+const READ_TOGETHER: usize = 20;
 
 impl<R: Rows> Apply<'_, R> {
     pub(super) fn create_operation(&mut self, new: &ItemOperation, items: &[ItemVersion]) -> Applied {
@@ -50,7 +52,17 @@ impl<R: Rows> Apply<'_, R> {
                 && known.user_id == new.user_id
                 && known.kept_until().is_some_and(|until| until >= now)
         };
-        let waiting = self.rows.operations(None, NEWEST)?.iter().filter(|known| waits(known)).count();
+        let (mut waiting, mut before) = (0, None);
+        loop {
+            let page = self.rows.operations(before, READ_TOGETHER)?;
+            waiting += page.iter().filter(|known| waits(known)).count();
+            // What was made before is no preview any more, or too old.
+            let is_recent = |last: &&ItemOperation| stored_time::after(last.created, PREVIEW_KEPT) >= now;
+            match page.last().filter(|_| page.len() == READ_TOGETHER).filter(is_recent) {
+                Some(last) => before = Some(last.id),
+                None => break,
+            }
+        }
         if waiting >= MAX_PREVIEWS {
             let message = format!(
                 "{waiting} previews wait to be started; start one of them, or wait until they are ten minutes old"
@@ -153,24 +165,42 @@ impl<R: Rows> Apply<'_, R> {
             refused_only: false,
             limit: CHUNK,
         };
-        let (mut done, mut refused) = (0, 0);
-        for mut item in self.rows.operation_items(&ask)? {
-            if done == acts as u64 {
-                break;
-            }
-            item.result = match self.act_on(operation, item.item) {
-                Ok(copy) => ItemResult::Done { copy },
-                Err(ApplyError::Refused(error)) => ItemResult::Refused(refusal_of(&error)),
-                Err(ApplyError::Failed(error)) if is_unreadable(&error) => {
-                    ItemResult::Refused(refusal_of(&error))
+        let mut items = self.rows.operation_items(&ask)?;
+        let (mut at, mut done) = (0, Vec::with_capacity(acts));
+        while at < items.len() && done.len() < acts {
+            // Some of them may be refused, and others take their turns.
+            let next = items.len().min(at + (acts - done.len()).max(READ_TOGETHER));
+            self.read_rows(items[at..next].iter().map(|item| item.item.id))?;
+            for item in &mut items[at..next] {
+                if done.len() == acts {
+                    break;
                 }
-                Err(failed) => return Err(failed),
-            };
-            *(if matches!(item.result, ItemResult::Done { .. }) { &mut done } else { &mut refused }) += 1;
-            self.rows.write_operation_item(operation.id, &item)?;
-            crash_point!(within "between_items");
+                item.result = match self.act_on(operation, item.item) {
+                    Ok(copy) => {
+                        done.push((self.scope.folder, item.item.id));
+                        ItemResult::Done { copy }
+                    }
+                    Err(ApplyError::Refused(error)) => ItemResult::Refused(refusal_of(&error)),
+                    Err(ApplyError::Failed(error)) if is_unreadable(&error) => {
+                        ItemResult::Refused(refusal_of(&error))
+                    }
+                    Err(failed) => return Err(failed),
+                };
+                at += 1;
+                crash_point!(within "between_items");
+            }
         }
-        Ok((done, refused))
+        self.rows.write_operation_items(operation.id, &items[..at])?;
+        if let Some(comment) = &operation.plan.comment {
+            done.sort_by_key(|(folder, _)| *folder);
+            for in_folder in done.chunk_by(|(one, _), (other, _)| one == other) {
+                self.scope.folder = in_folder[0].0;
+                let items: Vec<ItemId> = in_folder.iter().map(|(_, item)| *item).collect();
+                self.comment_on(&items, &operation.by(), comment)?;
+            }
+        }
+        let done = done.len() as u64;
+        Ok((done, at as u64 - done))
     }
 
     /// Acts on one item in the name of the user who made the operation. Returns the copy that was made of it.
@@ -181,7 +211,7 @@ impl<R: Rows> Apply<'_, R> {
         let is_within = |folder: &&FolderId| operation.folders.contains(*folder);
         let folder = queue.as_ref().and_then(|queue| queue.folders.iter().find(is_within).copied());
         let folder = folder.ok_or_else(|| ApplyError::Refused(OrchestratorError::no_item(id)))?;
-        self.scope = Scope { folder, user: operation.user_id };
+        self.scope = Scope { folder, user: operation.user_id, is_masked: false };
         plan.act.check(&row.state, item.row_version)?;
         let copy = match plan.act.event(item.row_version, folder) {
             Some(event) => self.change_row(id, &row, event)?.1,
@@ -191,10 +221,6 @@ impl<R: Rows> Apply<'_, R> {
             self.rows.set_content(id, &SpecificContent::empty())?;
         }
         self.note_act_of_operation(id, &row.state, &plan.act);
-        if let Some(comment) = &plan.comment {
-            let comment = self.rows.insert_comment(id, &operation.by(), comment, self.now)?;
-            self.note_act(audit::Act::CommentAdded, format!("comment {}", comment.id), vec![id], Vec::new());
-        }
         Ok(copy)
     }
 
@@ -213,13 +239,10 @@ impl<R: Rows> Apply<'_, R> {
 
     /// How the last attempts of the copies ended that an operation has made.
     fn ends_of_copies(&mut self, id: OperationId) -> Applied<Vec<CopyEnd>> {
-        let mut last = Vec::new();
-        for copy in self.rows.operation_copies(id)? {
-            last.push(self.rows.chain(copy)?.last().copied().unwrap_or(copy));
-        }
+        let last = self.rows.last_attempts_of_copies(id)?;
         let standings = self.rows.standings(&last)?;
         let status_of = |id: &ItemId| {
-            standings.iter().find(|standing| standing.id == *id).map(|standing| standing.row.state.status)
+            standings.iter().find(|standing| standing.id == *id).map(|standing| standing.state.status)
         };
         Ok(last.iter().map(|id| CopyEnd::of(status_of(id))).collect())
     }

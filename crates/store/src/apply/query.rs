@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::super::backend::{Answer, Query, Scope};
 use super::super::comments::{CommentsOn, ListComments};
-use super::super::deadlines::DueWork;
 use super::super::rows::{ItemRow, ListRequest, Rows};
 use super::super::scoped_queues::QueueSelector;
 use super::super::sweep::LiveJobs;
 use super::super::unreadable_rows::is_unreadable;
-use super::selection;
+use super::personal::masked;
+use super::{logs, selection};
+use performer_core::model::deadlines::DueWork;
 use performer_core::model::figures::Figures;
 use performer_core::model::history::events;
 use performer_core::model::item::{ItemFilter, ItemPage, Page, QueueItem};
@@ -24,6 +25,12 @@ use performer_core::model::stored_time::stored;
 use performer_core::orchestrator::{OrchestratorError, Result};
 
 pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Result<Answer> {
+    let answer = whole_answer(rows, scope, query)?;
+    if scope.is_masked { masked(rows, answer) } else { Ok(answer) }
+}
+
+/// The answer with all that items have.
+fn whole_answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Result<Answer> {
     let here = scope.folder;
     match query {
         Query::Queue(queue) => Ok(Answer::Queue(Box::new((*which(rows, here, &queue)??).clone()))),
@@ -154,6 +161,11 @@ pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Resul
             let folder = scope.user.map(|_| here);
             Ok(Answer::Jobs(rows.jobs(folder, limit)?))
         }
+        Query::JobsOf(filter) => {
+            let mut jobs = rows.listed_jobs(&filter)?;
+            jobs.retain(|job| filter.matches(job));
+            Ok(Answer::Jobs(jobs))
+        }
         Query::Job(key) => {
             let is_seen = |job: &Job| scope.user.is_none() || job.folder == here;
             Ok(Answer::Jobs(rows.job(key)?.filter(is_seen).into_iter().collect()))
@@ -206,6 +218,7 @@ pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Resul
             let now = rows.reading_at(now)?;
             Ok(Answer::DueOperations(rows.due_operations(now)?))
         }
+        Query::Log(query) => logs::answer(rows, &query),
         Query::LiveJobs => {
             let jobs = rows.live_jobs()?;
             let told = jobs.into_iter().map(|job| {

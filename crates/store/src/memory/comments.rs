@@ -12,11 +12,21 @@ use performer_core::model::review::{Comment, Person};
 use performer_core::orchestrator::Result;
 
 impl Comments for Memory {
-    fn insert_comment(&mut self, id: ItemId, author: &Person, text: &str, now: Timestamp) -> Result<Comment> {
-        self.last_comment += 1;
-        let comment = Comment::new(self.last_comment, id, text.to_owned(), author.clone(), now);
-        self.comments.insert(comment.id, comment.clone());
-        Ok(comment)
+    fn insert_comments(
+        &mut self,
+        items: &[ItemId],
+        author: &Person,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<Vec<Comment>> {
+        let mut comments = Vec::with_capacity(items.len());
+        for id in items {
+            self.last_comment += 1;
+            let comment = Comment::new(self.last_comment, *id, text.to_owned(), author.clone(), now);
+            self.comments.insert(comment.id, comment.clone());
+            comments.push(comment);
+        }
+        Ok(comments)
     }
 
     fn comment(&mut self, comment: i64) -> Result<Option<Comment>> {

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use jiff::Timestamp;
 
-use super::super::operations::{ListOperationItems, OperationRows, Standing};
+use super::super::operations::{BulkRows, ListOperationItems, OperationRows, Standing};
 use super::super::rows::Rows;
 use super::Memory;
 use performer_core::model::key::ItemId;
@@ -86,24 +86,11 @@ impl OperationRows for Memory {
         Ok(is_gone)
     }
 
-    fn insert_operation_items(&mut self, id: OperationId, from: u64, items: &[ItemVersion]) -> Result<()> {
-        let kept = (from..)
-            .zip(items)
-            .map(|(place, item)| ((id, place), OperationItem::new(place, *item, ItemResult::Pending)));
-        self.operations.items.extend(kept);
-        Ok(())
-    }
-
     fn operation_items(&mut self, ask: &ListOperationItems) -> Result<Vec<OperationItem>> {
         let is_wanted =
             |item: &&OperationItem| !ask.refused_only || matches!(item.result, ItemResult::Refused(_));
         let items = self.operations.items_of(ask.operation, ask.from).filter(is_wanted);
         Ok(items.take(ask.limit).cloned().collect())
-    }
-
-    fn write_operation_item(&mut self, id: OperationId, item: &OperationItem) -> Result<()> {
-        self.operations.items.insert((id, item.place), item.clone());
-        Ok(())
     }
 
     fn operation_copies(&mut self, id: OperationId) -> Result<Vec<ItemId>> {
@@ -112,6 +99,14 @@ impl OperationRows for Memory {
             _ => None,
         };
         Ok(self.operations.items_of(id, 0).filter_map(copy).collect())
+    }
+
+    fn last_attempts_of_copies(&mut self, id: OperationId) -> Result<Vec<ItemId>> {
+        let mut last = Vec::new();
+        for copy in self.operation_copies(id)? {
+            last.push(self.chain(copy)?.last().copied().unwrap_or(copy));
+        }
+        Ok(last)
     }
 
     fn count_copies(&mut self, id: OperationId) -> Result<Vec<(Status, u64)>> {
@@ -125,12 +120,28 @@ impl OperationRows for Memory {
         }
         Ok(counts.into_values().collect())
     }
+}
+
+impl BulkRows for Memory {
+    fn insert_operation_items(&mut self, id: OperationId, from: u64, items: &[ItemVersion]) -> Result<()> {
+        let kept = (from..)
+            .zip(items)
+            .map(|(place, item)| ((id, place), OperationItem::new(place, *item, ItemResult::Pending)));
+        self.operations.items.extend(kept);
+        Ok(())
+    }
+
+    fn write_operation_items(&mut self, id: OperationId, items: &[OperationItem]) -> Result<()> {
+        self.operations.items.extend(items.iter().map(|item| ((id, item.place), item.clone())));
+        Ok(())
+    }
 
     fn standings(&mut self, ids: &[ItemId]) -> Result<Vec<Standing>> {
         let mut found = Vec::with_capacity(ids.len());
         for id in ids {
             let reason = self.items.get(id).and_then(|item| item.reason);
-            found.extend(self.row(*id)?.map(|row| Standing { id: *id, row, reason }));
+            let row = self.row(*id)?;
+            found.extend(row.map(|row| Standing { id: *id, queue: row.queue, state: row.state, reason }));
         }
         Ok(found)
     }

@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::bulk_write::BulkWrite;
 use super::caller_transaction::Executor;
 use super::pipeline::{self, QueuedStatement};
 use super::pooler::Prepared;
-use super::session::SqlResult;
+use super::session::{SqlResult, Values};
 
 /// How often a row is updated before a new one replaces it: beside a transaction with an old snapshot all versions are
 /// kept, and each update has to skip them.
@@ -33,8 +34,10 @@ pub(super) struct OpenConnection {
     /// The server process of the transaction that was begun last.
     pub(super) server_process: ServerProcess,
     pub(super) statements: HashMap<String, Prepared>,
+    /// Changes of items that are sent before the next statement.
+    pub(super) collected: BulkWrite,
     /// Statements that are sent with the next one.
-    pub(super) queued: Vec<QueuedStatement>,
+    queued: Vec<QueuedStatement>,
 }
 
 /// The answer to a begin: the start of the transaction, and the results of the queries sent with it.
@@ -90,6 +93,7 @@ impl OpenConnection {
             connected,
             server_process,
             statements,
+            collected: BulkWrite::default(),
             queued: Vec::new(),
         }
     }
@@ -134,11 +138,37 @@ impl OpenConnection {
         Ok(statement)
     }
 
-    /// Runs something after the statements that are queued.
+    /// Queues a statement whose result nobody needs, behind the changes that were collected.
+    pub(super) async fn enqueue(&mut self, sql: &str, values: Values<'_>) -> SqlResult<()> {
+        self.queue_collected().await?;
+        let statement = self.statement(sql).await?;
+        self.queued.push(QueuedStatement::new(statement, values));
+        Ok(())
+    }
+
+    async fn queue_collected(&mut self) -> SqlResult<()> {
+        if self.collected.is_empty() {
+            return Ok(());
+        }
+        for write in std::mem::take(&mut self.collected).statements() {
+            let statement = self.statement(&write.sql).await?;
+            self.queued.push(QueuedStatement::new(statement, &write.bound()));
+        }
+        Ok(())
+    }
+
+    /// Drops what is collected and queued.
+    pub(super) fn forget(&mut self) {
+        self.collected = BulkWrite::default();
+        self.queued.clear();
+    }
+
+    /// Runs something after what is collected and queued.
     pub(super) async fn after_queued<T>(
         &mut self,
         act: impl AsyncFnOnce(&Executor) -> SqlResult<T>,
     ) -> SqlResult<T> {
+        self.queue_collected().await?;
         let queued = std::mem::take(&mut self.queued);
         pipeline::after_queued(&self.client, queued, act(&self.client)).await
     }

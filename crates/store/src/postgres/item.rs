@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use super::super::rows::ItemRow;
 use super::super::unreadable_rows::is_unreadable;
 use super::columns::{self, actor_columns, get, item_columns, numbered, signed, state_columns, state_joins};
-use super::session::Values;
+use super::session::{BoundQuery, Values};
 use super::{Postgres, ready_items};
 use performer_core::model::exception::{ExceptionType, ProcessingException};
 use performer_core::model::item::QueueItem;
@@ -34,10 +34,10 @@ fn exception(row: &Row) -> Result<ProcessingException> {
     Ok(record.details(get(row, 2)?).image(get(row, 3)?))
 }
 
-impl Postgres {
-    /// The part of an item's row that the rules need. A transaction that writes locks it.
-    pub(super) fn find_row(&mut self, id: ItemId) -> Result<Option<ItemRow>> {
-        const SQL: &str = concat!(
+/// Reads rows as [`read_row`] does; what their ids are follows.
+macro_rules! rows_where_id {
+    ($is:literal) => {
+        concat!(
             "SELECT ",
             state_columns!(),
             actor_columns!(),
@@ -45,15 +45,28 @@ impl Postgres {
             ", CASE WHEN coalesce(item_state.status, 0) = 0 THEN EXISTS (SELECT 1 FROM item_grouped \
              WHERE item_grouped.item_id = item.id) ELSE false END FROM item",
             state_joins!(),
-            " WHERE item.id = $1"
-        );
+            " WHERE item.id ",
+            $is
+        )
+    };
+}
+
+/// The part of an item's row that the rules need, and whether the item has a row in `item_grouped`.
+fn read_row(row: &Row) -> Result<(ItemId, ItemRow, bool)> {
+    let (id, queue, state) = columns::state(row)?;
+    Ok((id, ItemRow { queue, state, actors: columns::actors(row)? }, get(row, row.len() - 1)?))
+}
+
+impl Postgres {
+    /// The part of an item's row that the rules need. A transaction that writes locks it.
+    pub(super) fn find_row(&mut self, id: ItemId) -> Result<Option<ItemRow>> {
+        const SQL: &str = rows_where_id!("= $1");
         const LOCK: &str = "SELECT row_version FROM item_state WHERE item_id = $1 FOR UPDATE";
         let mut without_place = (0, 0);
         for _ in 0..MAX_READS {
             let Some(row) = self.session.query_opt(SQL, &[&id.0])? else { return Ok(None) };
-            let (_, queue, state) = columns::state(&row)?;
-            let actors = columns::actors(&row)?;
-            let grouped: bool = get(&row, row.len() - 1)?;
+            let (_, found, grouped) = read_row(&row)?;
+            let ItemRow { queue, state, .. } = found;
             let still_so = if !self.writes {
                 true
             } else if grouped && self.lock_groups_of(queue)? {
@@ -65,7 +78,7 @@ impl Postgres {
                 version.map(|row| get::<i64>(&row, 0)).transpose()? == Some(signed(state.row_version))
             };
             if still_so {
-                return Ok(Some(ItemRow { queue, state, actors }));
+                return Ok(Some(found));
             }
             if state.status == Status::New {
                 let (version, reads) = without_place;
@@ -74,12 +87,54 @@ impl Postgres {
                 // Nobody changes it: it waits nowhere, because its queue was deleted, or its row could not be read
                 // once.
                 if reads == READS_WITHOUT_PLACE {
-                    return Ok(Some(ItemRow { queue, state, actors }));
+                    return Ok(Some(found));
                 }
             }
         }
         let message = format!("item {id} is changed by others all the time");
         Err(OrchestratorError::new(ErrorKind::Unavailable, message))
+    }
+
+    /// Rows that a transaction will change, read and locked in two round trips. Left out are those that somebody has changed before they
+    /// were locked, those that cannot be read, and those of items that wait in groups, whose queue has to be locked first.
+    pub(super) fn find_rows_to_change(&mut self, ids: &[ItemId]) -> Result<HashMap<ItemId, ItemRow>> {
+        const SQL: &str = rows_where_id!("= ANY ($1)");
+        const STATES: &str = "SELECT item_id, row_version FROM item_state WHERE item_id = ANY ($1) ORDER BY item_id FOR UPDATE";
+        if ids.len() < 2 {
+            return Ok(HashMap::new());
+        }
+        let numbers: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        let mut found = HashMap::with_capacity(ids.len());
+        for row in self.session.query(SQL, &[&numbers])? {
+            match read_row(&row) {
+                Ok((id, row, false)) => drop(found.insert(id, row)),
+                Ok((.., true)) => {}
+                Err(error) if is_unreadable(&error) => {} // reported when its turn comes
+                Err(error) => return Err(error),
+            }
+        }
+        let (mut new, others): (Vec<_>, Vec<_>) =
+            found.iter().partition(|(_, row)| row.state.status == Status::New);
+        let others: Vec<i64> = others.iter().map(|(id, _)| id.0).collect();
+        let mut queries = ready_items::locks(&mut new);
+        queries.push(BoundQuery { sql: STATES.into(), values: vec![Box::new(others)] });
+        let mut answers = self.session.ask(&queries)?;
+        let states = answers.pop().unwrap_or_default();
+        let mut locked: HashMap<ItemId, Option<i64>> = HashMap::with_capacity(found.len());
+        for row in answers.iter().flatten() {
+            locked.insert(ItemId(get(row, 0)?), None);
+        }
+        for row in &states {
+            locked.insert(ItemId(get(row, 0)?), Some(get(row, 1)?));
+        }
+        found.retain(|id, row| match locked.get(id) {
+            Some(version) => version.is_none_or(|version| version == signed(row.state.row_version)),
+            None => false,
+        });
+        // Perhaps each of them gets a copy.
+        let copies = i64::try_from(found.len()).unwrap_or(i64::MAX);
+        self.next_ids = self.next_ids.max(copies).min(self.max_ids);
+        Ok(found)
     }
 
     pub(super) fn find_item(&mut self, id: ItemId) -> Result<Option<QueueItem>> {

@@ -15,6 +15,7 @@
 //! | `rows.rs`, `item.rs`, `write.rs` | the statements on items: reads and writes |
 //! | `prefetch.rs` | loads what a transaction will need when it begins |
 //! | `bulk_insert.rs` | inserts many new items with one statement |
+//! | `bulk_write.rs` | changes of items, collected and written together |
 //! | `ready_items.rs` | the tables of waiting items, and their order |
 //! | `claim_cursor/` | where searches for waiting items begin, so that claims stay fast |
 //! | `claim_rows.rs` | the table of held items, by job |
@@ -64,6 +65,7 @@ pub use tokio_postgres;
 
 mod address;
 mod bulk_insert;
+mod bulk_write;
 mod caller_transaction;
 mod claim_cache;
 mod claim_cursor;
@@ -83,6 +85,7 @@ mod item;
 mod jobs;
 mod list;
 mod listener;
+mod logs;
 mod migrate;
 mod operations;
 mod pass_file;

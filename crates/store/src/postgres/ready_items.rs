@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
-use super::super::rows::NextItems;
+use super::super::rows::{ItemRow, NextItems};
 use super::super::unreadable_rows::is_unreadable;
 use super::columns::{self, RowLocation, get, item_columns, new_item_columns, state_joins};
-use super::session::{Session, Values};
+use super::session::{BoundQuery, OwnedValue, Session, Values};
 use performer_core::model::groups::GroupRules;
 use performer_core::model::item::{Priority, QueueItem, ReferenceFilter};
 use performer_core::model::key::{ItemId, QueueId};
@@ -119,6 +119,12 @@ pub(super) fn insert_waiting(
     }
 }
 
+/// Removes items that stand where the turn of their group is; those that wait behind others are nowhere else. Their rows there follow
+/// when the groups are settled.
+pub(super) const LEAVE_TURNS: &str = "DELETE FROM item_ready WHERE ctid = ANY (ARRAY(SELECT turn.ctid FROM item_grouped AS grouped \
+     CROSS JOIN LATERAL (SELECT ctid FROM item_ready WHERE queue_id = grouped.queue_id AND rank = grouped.rank \
+     AND due_date = grouped.place AND item_id = grouped.item_id OFFSET 0) AS turn WHERE grouped.item_id = ANY ($1)))";
+
 /// Removes an item that was New from the table in which it waited.
 pub(super) fn remove_waiting(
     session: &mut Session,
@@ -138,11 +144,7 @@ pub(super) fn remove_waiting(
         found = session.execute(DEFERRED, &[&queue.0, &defer_date, &id.0])?;
     }
     if found == 0 {
-        // It stands where the turn of its group is, or waits behind others. Its row there follows when the group is settled.
-        const IN_TURN: &str = "DELETE FROM item_ready USING item_grouped AS grouped WHERE grouped.item_id = $1 \
-             AND item_ready.queue_id = grouped.queue_id AND item_ready.rank = grouped.rank \
-             AND item_ready.due_date = grouped.place AND item_ready.item_id = grouped.item_id";
-        session.enqueue(IN_TURN, &[&id.0])?;
+        session.enqueue(LEAVE_TURNS, &[&&[id.0][..]])?;
     }
     Ok(())
 }
@@ -261,6 +263,39 @@ pub(super) fn lock(
                            AND rank = grouped.rank AND due_date = grouped.place AND item_id = grouped.item_id) \
                            FROM item_grouped AS grouped WHERE item_id = $1";
     session.query_opt(GROUPED, &[&id.0])?.map_or(Ok(false), |row| get(&row, 0))
+}
+
+/// The queries that lock the rows of waiting items, as [`lock`] does, and return the ids of those that wait there. None of the items
+/// has a row in `item_grouped`.
+///
+/// They are locked in the order of their ids, as everybody does who locks several. Each is looked up by its key: a plan of the time at
+/// which the table was empty would scan it.
+pub(super) fn locks(new: &mut [(&ItemId, &ItemRow)]) -> Vec<BoundQuery> {
+    const READY: &str = "SELECT item_ready.item_id FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bigint[]) \
+         AS new (queue_id, rank, due_date, item_id) CROSS JOIN LATERAL (SELECT item_id FROM item_ready \
+         WHERE queue_id = new.queue_id AND rank = new.rank AND due_date = new.due_date AND item_id = new.item_id \
+         FOR UPDATE) AS item_ready";
+    const DEFERRED: &str = "SELECT item_deferred.item_id FROM unnest($1::bigint[], $2::timestamptz[], $3::bigint[]) \
+         AS new (queue_id, defer_date, item_id) CROSS JOIN LATERAL (SELECT item_id FROM item_deferred \
+         WHERE queue_id = new.queue_id AND defer_date = new.defer_date AND item_id = new.item_id FOR UPDATE) AS item_deferred";
+    let mut queries = Vec::new();
+    if new.is_empty() {
+        return queries;
+    }
+    new.sort_unstable_by_key(|(id, _)| **id);
+    let ids: Vec<i64> = new.iter().map(|(id, _)| id.0).collect();
+    let queues: Vec<i64> = new.iter().map(|(_, row)| row.queue.0).collect();
+    let ranks: Vec<i16> = new.iter().map(|(_, row)| rank_of(&row.state)).collect();
+    let due_dates: Vec<i64> = new.iter().map(|(_, row)| due_date(&row.state)).collect();
+    let defer_dates: Vec<Option<Timestamp>> = new.iter().map(|(_, row)| row.state.defer_date).collect();
+    if defer_dates.iter().any(Option::is_some) {
+        let values: Vec<OwnedValue> =
+            vec![Box::new(queues.clone()), Box::new(defer_dates), Box::new(ids.clone())];
+        queries.push(BoundQuery { sql: DEFERRED.into(), values });
+    }
+    let values: Vec<OwnedValue> = vec![Box::new(queues), Box::new(ranks), Box::new(due_dates), Box::new(ids)];
+    queries.push(BoundQuery { sql: READY.into(), values });
+    queries
 }
 
 /// Moves items whose DeferDate has come to the ready ones, except locked ones. Searches from a DeferDate on, and among

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::super::reasons::{Failure, Reasons};
 use super::super::sql;
 use super::Postgres;
+use super::bulk_write::{CountedFailure, CountedOpen};
 use super::columns::{get, text};
 use super::session::Session;
 use performer_core::model::key::{ItemId, QueueId};
@@ -68,12 +69,8 @@ fn find_or_make(session: &mut Session, failure: &Failure) -> Result<Option<i64>>
 
 impl Reasons for Postgres {
     fn count_failure(&mut self, failure: &Failure) -> Result<()> {
-        const COUNT: &str = "WITH named AS (UPDATE item_exception SET reason_id = $1 WHERE item_id = $5) \
-             INSERT INTO reason_count AS there (reason_id, number, last_seen, total, open) VALUES ($1, $2, $3, 1, $4) \
-             ON CONFLICT (reason_id, number) DO UPDATE SET last_seen = greatest(there.last_seen, excluded.last_seen), \
-             total = there.total + 1, open = there.open + excluded.open";
         let key = (failure.queue.0, failure.exception_type.number(), failure.fingerprint.clone());
-        let id = match self.reasons.ids.get(&key) {
+        let reason = match self.reasons.ids.get(&key) {
             Some(id) => *id,
             None => match find_or_make(&mut self.session, failure)? {
                 Some(id) => {
@@ -86,16 +83,15 @@ impl Reasons for Postgres {
                 None => return self.count_failure(&failure.among_others()),
             },
         };
-        let (number, open) = (self.reasons.number_for(&self.session), i64::from(failure.is_open));
-        self.session.enqueue(COUNT, &[&id, &number, &failure.at, &open, &failure.item.0])
+        let number = self.reasons.number_for(&self.session);
+        let Failure { item, at, is_open, .. } = *failure;
+        let counted = CountedFailure { item, reason, number, at, is_open };
+        self.session.collect(|collected| collected.failure(counted))
     }
 
     fn count_open(&mut self, item: ItemId, by: i64) -> Result<()> {
-        const COUNT: &str = "INSERT INTO reason_count AS there (reason_id, number, total, open) \
-             SELECT reason_id, $2, 0, $3 FROM item_exception WHERE item_id = $1 AND reason_id IS NOT NULL \
-             ON CONFLICT (reason_id, number) DO UPDATE SET open = there.open + excluded.open";
-        let number = self.reasons.number_for(&self.session);
-        self.session.enqueue(COUNT, &[&item.0, &number, &by])
+        let counted = CountedOpen { item, number: self.reasons.number_for(&self.session), by };
+        self.session.collect(|collected| collected.open(counted))
     }
 
     fn lock_reason(&mut self, id: i64) -> Result<()> {

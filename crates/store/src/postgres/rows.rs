@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::super::backend::{Request, WriterHooks};
 use super::super::group_commit::ChangeCallback;
+use super::super::jobs::JobFilter;
 use super::super::readers::QueryDeadline;
 use super::super::rows::{
     ClaimLoad, ClaimedRow, ItemRow, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate,
@@ -16,7 +17,9 @@ use super::super::sql::{self, review};
 use super::super::unreadable_rows::SkippedItems;
 use super::columns::get;
 use super::ready_items::EntryKind;
-use super::{Postgres, claim_rows, counters, jobs, list, queue_limits, queues, ready_items, write};
+use super::{
+    Postgres, bulk_write, claim_rows, counters, jobs, list, queue_limits, queues, ready_items, write,
+};
 use performer_core::model::clock::Clock;
 use performer_core::model::content::SpecificContent;
 use performer_core::model::history::{Actors, Recorded};
@@ -244,8 +247,8 @@ impl Rows for Postgres {
         self.flush_bulk_insert()?;
         let id = self.next_item()?;
         self.begins_to_wait(id, copy.state);
-        write::insert_copy(&mut self.session, id, copy)?;
         self.claimable_queues.add(copy.queue);
+        self.session.collect(|collected| collected.copy(id, copy))?;
         Ok(id)
     }
 
@@ -272,6 +275,13 @@ impl Rows for Postgres {
         self.flush_bulk_insert()?;
         if before.state.status == Status::New {
             self.prefetched_items = None; // one of them is claimed, or changed
+        }
+        if bulk_write::is_collected(before.state.status, written.state.status) {
+            let item = (id, before.queue);
+            return self
+                .session
+                .collect(|collected| collected.state(item, &before.state, written))
+                .map(|()| true);
         }
         if written.state.status == Status::New {
             self.begins_to_wait(id, written.state);
@@ -326,11 +336,11 @@ impl Rows for Postgres {
 
     fn set_content(&mut self, id: ItemId, content: &SpecificContent) -> Result<()> {
         self.flush_bulk_insert()?;
-        self.session.enqueue("UPDATE item SET content = $2 WHERE id = $1", &[&id.0, &content.as_json()])
+        self.session.collect(|collected| collected.content(id, content.as_json()))
     }
 
     fn record(&mut self, id: ItemId, event: &Recorded) -> Result<()> {
-        sql::items::record(self, id, event)
+        self.session.collect(|collected| collected.event(id, event))
     }
 
     fn recorded(&mut self, id: ItemId) -> Result<Vec<Recorded>> {
@@ -417,7 +427,7 @@ impl Rows for Postgres {
 
     fn insert_job(&mut self, job: &Job, _of_this_process: bool) -> Result<()> {
         self.loaded.forget_jobs();
-        sql::jobs::insert(self, job)
+        sql::jobs::insert(self, job, None)
     }
 
     fn job(&mut self, key: JobKey) -> Result<Option<Job>> {
@@ -452,6 +462,10 @@ impl Rows for Postgres {
 
     fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>> {
         sql::jobs::list(self, folder, limit)
+    }
+
+    fn listed_jobs(&mut self, filter: &JobFilter) -> Result<Vec<Job>> {
+        sql::jobs::listed(self, filter)
     }
 
     /// The processes of other machines are not known: the lease decides.

@@ -14,10 +14,11 @@ use uuid::Uuid;
 
 use super::super::unreadable_rows::SkippedItems;
 use super::address::Address;
+use super::bulk_write::BulkWrite;
 use super::caller_transaction::{CallerTransaction, Executor};
 use super::columns::get;
 use super::connection::{OpenConnection, ServerProcess, TransactionStart};
-use super::pipeline::{self, QueuedStatement};
+use super::pipeline;
 use super::pooler;
 use super::{commit_outcome, error};
 use performer_core::backoff::{BackoffPolicy, Delays};
@@ -237,10 +238,7 @@ impl Session {
 
     /// Runs something on the open connection. An error after which the connection cannot be used closes it.
     pub(super) fn on<T>(&mut self, act: impl AsyncFnOnce(&mut OpenConnection) -> SqlResult<T>) -> Result<T> {
-        let Some(open) = &mut self.open else {
-            let message = format!("the connection to {} was lost", self.address);
-            return Err(OrchestratorError::new(ErrorKind::Unavailable, message));
-        };
+        let Some(open) = &mut self.open else { return Err(self.is_lost()) };
         let (gone, limit) = (open.client.gone(), self.limit);
         let ran = self.runtime.block_on(async {
             tokio::select! {
@@ -267,23 +265,35 @@ impl Session {
         }
     }
 
+    fn is_lost(&self) -> OrchestratorError {
+        let message = format!("the connection to {} was lost", self.address);
+        OrchestratorError::new(ErrorKind::Unavailable, message)
+    }
+
     pub(super) fn lose(&mut self) {
         self.left = self.open.take().map(|open| open.server_process);
     }
 
     /// Queues a statement whose result nobody needs. It is sent with the next one, which fails if this one does.
     pub(super) fn enqueue(&mut self, sql: &str, values: Values<'_>) -> Result<()> {
-        self.on(async |open| {
-            let statement = open.statement(sql).await?;
-            open.queued.push(QueuedStatement::new(statement, values));
-            Ok(())
-        })
+        self.on(async |open| open.enqueue(sql, values).await)
     }
 
-    /// Drops the queued statements.
+    /// Collects a change of an item, which is sent before the next statement, together with others.
+    pub(super) fn collect(&mut self, collect: impl FnOnce(&mut BulkWrite)) -> Result<()> {
+        match &mut self.open {
+            Some(open) => {
+                collect(&mut open.collected);
+                Ok(())
+            }
+            None => Err(self.is_lost()),
+        }
+    }
+
+    /// Drops what is collected and queued.
     pub(super) fn forget(&mut self) {
         if let Some(open) = &mut self.open {
-            open.queued.clear();
+            open.forget();
         }
     }
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::super::backend::Request;
 use super::caller_transaction::Executor;
 use super::connection::{BeginAnswer, CommitId, StartTime, TransactionStart};
-use super::pipeline::{self, QueuedStatement};
+use super::pipeline;
 use super::prefetch::Needs;
 use super::session::{BegunTransaction, BoundQuery, Session};
 use super::{Postgres, commit_outcome, error, migrate, sharing};
@@ -140,7 +140,7 @@ impl Session {
         let asked: Vec<_> = apart.iter().chain(asked).collect();
         let bound: Vec<Vec<_>> = asked.iter().map(|asked| asked.bound()).collect();
         let begun = self.on(async |open| {
-            open.queued.clear();
+            open.forget();
             open.renew();
             open.server_process.began = StartTime::Connection(open.connected);
             let (now, values) = (open.statement(&now.sql).await?, now.bound());
@@ -240,12 +240,10 @@ impl Session {
             open.commits = number;
             // If one of these fails, the transaction was undone.
             if !open.is_counted {
-                let count = open.statement(commit_outcome::COUNT).await?;
-                open.queued.push(QueuedStatement::new(count, &[&key, &number]));
+                open.enqueue(commit_outcome::COUNT, &[&key, &number]).await?;
             }
             if let Some(before) = open.before.take() {
-                let forget = open.statement(commit_outcome::FORGET).await?;
-                open.queued.push(QueuedStatement::new(forget, &[&before]));
+                open.enqueue(commit_outcome::FORGET, &[&before]).await?;
             }
             open.after_queued(async |client| client.batch_execute("COMMIT").await).await
         });

@@ -7,7 +7,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::super::backend::Claimant;
-use super::super::rows::{ClaimedRow, RetryCopy, StateUpdate};
+use super::super::rows::{ClaimedRow, StateUpdate};
 use super::claim_cache::ClaimCache;
 use super::columns::{RowLocation, signed, text, uuid};
 use super::ready_items::{self, EntryKind, EntryNumbers, LockedRow};
@@ -18,48 +18,6 @@ use performer_core::model::key::{ItemId, JobKey, QueueId};
 use performer_core::model::lifecycle::ItemState;
 use performer_core::model::status::Status;
 use performer_core::orchestrator::Result;
-
-pub(super) fn insert_copy(session: &mut Session, id: ItemId, copy: &RetryCopy<'_>) -> Result<()> {
-    const ITEM: &str = "INSERT INTO item (id, queue_id, root_id, priority, due_date, defer_date, risk_sla_date, \
-         creation_time, holds_reference, unique_key, reference, content, creator_job, parent_operation_id, source, \
-         created_by, group_name) \
-         SELECT $2, queue_id, coalesce(root_id, id), $3, $4, $5, risk_sla_date, $6, $7, $8, reference, content, \
-         creator_job, parent_operation_id, source, $9, group_name FROM item WHERE id = $1";
-    const COPY: &str = "INSERT INTO item_copy (item_id, chain_key, ancestor_id, manual_ancestor_id, retry_number, \
-         manual_retry_number, seconds_in_previous_attempts) \
-         SELECT $2, coalesce(chain_key, unique_key), CASE WHEN $3 THEN NULL ELSE id END, \
-         CASE WHEN $3 THEN id ELSE manual_ancestor_id END, $4, $5, $6 \
-         FROM item LEFT JOIN item_copy ON item_copy.item_id = item.id WHERE id = $1";
-    let (state, original) = (copy.state, copy.original.0);
-    let priority = i16::from(state.priority.number());
-    session.enqueue(
-        ITEM,
-        &[
-            &original,
-            &id.0,
-            &priority,
-            &state.due_date,
-            &state.defer_date,
-            &state.creation_time,
-            &state.holds_reference,
-            &uuid(copy.unique_key.to_bytes()),
-            &copy.created_by,
-        ],
-    )?;
-    let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
-    session.enqueue(
-        COPY,
-        &[
-            &original,
-            &id.0,
-            &copy.by_hand,
-            &number(state.retry_number),
-            &number(state.manual_retry_number),
-            &i64::from(state.seconds_in_previous_attempts),
-        ],
-    )?;
-    ready_items::insert_waiting(session, copy.queue, id, state, copy.now, EntryKind::New)
-}
 
 /// Writes the new state of an item if its row is still at the version of `before`.
 pub(super) fn write(
@@ -256,6 +214,7 @@ macro_rules! expect_rows {
         concat!("SELECT expect_rows((SELECT count(*) FROM written), ", $expected, ")")
     };
 }
+pub(super) use expect_rows;
 
 /// Writes ends of attempts with their exceptions, for which the rows were not read: the statements are sent with the next
 /// one, and fail the transaction if a row is not at the version that is expected.

@@ -11,7 +11,7 @@ use crate::clock::StoreClock;
 use crate::group_commit::GroupCommit;
 use crate::memory::Memory;
 use performer_core::model::clock::ManualClock;
-use performer_core::model::key::{FolderId, QueueId};
+use performer_core::model::key::QueueId;
 use performer_core::model::query::{Comparison, Condition, TextMatch, Value};
 
 /// A search that has begun: its caller, and how to end it.
@@ -57,7 +57,7 @@ fn search() -> Query {
 }
 
 fn scope(user: i64) -> Scope {
-    Scope { folder: FolderId::SHARED, user: Some(user) }
+    Scope { user: Some(user), ..Scope::SHARED }
 }
 
 fn slow_store() -> (Arc<GroupCommit>, mpsc::Receiver<BegunSearch>) {

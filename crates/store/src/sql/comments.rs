@@ -6,7 +6,7 @@ use super::super::comments::{Comments, ListComments};
 use super::dialect::{Bound, Engine, Row, Values};
 use performer_core::model::key::ItemId;
 use performer_core::model::review::{Comment, Person};
-use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
+use performer_core::orchestrator::Result;
 
 const COMMENT: &str = "SELECT id, item_id, text, user_id, user_name, creation_time FROM item_comment";
 
@@ -16,26 +16,37 @@ fn read_comment(row: &dyn Row) -> Result<Comment> {
 }
 
 impl<E: Engine> Comments for E {
-    fn insert_comment(&mut self, id: ItemId, author: &Person, text: &str, now: Timestamp) -> Result<Comment> {
-        // Returned as it is stored.
+    fn insert_comments(
+        &mut self,
+        items: &[ItemId],
+        author: &Person,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<Vec<Comment>> {
+        // Returned as they are stored.
         let text = E::storable(text).into_owned();
         let user_name = author.user_name.as_deref().map(|name| E::storable(name).into_owned());
         let author = Person { user_id: author.user_id, user_name };
         let mut values = Values::default();
+        let items = values.bind::<E>(items.iter().map(|id| id.0).collect::<Vec<i64>>());
         let columns = [
-            values.bind::<E>(id.0),
             values.bind::<E>(Bound::Text(text.clone())),
             values.bind_or_null::<E>(author.user_id),
             values.bind_or_null::<E>(author.user_name.clone().map(Bound::Text)),
             values.bind::<E>(Bound::Time(now)),
         ];
         let sql = format!(
-            "INSERT INTO item_comment (item_id, text, user_id, user_name, creation_time) VALUES ({}) RETURNING id",
-            columns.join(", ")
+            "INSERT INTO item_comment (item_id, text, user_id, user_name, creation_time) \
+             SELECT listed.number, {} FROM {} AS listed ORDER BY listed.place RETURNING id, item_id",
+            columns.join(", "),
+            E::listed(&items)
         );
-        let missing = || OrchestratorError::new(ErrorKind::Other, "a new comment got no number");
-        let number = self.read_number(&sql, &values)?.ok_or_else(missing)?;
-        Ok(Comment::new(number, id, text, author, now))
+        let read = |row: &dyn Row| {
+            Ok(Comment::new(row.number(0)?, ItemId(row.number(1)?), text.clone(), author.clone(), now))
+        };
+        let mut comments = self.read(&sql, &values, read)?;
+        comments.sort_by_key(|comment| comment.id);
+        Ok(comments)
     }
 
     fn comment(&mut self, id: i64) -> Result<Option<Comment>> {

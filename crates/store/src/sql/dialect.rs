@@ -114,6 +114,9 @@ pub(crate) trait Dialect {
     /// The condition that a column has one of the numbers of a list, which is bound.
     fn among(column: &str, numbers: &str) -> String;
 
+    /// The numbers of a list, which is bound, as a table with the columns `number` and `place`.
+    fn listed(numbers: &str) -> String;
+
     /// Whether a text matches; null if the column is null.
     fn matches(column: &str, matching: TextMatch, value: &str) -> String;
 }

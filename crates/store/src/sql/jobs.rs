@@ -2,14 +2,15 @@
 
 use jiff::Timestamp;
 
+use super::super::jobs::JobFilter;
 use super::columns::{Columns, as_json, duration, json, micros_of, small, unreadable};
-use super::dialect::{Bound, Engine, Row, Values};
+use super::dialect::{Bound, Dialect, Engine, Row, Values};
 use performer_core::model::job::{Job, JobOwner, JobState, NewJob};
-use performer_core::model::key::{FolderId, JobKey};
+use performer_core::model::key::{FolderId, JobId, JobKey};
 use performer_core::orchestrator::Result;
 
 pub(crate) const JOB: &str = "SELECT key, queue, machine, process_id, version, robots, lease, state, start_time, held_until, \
-                              end_time, info, folder_id, figures, owner FROM job";
+                              end_time, info, folder_id, figures, owner, id FROM job";
 
 pub(crate) fn read(row: &dyn Row) -> Result<Job> {
     read_from(row, 0)
@@ -32,12 +33,14 @@ pub(crate) fn read_from(row: &dyn Row, first: usize) -> Result<Job> {
     job.folder = FolderId(row.number(at(12))?);
     job.figures = json(row, at(13))?;
     job.owner = JobOwner::read(row.number_or_none(at(14))?);
+    job.id = JobId(row.number(at(15))?);
     Ok(job)
 }
 
-pub(crate) fn insert<E: Engine>(engine: &mut E, job: &Job) -> Result<()> {
+/// `id`: its number, unless the database counts by itself.
+pub(crate) fn insert<E: Engine>(engine: &mut E, job: &Job, id: Option<i64>) -> Result<()> {
     let about = &job.about;
-    let columns = Columns::<E>::new()
+    let mut columns = Columns::<E>::new()
         .set("number", job.key.number().0)
         .set("key", Bound::Key(job.key.to_bytes()))
         .text("queue", &about.queue)
@@ -51,6 +54,9 @@ pub(crate) fn insert<E: Engine>(engine: &mut E, job: &Job) -> Result<()> {
         .set("held_until", job.held_until)
         .set("folder_id", job.folder.0)
         .set_or_null("owner", job.owner.stored());
+    if let Some(id) = id {
+        columns = columns.set("id", id);
+    }
     engine.execute(&format!("INSERT INTO job {}", columns.insertion()), &columns.values)
 }
 
@@ -91,6 +97,26 @@ pub(crate) fn list<E: Engine>(engine: &mut E, folder: Option<FolderId>, limit: u
     };
     let sql = format!("{JOB} WHERE {condition} ORDER BY start_time DESC, key DESC LIMIT {limit}");
     engine.read(&sql, &values, read)
+}
+
+/// What stands behind the table. Keys are looked up by the numbers that are parts of them, so further jobs may be found.
+fn which<D: Dialect>(filter: &JobFilter, values: &mut Values) -> String {
+    let mut among = |column: &str, numbers: Vec<i64>| D::among(column, &values.bind::<D>(numbers));
+    let mut conditions = vec![among("folder_id", filter.folders.iter().map(|folder| folder.0).collect())];
+    if let Some(ids) = &filter.ids {
+        conditions.push(among("id", ids.iter().map(|id| id.0).collect()));
+    }
+    if let Some(keys) = &filter.keys {
+        conditions.push(among("number", keys.iter().map(|key| key.number().0).collect()));
+    }
+    conditions.push(format!("id > {}", values.bind::<D>(filter.after.0)));
+    format!("WHERE {} ORDER BY id LIMIT {}", conditions.join(" AND "), filter.limit)
+}
+
+pub(crate) fn listed<E: Engine>(engine: &mut E, filter: &JobFilter) -> Result<Vec<Job>> {
+    let mut values = Values::default();
+    let which = which::<E>(filter, &mut values);
+    engine.read(&format!("{JOB} {which}"), &values, read)
 }
 
 pub(crate) fn kept_time<E: Engine>(engine: &mut E) -> Result<Option<Timestamp>> {

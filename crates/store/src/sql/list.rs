@@ -19,7 +19,7 @@ use super::conditions;
 use super::dialect::{Bound, Dialect, Engine, Values, in_queues, one_of};
 use super::operations;
 use super::places::{ITEM, Joined, Names, Place, REVIEW, STATE};
-use performer_core::model::item::{ItemFilter, ReferenceFilter};
+use performer_core::model::item::{ItemFilter, PAGE_LIMIT, ReferenceFilter};
 use performer_core::model::key::{ItemId, QueueId};
 use performer_core::model::prefix::end_of_prefix;
 use performer_core::model::query::{Comparison, Condition, Field, Value};
@@ -228,7 +228,9 @@ fn place<E: Engine + Places>(
             few_waiting::<E>(&values.bind::<E>(queue.0), rest_and_order)
         }
         Status::New => {
-            let from = first_waiting(engine, queue, ask.page.descending)?;
+            // The scan of a page from the end of the table ends long before its beginning.
+            let ends_early = ask.page.descending && ask.page.top <= PAGE_LIMIT;
+            let from = if ends_early { 0 } else { first_waiting(engine, queue)? };
             let [queue, from] = [queue.0, from].map(|number| values.bind::<E>(number));
             many_waiting::<E>(&queue, &from, ask.filter, rest_and_order)
         }
@@ -294,11 +296,8 @@ fn states_of_items<E: Dialect>() -> [Joined<'static>; 2] {
 }
 
 /// An id from which on all waiting items are found: the first of the ready ones, if no item has a DueDate, is deferred or has a row in
-/// `item_grouped`. 0 otherwise, and if the list is descending.
-fn first_waiting<E: Engine>(engine: &mut E, queue: QueueId, descending: bool) -> Result<i64> {
-    if descending {
-        return Ok(0); // the scan ends long before
-    }
+/// `item_grouped`. 0 otherwise.
+fn first_waiting<E: Engine>(engine: &mut E, queue: QueueId) -> Result<i64> {
     let mut values = Values::default();
     let queue = values.bind::<E>(queue.0);
     let others = [

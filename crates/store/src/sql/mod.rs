@@ -10,6 +10,7 @@
 //! | `invariants.rs` | what has to hold between the tables |
 //! | `places.rs` | where the items of a list are looked for |
 //! | `list.rs` | lists of items |
+//! | `logs.rs` | robot logs |
 //! | `comments.rs` | comments |
 //! | `counts.rs` | numbers of rows |
 //! | `document.rs` | the document of a server |
@@ -36,6 +37,7 @@ pub(crate) mod invariants;
 pub(crate) mod items;
 pub(crate) mod jobs;
 pub(crate) mod list;
+pub(crate) mod logs;
 pub(crate) mod operations;
 mod places;
 pub(crate) mod queues;

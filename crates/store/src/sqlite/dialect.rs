@@ -65,6 +65,10 @@ impl Dialect for Sqlite {
         format!("{column} IN (SELECT value FROM json_each({numbers}))")
     }
 
+    fn listed(numbers: &str) -> String {
+        format!("(SELECT value AS number, key AS place FROM json_each({numbers}))")
+    }
+
     fn matches(column: &str, matching: TextMatch, value: &str) -> String {
         match matching {
             TextMatch::Contains => format!("instr({column}, {value}) > 0"),

@@ -1,4 +1,4 @@
-//! What jobs hold, and the recent starts of queues with limits.
+//! What jobs hold, their numbers, and the recent starts of queues with limits.
 
 use rusqlite::{Connection, Row as SqlRow, params};
 
@@ -29,6 +29,11 @@ pub(super) fn held_items(connection: &Connection, job: JobNumber) -> rusqlite::R
 }
 
 impl Sqlite {
+    pub(super) fn next_job_id(&mut self) -> Result<i64> {
+        const SQL: &str = "UPDATE last_job SET id = id + 1 RETURNING id";
+        self.run(|c| prepared(c, SQL)?.query_row([], |row| row.get(0)))
+    }
+
     pub(super) fn recent_starts(&mut self, queue: QueueId) -> Result<Starts> {
         let mut values = Values::default();
         let sql =

@@ -10,6 +10,7 @@
 //! | `jobs.rs` | what jobs hold, and the starts of queues with limits |
 //! | `figures.rs` | the statements on figures by minute and hour |
 //! | `reasons.rs` | the statements on groups of failures |
+//! | `logs.rs` | robot logs |
 //! | `operations.rs` | the statements on acts on many items |
 //! | `inspect.rs` | looks at a file from outside, checks it and copies it |
 //! | `list.rs` | finds items by key and by age, and how attempts ended |
@@ -46,6 +47,7 @@ mod item;
 mod job_locks;
 mod jobs;
 mod list;
+mod logs;
 mod operations;
 mod ready_items;
 mod reasons;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::backend::{Request, WriterHooks};
+use super::super::jobs::JobFilter;
 use super::super::readers::QueryDeadline;
 use super::super::rows::{ClaimedRow, ItemRow, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate};
 use super::super::sql::{self, review};
@@ -403,7 +404,8 @@ impl Rows for Sqlite {
             self.locks.hold(job.key);
             self.new_jobs.push(job.key);
         }
-        sql::jobs::insert(self, job)
+        let id = self.next_job_id()?;
+        sql::jobs::insert(self, job, Some(id))
     }
 
     fn job(&mut self, key: JobKey) -> Result<Option<Job>> {
@@ -424,6 +426,10 @@ impl Rows for Sqlite {
 
     fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>> {
         sql::jobs::list(self, folder, limit)
+    }
+
+    fn listed_jobs(&mut self, filter: &JobFilter) -> Result<Vec<Job>> {
+        sql::jobs::listed(self, filter)
     }
 
     fn process_is_gone(&mut self, job: JobKey) -> bool {

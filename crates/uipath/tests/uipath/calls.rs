@@ -204,10 +204,10 @@ async fn all_calls() -> Vec<RecordedRequest> {
     let server = ScriptedOrchestrator::start(World::new()).await;
     let orchestrator = client(&server).job_key(JOB_KEY).connect().await.unwrap();
     everything(&server, &orchestrator).await;
-    #[cfg(feature = "robot-logs")]
     {
+        use performer::robot_logs::robot_logs;
         use tracing_subscriber::layer::SubscriberExt as _;
-        let (layer, shipping) = orchestrator.robot_logs("PostInvoices");
+        let (layer, shipping) = robot_logs(Arc::new(orchestrator.clone()), "PostInvoices");
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, || tracing::info!(item = 7, "started"));
         assert_eq!(shipping.finish().await, 0);
@@ -286,8 +286,7 @@ async fn every_body_is_the_golden_one() {
         assert_eq!(text, golden, "{operation} is not what golden/{operation}.json says");
     }
     let files = std::fs::read_dir(&folder).unwrap().count();
-    let logs_left_out = usize::from(!cfg!(feature = "robot-logs"));
-    assert_eq!(files - logs_left_out, bodies.len(), "every golden file is of a body that is sent");
+    assert_eq!(files, bodies.len(), "every golden file is of a body that is sent");
 }
 
 fn complaints_about(document: &Value, seen: &RecordedRequest) -> Vec<String> {
