@@ -62,7 +62,7 @@ pub(crate) trait FigureRows {
 
 /// The most rows that [`FigureRows::remove_figures`] removes of each table.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-pub(crate) const MAX_FIGURES_REMOVED: i64 = 5_000;
+pub(crate) const MAX_FIGURES_REMOVED: usize = 5_000;
 
 /// What was counted and is not written yet.
 #[derive(Debug, Default)]

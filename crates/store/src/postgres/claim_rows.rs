@@ -10,8 +10,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
-use super::columns::get;
-use super::queues::small;
+use super::columns::{get, small};
 use super::session::Session;
 use performer_core::model::key::{ItemId, JobKey, JobNumber};
 use performer_core::model::robot::Held;

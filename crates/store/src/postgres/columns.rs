@@ -172,7 +172,7 @@ fn unsigned(number: i64) -> u64 {
     number.unsigned_abs()
 }
 
-fn small(number: i64) -> u32 {
+pub(super) fn small(number: i64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 

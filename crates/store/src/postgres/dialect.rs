@@ -8,9 +8,11 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::super::sql::dialect::{Bound, Dialect, Engine, Row, Values};
 use super::super::sql::list::Places;
+use super::super::sql::queues::select_queue;
 use super::Postgres;
 use super::claim_rows;
-use super::columns::{date, get, text, uuid};
+use super::columns::{bytes, date, get, text, uuid};
+use super::session::OwnedValue;
 use performer_core::model::query::{Case, TextMatch};
 use performer_core::model::stored_time::stored;
 use performer_core::orchestrator::Result;
@@ -25,11 +27,18 @@ impl Dialect for Postgres {
     const COPIES: &'static str =
         " LEFT JOIN item_copy ON item_copy.item_id = item.id AND item.root_id IS NOT NULL";
     const FOR_UPDATE: &'static str = " FOR UPDATE";
+    const FOR_UPDATE_SKIP_LOCKED: &'static str = " FOR UPDATE SKIP LOCKED";
+    const QUEUE: &'static str = select_queue!(
+        "array_to_string(array(SELECT folder_id FROM queue_folder WHERE queue_id = queue.id), ',')"
+    );
+    const TABLES_OF_ITEM: &'static [&'static str] =
+        &["item_state", "item_copy", "item_exception", "item_event", "item_comment"];
     const END_PROCESSING: &'static str = "item_state.end_processing";
 
     fn placeholder(number: usize, value: &Bound) -> String {
         let kind = match value {
             Bound::Number(_) => "bigint",
+            Bound::Flag(_) => "boolean",
             Bound::Text(_) => "text",
             Bound::Time(_) => "timestamptz",
             Bound::Key(_) => "uuid",
@@ -43,6 +52,20 @@ impl Dialect for Postgres {
             "(SELECT reason.*, coalesce(max(last_seen), first_seen) AS last_seen, \
              coalesce(sum(total), 0)::bigint AS total, coalesce(sum(open), 0)::bigint AS open \
              FROM reason LEFT JOIN reason_count ON reason_id = reason.id WHERE {queues} GROUP BY reason.id)"
+        )
+    }
+
+    fn delete_counters(queue: &str) -> Vec<String> {
+        let of_reasons = format!("(SELECT id FROM reason WHERE queue_id = {queue})");
+        vec![
+            format!("DELETE FROM queue_shard WHERE queue_id = {queue}"),
+            format!("DELETE FROM reason_count WHERE reason_id IN {of_reasons}"),
+        ]
+    }
+
+    fn delete_some(table: &str, _key: &str, condition: &str, limit: usize) -> String {
+        format!(
+            "DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE {condition} LIMIT {limit}))"
         )
     }
 
@@ -115,14 +138,23 @@ impl Places for Postgres {
 }
 
 /// A value as the driver takes it. Times are compared as they are stored.
-pub(super) fn parameter(value: &Bound) -> Box<dyn ToSql + Sync> {
+pub(super) fn parameter(value: &Bound) -> OwnedValue {
     match value {
         Bound::Number(number) => Box::new(*number),
+        Bound::Flag(flag) => Box::new(*flag),
         Bound::Text(text) => Box::new(text.clone()),
         Bound::Time(at) => Box::new(date(stored(*at))),
         Bound::Key(key) => Box::new(uuid(*key)),
         Bound::Numbers(numbers) => Box::new(numbers.clone()),
     }
+}
+
+fn parameters(values: &Values) -> Vec<OwnedValue> {
+    values.all().iter().map(parameter).collect()
+}
+
+fn bound(parameters: &[OwnedValue]) -> Vec<&(dyn ToSql + Sync)> {
+    parameters.iter().map(|value| -> &(dyn ToSql + Sync) { &**value }).collect()
 }
 
 impl Engine for Postgres {
@@ -137,24 +169,47 @@ impl Engine for Postgres {
         values: &Values,
         read: impl Fn(&dyn Row) -> Result<T>,
     ) -> Result<Vec<T>> {
-        let values: Vec<_> = values.all().iter().map(parameter).collect();
-        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| &**value as _).collect();
-        let rows = if self.writes {
-            self.session.query(sql, &values)
-        } else {
-            self.session.query_once(sql, &values)
-        };
-        rows?.iter().map(|row| read(row)).collect()
+        if self.writes {
+            return self.read_prepared(sql, values, read);
+        }
+        let parameters = parameters(values);
+        self.session.query_once(sql, &bound(&parameters))?.iter().map(|row| read(row)).collect()
+    }
+
+    fn read_prepared<T>(
+        &mut self,
+        sql: &str,
+        values: &Values,
+        read: impl Fn(&dyn Row) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let parameters = parameters(values);
+        self.session.query(sql, &bound(&parameters))?.iter().map(|row| read(row)).collect()
+    }
+
+    fn write_added(&mut self) -> Result<()> {
+        self.flush_bulk_insert()
     }
 
     fn execute(&mut self, sql: &str, values: &Values) -> Result<()> {
-        let values: Vec<_> = values.all().iter().map(parameter).collect();
-        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| &**value as _).collect();
-        self.session.enqueue(sql, &values)
+        let parameters = parameters(values);
+        self.session.enqueue(sql, &bound(&parameters))
+    }
+
+    fn change(&mut self, sql: &str, values: &Values) -> Result<u64> {
+        let parameters = parameters(values);
+        self.session.execute(sql, &bound(&parameters))
     }
 }
 
 impl Row for tokio_postgres::Row {
+    fn flag(&self, at: usize) -> Result<bool> {
+        get(self, at)
+    }
+
+    fn key(&self, at: usize) -> Result<[u8; 16]> {
+        get(self, at).map(bytes)
+    }
+
     fn number(&self, at: usize) -> Result<i64> {
         match *self.columns()[at].type_() {
             Type::INT2 => get::<i16>(self, at).map(i64::from),
@@ -176,6 +231,10 @@ impl Row for tokio_postgres::Row {
     }
 
     fn time(&self, at: usize) -> Result<Timestamp> {
+        get(self, at)
+    }
+
+    fn time_or_none(&self, at: usize) -> Result<Option<Timestamp>> {
         get(self, at)
     }
 }

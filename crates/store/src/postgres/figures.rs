@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::super::figures::{Counted, FigureKey, FigureRows, MAX_FIGURES_REMOVED, add_level, add_row};
+use super::super::figures::{Counted, FigureKey, FigureRows, add_row};
+use super::super::sql;
 use super::columns::{get, numbered};
 use super::{Postgres, counters};
 use performer_core::model::figures::{Figures, Resolution};
@@ -69,8 +70,6 @@ impl FigureRows for Postgres {
         // A row for all buckets of a minute: the way of a row to this program costs more than to find it.
         const ENDED: &str = "SELECT at, outcome, array_agg(bucket), array_agg(count), array_agg(took) FROM figure \
              WHERE queue_id = $1 AND minutes = $2 AND at >= $3 AND at < $4 GROUP BY at, outcome ORDER BY at, outcome";
-        const LEVELS: &str = "SELECT at, new, in_progress, oldest FROM level \
-             WHERE queue_id = $1 AND minutes = $2 AND at >= $3 AND at < $4 ORDER BY at";
         let of = small(resolution.minutes());
         let mut figures = Figures::default();
         for row in &self.session.query(ENDED, &[&queue.0, &of, &minutes.0, &minutes.1])? {
@@ -84,21 +83,11 @@ impl FigureRows for Postgres {
                 add_row(&mut figures, key, Counted { count, took });
             }
         }
-        for row in &self.session.query(LEVELS, &[&queue.0, &of, &minutes.0, &minutes.1])? {
-            add_level(&mut figures, queue, get(row, 0)?, (get(row, 1)?, get(row, 2)?), get(row, 3)?);
-        }
+        sql::figures::add_levels(self, &mut figures, queue, resolution, minutes)?;
         Ok(figures)
     }
 
     fn remove_figures(&mut self, queue: QueueId, resolution: Resolution, before: i64) -> Result<()> {
-        const ENDED: &str = "DELETE FROM figure WHERE ctid = ANY (ARRAY(SELECT ctid FROM figure \
-             WHERE queue_id = $1 AND minutes = $2 AND at < $3 LIMIT $4))";
-        const LEVELS: &str = "DELETE FROM level WHERE ctid = ANY (ARRAY(SELECT ctid FROM level \
-             WHERE queue_id = $1 AND minutes = $2 AND at < $3 LIMIT $4))";
-        let of = small(resolution.minutes());
-        for sql in [ENDED, LEVELS] {
-            self.session.enqueue(sql, &[&queue.0, &of, &before, &MAX_FIGURES_REMOVED])?;
-        }
-        Ok(())
+        sql::figures::remove(self, queue, resolution, before)
     }
 }

@@ -10,10 +10,9 @@ use super::columns::{self, actor_columns, get, item_columns, numbered, signed, s
 use super::session::{BoundQuery, Values};
 use super::{Postgres, ready_items};
 use performer_core::model::exception::{ExceptionType, ProcessingException};
-use performer_core::model::history::{EventAction, Recorded};
 use performer_core::model::item::QueueItem;
 use performer_core::model::key::{ItemId, JobKey};
-use performer_core::model::status::{ReviewStatus, Status};
+use performer_core::model::status::Status;
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 
 /// How often a row is read again because somebody changed it before it was locked.
@@ -59,10 +58,6 @@ fn read_row(row: &Row) -> Result<(ItemId, ItemRow, bool)> {
 }
 
 impl Postgres {
-    pub(super) fn ids(&mut self, sql: &str, value: i64) -> Result<Vec<ItemId>> {
-        self.session.query(sql, &[&value])?.iter().map(|row| get(row, 0).map(ItemId)).collect()
-    }
-
     /// The part of an item's row that the rules need. A transaction that writes locks it.
     pub(super) fn find_row(&mut self, id: ItemId) -> Result<Option<ItemRow>> {
         const SQL: &str = rows_where_id!("= $1");
@@ -205,21 +200,5 @@ impl Postgres {
             Ok((ItemId(id), item))
         };
         items.iter().map(read).collect()
-    }
-
-    pub(super) fn recorded_events(&mut self, id: ItemId) -> Result<Vec<Recorded>> {
-        const SQL: &str = "SELECT version, at, action, status, review_status, user_id FROM item_event \
-                           WHERE item_id = $1 ORDER BY version";
-        let read = |row: &Row| {
-            Ok(Recorded {
-                version: get::<i64>(row, 0)?.unsigned_abs(),
-                at: get(row, 1)?,
-                action: numbered!(row, 2, EventAction)?,
-                status: numbered!(row, 3, Status)?,
-                review_status: numbered!(row, 4, ReviewStatus)?,
-                user_id: get(row, 5)?,
-            })
-        };
-        self.session.query(SQL, &[&id.0])?.iter().map(read).collect()
     }
 }

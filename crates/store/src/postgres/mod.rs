@@ -23,11 +23,10 @@
 //! | `queue_limits.rs` | queues with limits |
 //! | `groups.rs`, `group_rules.rs` | queues with rules about groups: how groups are settled, and a change of the rules |
 //! | `counters.rs` | how many items of a queue are in which state |
-//! | `queues.rs`, `jobs.rs`, `tokens.rs` | the statements on queues, jobs and access tokens |
+//! | `queues.rs`, `jobs.rs` | the look-ups of queues and jobs when a transaction begins, and their locks |
 //! | `figures.rs` | the statements on figures by minute and hour |
 //! | `reasons.rs` | the statements on groups of failures |
 //! | `operations.rs` | the statements on acts on many items |
-//! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
 //! | `inspect.rs` | looks at a database from outside, and checks it |
 //! | `list.rs` | finds items by key and by age, and how attempts ended |
 //! | `dialect.rs` | how this database says the statements of `../sql` |
@@ -97,11 +96,9 @@ mod queue_limits;
 mod queues;
 mod ready_items;
 mod reasons;
-mod removal;
 mod rows;
 mod session;
 mod tls;
-mod tokens;
 mod transaction;
 mod write;
 

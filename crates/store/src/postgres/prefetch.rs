@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 
 use super::super::backend::{Operation, Request};
+use super::super::sql;
 use super::claim_cursor::ClaimPlan;
 use super::columns::get;
 use super::ready_items::{ClaimQuery, PrefetchedItems};
@@ -164,7 +165,7 @@ impl Postgres {
             if let Some(row) = row.as_ref().filter(|_| is_joined) {
                 self.loaded.jobs.extend(jobs::job_behind_queue(row)?);
             }
-            match queues::one_queue(row)? {
+            match row.map(|row| sql::queues::read(&row)).transpose()?.map(Arc::new) {
                 Some(queue) => {
                     self.name(folder, &name, &queue);
                     self.loaded.queues.push((folder, name, queue));
@@ -174,7 +175,7 @@ impl Postgres {
         }
         for _ in needs.jobs.iter().filter(|_| !is_joined) {
             for row in answers.next().iter().flatten() {
-                self.loaded.jobs.push(jobs::read_job(row)?);
+                self.loaded.jobs.push(sql::jobs::read(row)?);
             }
         }
         if let Some(claim_plan) = needs.claim_plan {

@@ -9,7 +9,7 @@
 use tokio_postgres::Row;
 
 use super::super::rows::NextItems;
-use super::queues::{as_json, json};
+use super::super::sql::columns::{as_json, json};
 use super::ready_items::{ClaimQuery, PrefetchedItems};
 use super::session::{BoundQuery, Session};
 use super::{Postgres, counters};

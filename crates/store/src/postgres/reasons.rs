@@ -99,9 +99,7 @@ impl Reasons for Postgres {
     }
 
     fn write_reason(&mut self, reason: &Reason) -> Result<()> {
-        const SQL: &str = "UPDATE reason SET note = $2, owner = $3 WHERE id = $1";
-        let note = reason.note.as_deref().map(text);
-        self.session.enqueue(SQL, &[&reason.id, &note, &reason.owner])
+        sql::reasons::write(self, reason)
     }
 
     fn reasons(&mut self, queues: &[QueueId], filter: &ReasonFilter) -> Result<Vec<Reason>> {

@@ -11,10 +11,11 @@ use super::super::readers::QueryDeadline;
 use super::super::rows::{
     ClaimLoad, ClaimedRow, ItemRow, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate,
 };
+use super::super::sql::dialect::Dialect as _;
 use super::super::sql::list::is_for_review;
 use super::super::sql::{self, review};
 use super::super::unreadable_rows::SkippedItems;
-use super::columns::{get, signed, text};
+use super::columns::get;
 use super::ready_items::EntryKind;
 use super::{
     Postgres, bulk_write, claim_rows, counters, jobs, list, queue_limits, queues, ready_items, write,
@@ -137,11 +138,11 @@ impl Rows for Postgres {
     }
 
     fn kept_time(&mut self) -> Result<Option<Timestamp>> {
-        jobs::kept_time(&mut self.session)
+        sql::jobs::kept_time(self)
     }
 
     fn keep_time(&mut self, believed: Timestamp) -> Result<()> {
-        jobs::keep_time(&mut self.session, believed)
+        sql::jobs::keep_time(self, believed)
     }
 
     fn keys(&mut self) -> &mut KeyMaker {
@@ -161,7 +162,8 @@ impl Rows for Postgres {
             return Ok(Some(queue));
         }
         self.keep_queues()?;
-        queues::queue_named(&mut self.session, folder, name)
+        let lock = queues::kept_in_caller_transaction(&self.session);
+        sql::queues::named(self, folder, name, lock)
     }
 
     fn queue(&mut self, id: QueueId) -> Result<Option<Arc<QueueDefinition>>> {
@@ -169,29 +171,29 @@ impl Rows for Postgres {
             return Ok(Some(queue));
         }
         self.keep_queues()?;
-        queues::queue(&mut self.session, id)
+        let lock = queues::kept_in_caller_transaction(&self.session);
+        sql::queues::one(self, id, lock)
     }
 
     fn queues(&mut self) -> Result<Vec<QueueDefinition>> {
         self.keep_queues()?;
-        queues::queues(&mut self.session)
+        sql::queues::all(self)
     }
 
     fn write_folders(&mut self, queue: &QueueDefinition, folders: &[FolderId]) -> Result<()> {
-        queues::write_folders(&mut self.session, queue, folders)
+        sql::queues::write_folders(self, queue.id, &queue.name, folders)
     }
 
     fn insert_queue(&mut self, queue: &QueueDefinition) -> Result<QueueId> {
-        queues::insert_queue(&mut self.session, queue)
+        sql::queues::insert(self, queue)
     }
 
     fn update_queue(&mut self, queue: &QueueDefinition) -> Result<()> {
-        queues::update_queue(&mut self.session, queue)
+        sql::queues::update(self, queue)
     }
 
     fn delete_queue(&mut self, id: QueueId) -> Result<()> {
-        self.session.execute("UPDATE queue SET deleted = true WHERE id = $1", &[&id.0])?;
-        self.session.execute("DELETE FROM queue_folder WHERE queue_id = $1", &[&id.0]).map(drop)
+        sql::queues::delete(self, id)
     }
 
     fn statistics(&mut self, queue: QueueId) -> Result<QueueStatistics> {
@@ -342,7 +344,7 @@ impl Rows for Postgres {
     }
 
     fn recorded(&mut self, id: ItemId) -> Result<Vec<Recorded>> {
-        self.recorded_events(id)
+        sql::items::recorded(self, id)
     }
 
     fn holds_reference(&mut self, queue: QueueId, reference: &str) -> Result<bool> {
@@ -358,11 +360,7 @@ impl Rows for Postgres {
     }
 
     fn chain(&mut self, id: ItemId) -> Result<Vec<ItemId>> {
-        const SQL: &str = "WITH first AS (SELECT coalesce(root_id, id) AS id FROM item WHERE id = $1) \
-                           SELECT id FROM first UNION ALL \
-                           SELECT item.id FROM item JOIN first ON item.root_id = first.id ORDER BY 1";
-        self.flush_bulk_insert()?;
-        self.ids(SQL, id.0)
+        sql::items::chain(self, id)
     }
 
     fn held_items(&mut self, job: JobNumber) -> Result<Vec<Held>> {
@@ -399,15 +397,11 @@ impl Rows for Postgres {
         if self.writes {
             self.lock_alone("directory")?;
         }
-        const SQL: &str = "SELECT version, text FROM directory WHERE version <> $1";
-        let row = self.session.query_opt(SQL, &[&signed(known)])?;
-        row.map(|row| Ok((get::<i64>(&row, 0)?.unsigned_abs(), get(&row, 1)?))).transpose()
+        sql::document::read(self, known)
     }
 
-    fn write_document(&mut self, version: u64, directory: &str) -> Result<()> {
-        const SQL: &str = "INSERT INTO directory (id, version, text) VALUES (1, $1, $2) \
-                           ON CONFLICT (id) DO UPDATE SET version = $1, text = $2";
-        self.session.execute(SQL, &[&signed(version), &text(directory)]).map(drop)
+    fn write_document(&mut self, version: u64, text: &str) -> Result<()> {
+        sql::document::write(self, version, text)
     }
 
     fn roots_created_before(
@@ -428,16 +422,17 @@ impl Rows for Postgres {
             ready_items::remove_waiting(&mut self.session, row.queue, id, &row.state)?;
         }
         review::remove_row(self, id)?;
-        write::remove_item(&mut self.session, id)
+        sql::items::remove(self, &[id])
     }
 
     fn insert_job(&mut self, job: &Job, _of_this_process: bool) -> Result<()> {
         self.loaded.forget_jobs();
-        jobs::insert_job(&mut self.session, job)
+        sql::jobs::insert(self, job, None)
     }
 
     fn job(&mut self, key: JobKey) -> Result<Option<Job>> {
-        jobs::job(&mut self.session, key, self.writes)
+        let lock = if self.writes { Self::FOR_UPDATE } else { "" };
+        sql::jobs::one(self, key, lock)
     }
 
     fn claiming_job(&mut self, key: JobKey) -> Result<Option<Job>> {
@@ -445,7 +440,7 @@ impl Rows for Postgres {
             return Ok(Some(job));
         }
         self.share(&jobs::lock_of(key))?;
-        jobs::job(&mut self.session, key, false)
+        sql::jobs::one(self, key, "")
     }
 
     fn ending_job(&mut self, key: JobKey) -> Result<Option<Job>> {
@@ -458,19 +453,19 @@ impl Rows for Postgres {
         if job.end_time.is_some() {
             self.claim_cache.job_ended(job.key.number());
         }
-        jobs::write_job(&mut self.session, job)
+        sql::jobs::write(self, job)
     }
 
     fn live_jobs(&mut self) -> Result<Vec<Job>> {
-        jobs::live_jobs(&mut self.session)
+        sql::jobs::live(self)
     }
 
     fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>> {
-        jobs::jobs(&mut self.session, folder, i64::try_from(limit).unwrap_or(i64::MAX))
+        sql::jobs::list(self, folder, limit)
     }
 
     fn listed_jobs(&mut self, filter: &JobFilter) -> Result<Vec<Job>> {
-        jobs::listed_jobs(&mut self.session, filter)
+        sql::jobs::listed(self, filter)
     }
 
     /// The processes of other machines are not known: the lease decides.

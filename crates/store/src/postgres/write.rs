@@ -420,14 +420,3 @@ fn write_exception(session: &mut Session, id: ItemId, exception: &ProcessingExce
         ],
     )
 }
-
-/// Removes the rows of an item, except where it waits. One statement, to save round trips.
-pub(super) fn remove_item(session: &mut Session, id: ItemId) -> Result<()> {
-    const SQL: &str = "WITH state AS (DELETE FROM item_state WHERE item_id = $1), \
-         copy AS (DELETE FROM item_copy WHERE item_id = $1), \
-         exception AS (DELETE FROM item_exception WHERE item_id = $1), \
-         event AS (DELETE FROM item_event WHERE item_id = $1), \
-         comment AS (DELETE FROM item_comment WHERE item_id = $1) \
-         DELETE FROM item WHERE id = $1";
-    session.execute(SQL, &[&id.0]).map(drop)
-}

@@ -13,11 +13,24 @@ use performer_core::orchestrator::Result;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Bound {
     Number(i64),
+    Flag(bool),
     Text(String),
     Time(Timestamp),
     Key([u8; 16]),
     /// However many: a statement has a limited number of values.
     Numbers(Vec<i64>),
+}
+
+impl From<bool> for Bound {
+    fn from(flag: bool) -> Self {
+        Self::Flag(flag)
+    }
+}
+
+impl From<Timestamp> for Bound {
+    fn from(at: Timestamp) -> Self {
+        Self::Time(at)
+    }
 }
 
 impl From<Vec<i64>> for Bound {
@@ -71,6 +84,12 @@ pub(crate) trait Dialect {
     const COPIES: &'static str;
     /// Behind a query of one table: locks its rows until the transaction ends.
     const FOR_UPDATE: &'static str;
+    /// As that, and passes over rows that somebody else has locked.
+    const FOR_UPDATE_SKIP_LOCKED: &'static str;
+    /// Queues that are not deleted, as [`queues::read`](super::queues::read) reads them.
+    const QUEUE: &'static str;
+    /// The tables that have rows of an item, in the column `item_id`, except where it waits and `item_review`.
+    const TABLES_OF_ITEM: &'static [&'static str];
     /// The column of [`Field::EndProcessing`](performer_core::model::query::Field::EndProcessing).
     const END_PROCESSING: &'static str;
 
@@ -79,6 +98,12 @@ pub(crate) trait Dialect {
 
     /// The groups of failures of some queues with what was counted of them, as a table.
     fn counted_reasons(queues: &str) -> String;
+
+    /// The statements that remove what counts for a queue in tables that only this database has.
+    fn delete_counters(queue: &str) -> Vec<String>;
+
+    /// The statement that removes some rows of a table. `key`: the columns of its primary key.
+    fn delete_some(table: &str, key: &str, condition: &str, limit: usize) -> String;
 
     /// A text as the database can store it.
     fn storable(text: &str) -> Cow<'_, str>;
@@ -98,11 +123,14 @@ pub(crate) trait Dialect {
 
 /// A row, from its first column on.
 pub(crate) trait Row {
+    fn flag(&self, at: usize) -> Result<bool>;
+    fn key(&self, at: usize) -> Result<[u8; 16]>;
     fn number(&self, at: usize) -> Result<i64>;
     fn number_or_none(&self, at: usize) -> Result<Option<i64>>;
     fn text(&self, at: usize) -> Result<String>;
     fn text_or_none(&self, at: usize) -> Result<Option<String>>;
     fn time(&self, at: usize) -> Result<Timestamp>;
+    fn time_or_none(&self, at: usize) -> Result<Option<Timestamp>>;
 }
 
 /// A database that statements of one text are sent to.
@@ -111,6 +139,17 @@ pub(crate) trait Engine: Dialect + Rows {
     fn read<T>(&mut self, sql: &str, values: &Values, read: impl Fn(&dyn Row) -> Result<T>)
     -> Result<Vec<T>>;
 
+    /// Runs a query whose plan does not depend on its values: it is compiled once.
+    fn read_prepared<T>(
+        &mut self,
+        sql: &str,
+        values: &Values,
+        read: impl Fn(&dyn Row) -> Result<T>,
+    ) -> Result<Vec<T>>;
+
+    /// Writes items that were added and are not in their tables yet.
+    fn write_added(&mut self) -> Result<()>;
+
     /// Keeps other transactions that ask for the same until this one ends, if several can write.
     fn lock_until_end(&mut self, _what: &'static str) -> Result<()> {
         Ok(())
@@ -118,6 +157,9 @@ pub(crate) trait Engine: Dialect + Rows {
 
     /// Runs a statement whose result nobody needs.
     fn execute(&mut self, sql: &str, values: &Values) -> Result<()>;
+
+    /// Runs a statement. Returns how many rows it changed.
+    fn change(&mut self, sql: &str, values: &Values) -> Result<u64>;
 
     /// The number in the first row.
     fn read_number(&mut self, sql: &str, values: &Values) -> Result<Option<i64>> {

@@ -2,12 +2,21 @@
 
 use jiff::Timestamp;
 
-use super::super::unreadable_rows::UnreadableRow;
+use super::columns::{Columns, unreadable};
 use super::dialect::{Bound, Engine, Values, in_queues};
 use performer_core::model::exception::ExceptionType;
 use performer_core::model::key::QueueId;
 use performer_core::model::reason::{Reason, ReasonFilter, ReasonOrder};
 use performer_core::orchestrator::Result;
+
+/// Writes the note and the owner of a group.
+pub(crate) fn write<E: Engine>(engine: &mut E, reason: &Reason) -> Result<()> {
+    let mut columns =
+        Columns::<E>::new().text_or_null("note", reason.note.as_deref()).set_or_null("owner", reason.owner);
+    let id = columns.values.bind::<E>(reason.id);
+    let sql = format!("UPDATE reason SET {} WHERE id = {id}", columns.assignments());
+    engine.execute(&sql, &columns.values)
+}
 
 /// All groups of the queues are sorted: there are at most some thousands, and an index in the order of a count would change
 /// with each failure.
@@ -48,8 +57,7 @@ pub(crate) fn reasons<E: Engine>(
         filter.top
     );
     engine.read(&sql, &values, |row| {
-        let kind = ExceptionType::from_number(row.number(2)?)
-            .map_err(|error| UnreadableRow::error(error, "the store"))?;
+        let kind = ExceptionType::from_number(row.number(2)?).map_err(unreadable)?;
         let queue = QueueId(row.number(1)?);
         let mut reason = Reason::new(row.number(0)?, queue, kind, row.text(3)?, row.time(4)?);
         reason.sample = row.text(5)?;

@@ -5,12 +5,13 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{ToSql, ToSqlOutput};
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, Statement, params_from_iter};
 
 use super::super::sql::dialect::{Bound, Dialect, Engine, Row, Values};
 use super::super::sql::list::{Places, WITH_STATE, starting_with};
+use super::super::sql::queues::select_queue;
 use super::super::unreadable_rows::UnreadableRow;
-use super::columns::{micros, time};
+use super::columns::{micros, time, time_or_none};
 use super::{Sqlite, prepared};
 use performer_core::model::query::{Case, TextMatch};
 use performer_core::orchestrator::{OrchestratorError, Result};
@@ -25,6 +26,11 @@ impl Dialect for Sqlite {
         " LEFT JOIN item_copy ON item_copy.item_id = iif(item.root_id IS NULL, NULL, item.id)";
     /// Nobody else writes anyway.
     const FOR_UPDATE: &'static str = "";
+    const FOR_UPDATE_SKIP_LOCKED: &'static str = "";
+    const QUEUE: &'static str =
+        select_queue!("(SELECT group_concat(folder_id) FROM queue_folder WHERE queue_id = queue.id)");
+    const TABLES_OF_ITEM: &'static [&'static str] =
+        &["item_state", "item_copy", "item_content", "item_exception", "item_event", "item_comment"];
     /// Until there is an outcome the column only reserves room.
     const END_PROCESSING: &'static str = "iif(item_state.outcome IS NULL, NULL, item_state.end_processing)";
 
@@ -34,6 +40,16 @@ impl Dialect for Sqlite {
 
     fn counted_reasons(queues: &str) -> String {
         format!("(SELECT * FROM reason WHERE {queues})")
+    }
+
+    fn delete_counters(_: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn delete_some(table: &str, key: &str, condition: &str, limit: usize) -> String {
+        format!(
+            "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {condition} LIMIT {limit})"
+        )
     }
 
     fn storable(text: &str) -> Cow<'_, str> {
@@ -110,6 +126,7 @@ impl ToSql for Bound {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(match self {
             Self::Number(number) => ToSqlOutput::from(*number),
+            Self::Flag(flag) => ToSqlOutput::from(*flag),
             Self::Text(text) => ToSqlOutput::from(text.as_str()),
             Self::Time(at) => ToSqlOutput::from(micros(*at)),
             Self::Key(key) => ToSqlOutput::from(key.as_slice()),
@@ -125,24 +142,55 @@ impl Engine for Sqlite {
         values: &Values,
         read: impl Fn(&dyn Row) -> Result<T>,
     ) -> Result<Vec<T>> {
-        let rows = self.run(|c| {
-            let mut statement = c.prepare(sql)?;
-            let mut rows = statement.query(params_from_iter(values.all()))?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push(read(row));
-            }
-            Ok(found)
-        })?;
-        rows.into_iter().collect()
+        self.run(|c| rows(&mut c.prepare(sql)?, values, read))?.into_iter().collect()
+    }
+
+    fn read_prepared<T>(
+        &mut self,
+        sql: &str,
+        values: &Values,
+        read: impl Fn(&dyn Row) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        self.run(|c| rows(&mut *prepared(c, sql)?, values, read))?.into_iter().collect()
+    }
+
+    fn write_added(&mut self) -> Result<()> {
+        self.insert_pending_ready()
     }
 
     fn execute(&mut self, sql: &str, values: &Values) -> Result<()> {
-        self.run(|c| prepared(c, sql)?.execute(params_from_iter(values.all())).map(drop))
+        self.change(sql, values).map(drop)
+    }
+
+    fn change(&mut self, sql: &str, values: &Values) -> Result<u64> {
+        let changed = self.run(|c| prepared(c, sql)?.execute(params_from_iter(values.all())))?;
+        Ok(changed as u64)
     }
 }
 
+/// All rows of a query, each read or not.
+fn rows<T>(
+    statement: &mut Statement<'_>,
+    values: &Values,
+    read: impl Fn(&dyn Row) -> Result<T>,
+) -> rusqlite::Result<Vec<Result<T>>> {
+    let mut rows = statement.query(params_from_iter(values.all()))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(read(row));
+    }
+    Ok(found)
+}
+
 impl Row for rusqlite::Row<'_> {
+    fn flag(&self, at: usize) -> Result<bool> {
+        self.get(at).map_err(unreadable)
+    }
+
+    fn key(&self, at: usize) -> Result<[u8; 16]> {
+        self.get(at).map_err(unreadable)
+    }
+
     fn number(&self, at: usize) -> Result<i64> {
         self.get(at).map_err(unreadable)
     }
@@ -161,6 +209,10 @@ impl Row for rusqlite::Row<'_> {
 
     fn time(&self, at: usize) -> Result<Timestamp> {
         time(self, at).map_err(unreadable)
+    }
+
+    fn time_or_none(&self, at: usize) -> Result<Option<Timestamp>> {
+        time_or_none(self, at).map_err(unreadable)
     }
 }
 

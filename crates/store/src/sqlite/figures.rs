@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use rusqlite::params;
 use rusqlite::types::Type;
 
-use super::super::figures::{Counted, FigureKey, FigureRows, MAX_FIGURES_REMOVED, add_level, add_row};
-use super::columns::{numbered, time_or_none};
+use super::super::figures::{Counted, FigureKey, FigureRows, add_row};
+use super::super::sql;
+use super::columns::numbered;
 use super::{Sqlite, prepared};
 use performer_core::model::figures::{Figures, Resolution};
 use performer_core::model::key::QueueId;
@@ -54,10 +55,8 @@ impl FigureRows for Sqlite {
     fn figures(&mut self, queue: QueueId, resolution: Resolution, minutes: (i64, i64)) -> Result<Figures> {
         const ENDED: &str = "SELECT at, outcome, bucket, count, took FROM figure \
              WHERE queue_id = ?1 AND minutes = ?2 AND at >= ?3 AND at < ?4 ORDER BY at, outcome, bucket";
-        const LEVELS: &str = "SELECT at, new, in_progress, oldest FROM level \
-             WHERE queue_id = ?1 AND minutes = ?2 AND at >= ?3 AND at < ?4 ORDER BY at";
         let values = [queue.0, resolution.minutes(), minutes.0, minutes.1];
-        self.run(|c| {
+        let mut figures = self.run(|c| {
             let mut figures = Figures::default();
             let mut ended = prepared(c, ENDED)?;
             let mut rows = ended.query(values)?;
@@ -72,31 +71,13 @@ impl FigureRows for Sqlite {
                 };
                 add_row(&mut figures, key, Counted { count: row.get(3)?, took: row.get(4)? });
             }
-            let mut levels = prepared(c, LEVELS)?;
-            let mut rows = levels.query(values)?;
-            while let Some(row) = rows.next()? {
-                add_level(
-                    &mut figures,
-                    queue,
-                    row.get(0)?,
-                    (row.get(1)?, row.get(2)?),
-                    time_or_none(row, 3)?,
-                );
-            }
             Ok(figures)
-        })
+        })?;
+        sql::figures::add_levels(self, &mut figures, queue, resolution, minutes)?;
+        Ok(figures)
     }
 
     fn remove_figures(&mut self, queue: QueueId, resolution: Resolution, before: i64) -> Result<()> {
-        const ENDED: &str = "DELETE FROM figure WHERE (queue_id, minutes, at, outcome, bucket) IN (\
-             SELECT queue_id, minutes, at, outcome, bucket FROM figure \
-             WHERE queue_id = ?1 AND minutes = ?2 AND at < ?3 LIMIT ?4)";
-        const LEVELS: &str = "DELETE FROM level WHERE (queue_id, minutes, at) IN (\
-             SELECT queue_id, minutes, at FROM level WHERE queue_id = ?1 AND minutes = ?2 AND at < ?3 LIMIT ?4)";
-        let values = [queue.0, resolution.minutes(), before, MAX_FIGURES_REMOVED];
-        self.run(|c| {
-            prepared(c, ENDED)?.execute(values)?;
-            prepared(c, LEVELS)?.execute(values).map(drop)
-        })
+        sql::figures::remove(self, queue, resolution, before)
     }
 }

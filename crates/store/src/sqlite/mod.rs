@@ -6,12 +6,12 @@
 //! | `rows.rs`, `item.rs`, `write.rs`, `write_many.rs` | the statements on items: reads and writes |
 //! | `ready_items.rs` | the tables of waiting items, and their order |
 //! | `groups.rs` | the items of groups, in queues with rules about them |
-//! | `queues.rs`, `jobs.rs`, `tokens.rs` | the statements on queues, jobs and access tokens |
+//! | `counters.rs` | how many items of a queue are in which state |
+//! | `jobs.rs` | what jobs hold, and the starts of queues with limits |
 //! | `figures.rs` | the statements on figures by minute and hour |
 //! | `reasons.rs` | the statements on groups of failures |
 //! | `logs.rs` | robot logs |
 //! | `operations.rs` | the statements on acts on many items |
-//! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
 //! | `inspect.rs` | looks at a file from outside, checks it and copies it |
 //! | `list.rs` | finds items by key and by age, and how attempts ended |
 //! | `dialect.rs` | how this database says the statements of `../sql` |
@@ -36,6 +36,7 @@ use performer_core::model::lifecycle::ItemState;
 use performer_core::orchestrator::Result;
 
 mod columns;
+mod counters;
 mod dialect;
 mod error;
 mod figures;
@@ -48,12 +49,9 @@ mod jobs;
 mod list;
 mod logs;
 mod operations;
-mod queues;
 mod ready_items;
 mod reasons;
-mod removal;
 mod rows;
-mod tokens;
 mod write;
 mod write_many;
 

@@ -50,8 +50,7 @@ impl Reasons for Sqlite {
     }
 
     fn write_reason(&mut self, reason: &Reason) -> Result<()> {
-        const SQL: &str = "UPDATE reason SET note = ?2, owner = ?3 WHERE id = ?1";
-        self.run(|c| prepared(c, SQL)?.execute(params![reason.id, reason.note, reason.owner]).map(drop))
+        sql::reasons::write(self, reason)
     }
 
     fn reasons(&mut self, queues: &[QueueId], filter: &ReasonFilter) -> Result<Vec<Reason>> {

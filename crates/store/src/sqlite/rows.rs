@@ -11,14 +11,14 @@ use super::super::readers::QueryDeadline;
 use super::super::rows::{ClaimedRow, ItemRow, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate};
 use super::super::sql::{self, review};
 use super::super::unreadable_rows::{SkippedItems, is_unreadable};
-use super::columns::{self, actor_columns, micros, numbered, state_columns, state_joins, time};
-use super::write::{in_row, insert_copy, insert_item, remove_item, write, write_large_content};
+use super::columns::{self, actor_columns, micros, state_columns, state_joins};
+use super::write::{in_row, insert_copy, insert_item, write, write_large_content};
 use super::write_many::{write_claimed, write_ended};
-use super::{Sqlite, error, groups, item, jobs, list, prepared, queues, ready_items, row_count};
+use super::{Sqlite, counters, error, groups, item, jobs, list, prepared, ready_items, row_count};
 use performer_core::crash_point;
 use performer_core::model::clock::Clock;
 use performer_core::model::content::SpecificContent;
-use performer_core::model::history::{Actors, EventAction, Recorded};
+use performer_core::model::history::{Actors, Recorded};
 use performer_core::model::item::QueueItem;
 use performer_core::model::job::Job;
 use performer_core::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
@@ -28,9 +28,8 @@ use performer_core::model::queue::QueueDefinition;
 use performer_core::model::robot::Held;
 use performer_core::model::selection::is_deferred;
 use performer_core::model::statistics::{Ended, QueueStatistics};
-use performer_core::model::status::{ReviewStatus, Status};
+use performer_core::model::status::Status;
 use performer_core::orchestrator::Result;
-use rusqlite::types::Type;
 
 /// How many steps SQLite makes between checks whether somebody still waits for the answer: a millisecond or less.
 const STEPS_BETWEEN_CHECKS: i32 = 20_000;
@@ -126,11 +125,11 @@ impl Rows for Sqlite {
     }
 
     fn kept_time(&mut self) -> Result<Option<Timestamp>> {
-        self.run(jobs::kept_time)
+        sql::jobs::kept_time(self)
     }
 
     fn keep_time(&mut self, believed: Timestamp) -> Result<()> {
-        self.run(|c| jobs::keep_time(c, believed))
+        sql::jobs::keep_time(self, believed)
     }
 
     fn keys(&mut self) -> &mut KeyMaker {
@@ -143,50 +142,48 @@ impl Rows for Sqlite {
     }
 
     fn queue_named(&mut self, folder: FolderId, name: &str) -> Result<Option<Arc<QueueDefinition>>> {
-        self.run(|c| queues::queue_named(c, folder, name))
+        sql::queues::named(self, folder, name, "")
     }
 
     fn queue(&mut self, id: QueueId) -> Result<Option<Arc<QueueDefinition>>> {
-        self.run(|c| queues::queue(c, id))
+        sql::queues::one(self, id, "")
     }
 
     fn queues(&mut self) -> Result<Vec<QueueDefinition>> {
-        self.run(queues::queues)
+        sql::queues::all(self)
     }
 
     fn insert_queue(&mut self, queue: &QueueDefinition) -> Result<QueueId> {
-        self.run(|c| queues::insert_queue(c, queue))
+        let id = sql::queues::insert(self, queue)?;
+        self.run(|c| counters::insert_statistics(c, id)).map(|()| id)
     }
 
     fn update_queue(&mut self, queue: &QueueDefinition) -> Result<()> {
-        self.run(|c| queues::update_queue(c, queue))
+        sql::queues::update(self, queue)
     }
 
     fn delete_queue(&mut self, id: QueueId) -> Result<()> {
-        self.run(|c| {
-            prepared(c, "UPDATE queue SET deleted = 1 WHERE id = ?1")?.execute([id.0])?;
-            prepared(c, "DELETE FROM queue_folder WHERE queue_id = ?1")?.execute([id.0]).map(drop)
-        })
+        sql::queues::delete(self, id)
     }
 
     fn write_folders(&mut self, queue: &QueueDefinition, folders: &[FolderId]) -> Result<()> {
-        self.run(|c| queues::write_folders(c, queue, folders))
+        sql::queues::write_folders(self, queue.id, &queue.name, folders)
     }
 
     fn statistics(&mut self, queue: QueueId) -> Result<QueueStatistics> {
-        self.run(|c| queues::statistics(c, queue))
+        self.run(|c| counters::statistics(c, queue))
     }
 
     fn add_statistics(&mut self, queue: QueueId, delta: &QueueStatistics) -> Result<()> {
-        self.run(|c| queues::add_statistics(c, queue, delta))
+        self.run(|c| counters::add_statistics(c, queue, delta))
     }
 
     fn starts(&mut self, queue: QueueId, _next: Option<&NextItems<'_>>) -> Result<Starts> {
-        self.run(|c| jobs::starts(c, queue))
+        self.recent_starts(queue)
     }
 
     fn write_starts(&mut self, queue: QueueId, starts: &Starts) -> Result<()> {
-        self.run(|c| jobs::write_starts(c, queue, starts))
+        self.write_recent_starts(queue, starts)
     }
 
     fn insert_item(&mut self, row: &NewRow<'_>) -> Result<ItemId> {
@@ -313,32 +310,11 @@ impl Rows for Sqlite {
     }
 
     fn record(&mut self, id: ItemId, event: &Recorded) -> Result<()> {
-        const SQL: &str = "INSERT INTO item_event (item_id, version, at, action, status, review_status, user_id) \
-                           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        let Recorded { version, at, action, status, review_status, user_id } = event;
-        let numbers = (action.number(), status.number(), review_status.number());
-        self.run(|c| {
-            let values = params![id.0, version, micros(*at), numbers.0, numbers.1, numbers.2, user_id];
-            prepared(c, SQL)?.execute(values).map(drop)
-        })
+        sql::items::record(self, id, event)
     }
 
     fn recorded(&mut self, id: ItemId) -> Result<Vec<Recorded>> {
-        const SQL: &str = "SELECT version, at, action, status, review_status, user_id FROM item_event \
-                           WHERE item_id = ?1 ORDER BY version";
-        self.run(|c| {
-            let read = |row: &rusqlite::Row<'_>| {
-                Ok(Recorded {
-                    version: row.get(0)?,
-                    at: time(row, 1)?,
-                    action: numbered!(row, 2, EventAction)?,
-                    status: numbered!(row, 3, Status)?,
-                    review_status: numbered!(row, 4, ReviewStatus)?,
-                    user_id: row.get(5)?,
-                })
-            };
-            prepared(c, SQL)?.query_map([id.0], read)?.collect()
-        })
+        sql::items::recorded(self, id)
     }
 
     fn holds_reference(&mut self, queue: QueueId, reference: &str) -> Result<bool> {
@@ -347,10 +323,7 @@ impl Rows for Sqlite {
     }
 
     fn chain(&mut self, id: ItemId) -> Result<Vec<ItemId>> {
-        const SQL: &str = "WITH first AS (SELECT coalesce(root_id, id) AS id FROM item WHERE id = ?1) \
-                           SELECT id FROM first UNION ALL \
-                           SELECT item.id FROM item JOIN first ON item.root_id = first.id ORDER BY 1";
-        self.run(|c| ids(c, SQL, [id.0]))
+        sql::items::chain(self, id)
     }
 
     fn held_items(&mut self, job: JobNumber) -> Result<Vec<Held>> {
@@ -400,14 +373,11 @@ impl Rows for Sqlite {
     }
 
     fn document(&mut self, known: u64) -> Result<Option<(u64, String)>> {
-        const SQL: &str = "SELECT version, text FROM directory WHERE version <> ?1";
-        self.run(|c| prepared(c, SQL)?.query_row([known], |row| Ok((row.get(0)?, row.get(1)?))).optional())
+        sql::document::read(self, known)
     }
 
     fn write_document(&mut self, version: u64, text: &str) -> Result<()> {
-        const SQL: &str = "INSERT INTO directory (id, version, text) VALUES (1, ?1, ?2) \
-                           ON CONFLICT (id) DO UPDATE SET version = ?1, text = ?2";
-        self.run(|c| prepared(c, SQL)?.execute(params![version, text]).map(drop))
+        sql::document::write(self, version, text)
     }
 
     fn roots_created_before(
@@ -426,7 +396,7 @@ impl Rows for Sqlite {
             self.run(|c| ready_items::remove_waiting(c, row.queue, id, &row.state))?;
         }
         review::remove_row(self, id)?;
-        self.run(|c| remove_item(c, id))
+        sql::items::remove(self, &[id])
     }
 
     fn insert_job(&mut self, job: &Job, of_this_process: bool) -> Result<()> {
@@ -434,15 +404,16 @@ impl Rows for Sqlite {
             self.locks.hold(job.key);
             self.new_jobs.push(job.key);
         }
-        self.run(|c| jobs::insert_job(c, job))
+        let id = self.next_job_id()?;
+        sql::jobs::insert(self, job, Some(id))
     }
 
     fn job(&mut self, key: JobKey) -> Result<Option<Job>> {
-        self.run(|c| jobs::job(c, key))
+        sql::jobs::one(self, key, "")
     }
 
     fn write_job(&mut self, job: &Job) -> Result<()> {
-        self.run(|c| jobs::write_job(c, job))?;
+        sql::jobs::write(self, job)?;
         if job.state.is_final() {
             self.ended_jobs.push(job.key);
         }
@@ -450,15 +421,15 @@ impl Rows for Sqlite {
     }
 
     fn live_jobs(&mut self) -> Result<Vec<Job>> {
-        self.run(jobs::live_jobs)
+        sql::jobs::live(self)
     }
 
     fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>> {
-        self.run(|c| jobs::jobs(c, folder, row_count(limit)))
+        sql::jobs::list(self, folder, limit)
     }
 
     fn listed_jobs(&mut self, filter: &JobFilter) -> Result<Vec<Job>> {
-        self.run(|c| jobs::listed_jobs(c, filter))
+        sql::jobs::listed(self, filter)
     }
 
     fn process_is_gone(&mut self, job: JobKey) -> bool {

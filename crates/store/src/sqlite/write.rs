@@ -228,18 +228,3 @@ pub(super) fn write_exception(
         ])
         .map(drop)
 }
-
-pub(super) fn remove_item(connection: &Connection, id: ItemId) -> SqlResult<()> {
-    for sql in [
-        "DELETE FROM item_state WHERE item_id = ?1",
-        "DELETE FROM item_copy WHERE item_id = ?1",
-        "DELETE FROM item_content WHERE item_id = ?1",
-        "DELETE FROM item_exception WHERE item_id = ?1",
-        "DELETE FROM item_event WHERE item_id = ?1",
-        "DELETE FROM item_comment WHERE item_id = ?1",
-        "DELETE FROM item WHERE id = ?1",
-    ] {
-        prepared(connection, sql)?.execute([id.0])?;
-    }
-    Ok(())
-}

@@ -453,6 +453,6 @@ CREATE TABLE token (
 );
 
 -- The logins of an application or a user, the latest first; personal access tokens by name; and tokens that have expired.
-CREATE INDEX token_user ON token (user_id, coalesce(client, ''), expires, digest) WHERE name IS NULL;
+CREATE INDEX token_user ON token (user_id, client, expires, digest) WHERE name IS NULL;
 CREATE INDEX token_name ON token (user_id, name) WHERE name IS NOT NULL;
 CREATE INDEX token_expires ON token (expires);
