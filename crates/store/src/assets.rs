@@ -2,6 +2,7 @@
 //!
 //! An asset is a document, which the model reads and writes as a whole; what is secret in its values stands in rows of its own, encrypted
 //! ([`encryption`](super::encryption)) before the change is queued. A secret that is kept by a change is not read for it.
+//! Over 500 lines, because what is done with a secret is to be read in one place.
 
 use std::sync::Arc;
 

@@ -323,7 +323,7 @@ async fn a_secret_that_was_moved_or_changed_is_refused() {
     for name in ["A", "B", "C"] {
         store.create_asset(NewAsset::global(name, password(name))).await.unwrap();
     }
-    let other = rusqlite::Connection::open(&file).unwrap();
+    let other = opened(&file);
     other
         .execute_batch(
             "UPDATE asset_secret SET sealed = (SELECT sealed FROM asset_secret WHERE asset_id = 1) WHERE asset_id = 2;
@@ -375,8 +375,7 @@ async fn the_key_of_a_file_is_replaced_while_others_use_it() {
     // The one that had the old key writes with the new one.
     other.set_asset_value("S0000", password("secret 0")).await.unwrap();
     has_secrets(&one, 1).await;
-    let used: BTreeSet<String> = rusqlite::Connection::open(&file)
-        .unwrap()
+    let used: BTreeSet<String> = opened(&file)
         .prepare("SELECT DISTINCT key_id FROM asset_secret")
         .unwrap()
         .query_map([], |row| row.get(0))
@@ -450,7 +449,7 @@ async fn a_replacement_that_broke_off_is_continued() {
     let next = format!("{:064x}", 10);
     std::fs::write(&key, format!("{next}\n{before}")).unwrap();
     let next = with_key(&next).await;
-    let other = rusqlite::Connection::open(&file).unwrap();
+    let other = opened(&file);
     other.execute("UPDATE encryption SET key_id = ?1", [&next]).unwrap();
     has_secrets(&fresh, 150).await;
     store.set_asset_value("S0007", password("secret 7")).await.unwrap();
@@ -476,7 +475,7 @@ async fn secrets_that_cannot_be_decrypted_are_left_with_the_old_key() {
     let file = folder.path().join("a.db");
     let store = Store::sqlite(&file).await.unwrap();
     with_secrets(&store, 3).await;
-    let other = rusqlite::Connection::open(&file).unwrap();
+    let other = opened(&file);
     other.execute("UPDATE asset_secret SET sealed = 'AAAA' WHERE asset_id = 2", []).unwrap();
     let rotation = store.rotate_encryption_key().await.unwrap();
     assert_eq!((rotation.encrypted, rotation.left.len(), rotation.cleaned.clone()), (2, 1, None));
@@ -522,4 +521,9 @@ async fn names_stay_unique_when_many_write_at_once() {
         }
         assert_eq!((made, store.list_assets().await.unwrap().len()), (1, 1));
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test looks into the file as another program would")]
+fn opened(file: &std::path::Path) -> rusqlite::Connection {
+    rusqlite::Connection::open(file).unwrap()
 }

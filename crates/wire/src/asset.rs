@@ -1,5 +1,7 @@
 //! Assets (orchestrator-api 14): the bodies of new and edited ones, what plain reads return, and what a robot reads. No Debug here: these
 //! bodies contain secrets.
+//!
+//! Over 500 lines, because what a client writes and what a server reads and answers are kept beside each other, with the tests that compare them.
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

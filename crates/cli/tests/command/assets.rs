@@ -101,8 +101,12 @@ fn assets_have_a_life_on_a_file() {
 fn assets_have_a_life_over_http() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::known(folder.path(), &["--listen", "127.0.0.1:0"]);
-    lives(&|arguments| server.command(folder.path(), arguments));
-    let with = |arguments: &[&str]| server.command(folder.path(), arguments);
+    let with = |arguments: &[&str]| {
+        let mut command = server.command(folder.path(), arguments);
+        command.env("UIPATH_SCOPE", "OR.Assets");
+        command
+    };
+    lives(&with);
     done(command(folder.path(), &["access", "add-folder", "Finance"]));
     let found = refused(with(&["asset", "share", "SAP", "--add", "999"]));
     assert_eq!(found.0, 4, "{}", found.1);

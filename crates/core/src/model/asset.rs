@@ -2,6 +2,8 @@
 //!
 //! An asset has one value for everybody, or, per robot, values of its own for users, robots and machines. The secret part of a
 //! value is no part of it here: it travels beside it, as a [`SecretString`], and a store keeps it encrypted.
+//!
+//! Over 500 lines, because the types, their limits and whose value counts are one set of rules.
 
 use std::fmt;
 use std::str::FromStr;
