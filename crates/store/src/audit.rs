@@ -20,15 +20,26 @@ impl Store {
         Self { actor: Arc::new(actor), ..self.clone() }
     }
 
-    /// A page of the audit, the newest records first.
+    /// A page of the audit, the newest records first. A record that cannot be read, such as one of a newer program, is passed over
+    /// and logged.
     ///
     /// # Errors
     ///
-    /// Invalid for a page of a wrong size; Other if a record cannot be read, which [`check_audit`](Self::check_audit) explains;
-    /// Unavailable if the store is unavailable.
-    pub async fn audit(&self, filter: AuditFilter) -> Result<Vec<AuditRecord>> {
-        let rows = expect_answer!(self.read(Query::Audit(Box::new(filter))).await, Audit)?;
-        rows.into_iter().map(AuditRow::into_record).collect()
+    /// Invalid for a page of a wrong size; Unavailable if the store is unavailable.
+    pub async fn audit(&self, mut filter: AuditFilter) -> Result<Vec<AuditRecord>> {
+        let top = filter.top;
+        let mut records = Vec::new();
+        loop {
+            let asked = Query::Audit(Box::new(filter.clone()));
+            let rows = expect_answer!(self.read(asked).await, Audit)?;
+            let is_last = rows.len() < filter.top;
+            filter.before = rows.last().map_or(filter.before, |row| Some(row.id));
+            records.extend(rows.into_iter().filter_map(AuditRow::into_record));
+            filter.top = top.saturating_sub(records.len());
+            if is_last || filter.top == 0 {
+                return Ok(records);
+            }
+        }
     }
 
     /// Up to [`MAX_RECORDS`] records of the audit from behind a number on, the oldest first. 0: from the beginning.
@@ -36,9 +47,18 @@ impl Store {
     /// # Errors
     ///
     /// As [`audit`](Self::audit).
-    pub async fn audit_from(&self, after: u64) -> Result<Vec<AuditRecord>> {
-        let rows = expect_answer!(self.read(Query::AuditFrom(after)).await, Audit)?;
-        rows.into_iter().map(AuditRow::into_record).collect()
+    pub async fn audit_from(&self, mut after: u64) -> Result<Vec<AuditRecord>> {
+        let mut records = Vec::new();
+        loop {
+            let rows = expect_answer!(self.read(Query::AuditFrom(after)).await, Audit)?;
+            let is_last = rows.len() < MAX_RECORDS;
+            after = rows.last().map_or(after, |row| row.id);
+            records.extend(rows.into_iter().filter_map(AuditRow::into_record));
+            records.truncate(MAX_RECORDS);
+            if is_last || records.len() == MAX_RECORDS {
+                return Ok(records);
+            }
+        }
     }
 
     /// Follows the chain of the audit from its first record to its last one, and says where it is broken. A program that can write to
@@ -117,12 +137,13 @@ impl AuditRow {
         AuditLine::new(self.id, self.entry, self.digest)
     }
 
-    pub(crate) fn into_record(self) -> Result<AuditRecord> {
+    /// `None`, and a line in the log, if it cannot be read.
+    fn into_record(self) -> Option<AuditRecord> {
         let id = self.id;
-        self.into_line().into_record().map_err(|error| {
-            let message = format!("record {id} of the audit cannot be read");
-            OrchestratorError::new(ErrorKind::Other, message).with_source(error)
-        })
+        let read = self.into_line().into_record().inspect_err(|error| {
+            tracing::error!(record = id, %error, "the record of the audit cannot be read; it is passed over");
+        });
+        read.ok()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use performer::model::audit::{Act, ActSource, Actor, AuditEntry, AuditFilter};
+use performer::model::audit::{Act, ActSource, Actor, AuditEntry, AuditFilter, AuditRecord};
 use performer::model::{FolderId, ItemVersion, Person};
 use performer::orchestrator::store::{DocumentChange, Store};
 use performer::orchestrator::{
@@ -252,6 +252,15 @@ async fn damages_are_found(store: &Store, execute: &dyn Fn(&str)) {
     // The next act goes on from there.
     store.create_queue(NewQueueDefinition::new("next")).await.unwrap();
     assert_eq!(store.check_audit(None).await.unwrap().records, 5);
+    // A record that a newer program has written is passed over. Pages are full all the same: a short one is the last.
+    execute("UPDATE {schema}.audit SET entry = replace(entry, '\"Act\":', '\"Deed\":') WHERE id = 4");
+    let ids = |records: Vec<AuditRecord>| records.iter().map(|record| record.id).collect::<Vec<_>>();
+    assert_eq!(ids(store.audit_from(0).await.unwrap()), [1, 2, 3, 5]);
+    let mut page = AuditFilter::default();
+    page.top = 2;
+    assert_eq!(ids(store.audit(page.clone()).await.unwrap()), [5, 3]);
+    page.before = Some(3);
+    assert_eq!(ids(store.audit(page).await.unwrap()), [2, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

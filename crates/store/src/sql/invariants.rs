@@ -1,6 +1,7 @@
 //! What has to hold between the tables of a store, as statements that find the rows for which it does not.
 
 use super::dialect::{Dialect, Engine, Values};
+use super::review;
 use crate::inspection::Violation;
 use performer_core::model::reason::OPEN_REVIEWS;
 use performer_core::orchestrator::Result;
@@ -70,20 +71,21 @@ pub(crate) fn all<D: Dialect>() -> Vec<Invariant> {
         invariant(
             "items-to-review-are-listed",
             "items that failed, were abandoned, retried or deleted are missing in lists of them, or are listed as they are not",
-            "SELECT item_state.item_id AS id FROM item_state JOIN queue ON queue.id = item_state.queue_id \
-             LEFT JOIN item_review AS listed ON listed.queue_id = item_state.queue_id \
-             AND listed.status = item_state.status AND listed.item_id = item_state.item_id \
-             WHERE NOT queue.deleted AND (item_state.status = 2 OR item_state.status > 3) \
-             AND (listed.item_id IS NULL OR listed.review_status <> item_state.review_status \
-             OR listed.reviewer_user_id IS DISTINCT FROM item_state.reviewer_user_id)"
-                .to_owned(),
+            format!(
+                "SELECT item_id AS id FROM ({}(item_state.status = 2 OR item_state.status > 3) \
+                 AND item_state.queue_id NOT IN (SELECT id FROM queue WHERE deleted) \
+                 EXCEPT SELECT {} FROM item_review) AS missing",
+                review::rows::<D>(),
+                review::COLUMNS
+            ),
         ),
         invariant(
             "only-items-to-review-are-listed",
             "items are listed as failed, abandoned, retried or deleted that are not",
             "SELECT listed.item_id AS id FROM item_review AS listed JOIN queue ON queue.id = listed.queue_id \
              LEFT JOIN item_state ON item_state.item_id = listed.item_id \
-             WHERE NOT queue.deleted AND (item_state.item_id IS NULL OR item_state.status <> listed.status)"
+             WHERE NOT queue.deleted AND (item_state.item_id IS NULL OR item_state.status <> listed.status \
+             OR item_state.queue_id <> listed.queue_id OR listed.status IN (0, 1, 3))"
                 .to_owned(),
         ),
         invariant(

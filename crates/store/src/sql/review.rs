@@ -33,18 +33,24 @@ pub(crate) fn update_row<E: Engine>(
     Ok(())
 }
 
-/// Inserts the rows of items that have just come to such a state; `which` is said of their ids.
-pub(crate) fn insertion<D: Dialect>(which: &str) -> String {
+/// The columns of the table, in the order of [`rows`].
+pub(super) const COLUMNS: &str = "item_id, queue_id, status, review_status, outcome, reviewer_user_id, start_processing, \
+                                  end_processing, priority, due_date, creation_time, reference";
+
+/// The rows that items in such states have; a condition is to follow.
+pub(super) fn rows<D: Dialect>() -> String {
     format!(
-        "INSERT INTO item_review (item_id, queue_id, status, review_status, outcome, reviewer_user_id, start_processing, \
-         end_processing, priority, due_date, creation_time, reference) \
-         SELECT item.id, item_state.queue_id, item_state.status, item_state.review_status, item_state.outcome, \
+        "SELECT item.id AS item_id, item_state.queue_id, item_state.status, item_state.review_status, item_state.outcome, \
          item_state.reviewer_user_id, item_state.start_processing, {}, item.priority, item.due_date, \
-         item.creation_time, item.reference FROM item_state {} item ON item.id = item_state.item_id \
-         WHERE item_state.item_id {which}",
+         item.creation_time, item.reference FROM item_state {} item ON item.id = item_state.item_id WHERE ",
         D::END_PROCESSING,
         D::THEN_JOIN
     )
+}
+
+/// Inserts the rows of items that have just come to such a state; `which` is said of their ids.
+pub(crate) fn insertion<D: Dialect>(which: &str) -> String {
+    format!("INSERT INTO item_review ({COLUMNS}) {}item_state.item_id {which}", rows::<D>())
 }
 
 /// Removes the row of an item that is about to be removed.
