@@ -223,10 +223,10 @@ async fn refused_items_are_a_filter(world: World) {
     for filter in [
         ItemFilter::default(),
         ItemFilter::default().status([Status::Failed]),
-        ItemFilter::default().queue(performer_proofs::QUEUE).status([Status::Failed, Status::New]),
+        ItemFilter::default().queue(QUEUE).status([Status::Failed, Status::New]),
     ] {
         let filter = filter.refused_by(preview.id.0);
-        let page = world.store.list_queue_items(filter, performer::Page::default()).await.unwrap();
+        let page = world.store.list_queue_items(filter, Page::default()).await.unwrap();
         let ids: Vec<_> = page.items.iter().map(|item| item.id).collect();
         assert_eq!((ids, page.count), (vec![failed[2]], 1));
     }
@@ -263,9 +263,7 @@ async fn items_of_other_folders_do_not_exist(world: World) {
     // A queue that is deleted meanwhile.
     world.store.sweep().await.unwrap();
     world.start(seen.id).await;
-    performer::orchestrator::QueueAdministration::delete_queue(&world.store, performer_proofs::QUEUE)
-        .await
-        .unwrap();
+    performer::orchestrator::QueueAdministration::delete_queue(&world.store, QUEUE).await.unwrap();
     world.run().await;
     assert_eq!(world.codes(seen.id).await, [(failed[0], 1002), (failed[1], 1002)]);
 }
