@@ -263,9 +263,7 @@ async fn items_of_other_folders_do_not_exist(world: World) {
     // A queue that is deleted meanwhile.
     world.store.sweep().await.unwrap();
     world.start(seen.id).await;
-    performer::orchestrator::QueueAdministration::delete_queue(&world.store, QUEUE)
-        .await
-        .unwrap();
+    performer::orchestrator::QueueAdministration::delete_queue(&world.store, QUEUE).await.unwrap();
     world.run().await;
     assert_eq!(world.codes(seen.id).await, [(failed[0], 1002), (failed[1], 1002)]);
 }
