@@ -56,6 +56,7 @@ mod handler;
 mod idempotency_cache;
 mod insight_protocol;
 mod items;
+mod jobs;
 mod lease_protocol;
 mod listener;
 mod login;

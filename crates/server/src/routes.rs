@@ -5,7 +5,7 @@ use axum::http::Method;
 
 use super::router::{FolderScope, Route, RouteAccess};
 use super::{
-    comments, folders, insight_protocol, items, lease_protocol, login, queues, review_protocol, statistics,
+    comments, folders, insight_protocol, items, jobs, lease_protocol, login, queues, review_protocol, statistics,
     status, transactions, users,
 };
 use crate::permission::{Action, Area, Permission};
@@ -140,6 +140,13 @@ pub(super) static ROUTES: &[Route] = routes! {
     GET "QueueRetention" ONE "" "GetQueueRetention": read("Queues", Folder, &[QUEUES_VIEW]) => statistics::get_retention;
     PUT "QueueRetention" ONE "" "PutQueueRetention": write("Queues", Folder, &[QUEUES_EDIT]) => statistics::set_retention;
     DEL "QueueRetention" ONE "" "DeleteQueueRetention": write("Queues", Folder, &[QUEUES_EDIT]) => statistics::reset_retention;
+
+    // Jobs
+    GET "Jobs" ALL "" "GetJobs": read("Jobs", AnyFolder, &[JOBS_VIEW]) => jobs::list;
+    GET "Jobs" ONE "" "GetJob": read("Jobs", Folder, &[JOBS_VIEW]) => jobs::get;
+    GET "Jobs" ALL "GetByKey" "GetJobByKey": read("Jobs", Folder, &[JOBS_VIEW]) => jobs::get_by_key;
+    POST "Jobs" ONE "StopJob" "StopOneJob": write("Jobs", Folder, &[JOBS_EDIT]) => jobs::stop_one;
+    POST "Jobs" ALL "StopJobs" "StopJobs": write("Jobs", Folder, &[JOBS_EDIT]) => jobs::stop_several;
 
     // The lease protocol for performers over HTTP
     POST "api/performer" ALL "startjob" "StartJob": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::start_job;

@@ -82,6 +82,7 @@ mod in_place;
 mod insight;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod inspection;
+mod jobs;
 mod memory;
 mod notifier;
 mod open;
@@ -110,6 +111,7 @@ mod writer_hooks;
 
 pub use comments::{CommentsOn, MAX_COMMENTS_LISTED};
 pub use document::{DocumentChange, DocumentOutcome};
+pub use jobs::JobFilter;
 pub use operations::OperationItems;
 #[cfg(feature = "postgres")]
 pub use postgres::tokio_postgres;

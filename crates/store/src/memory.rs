@@ -27,6 +27,7 @@ use self::queue::StoredQueue;
 use self::ready_items::Indexes;
 use super::audit::AuditRow;
 use super::backend::{Request, WriterHooks};
+use super::jobs::JobFilter;
 use super::rows::{ItemRow, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate};
 use super::tokens::Token;
 use super::unreadable_rows::SkippedItems;
@@ -35,7 +36,7 @@ use performer_core::model::content::SpecificContent;
 use performer_core::model::history::Recorded;
 use performer_core::model::item::QueueItem;
 use performer_core::model::job::Job;
-use performer_core::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
+use performer_core::model::key::{FolderId, ItemId, ItemKey, JobId, JobKey, JobNumber, KeyMaker, QueueId};
 use performer_core::model::lifecycle::ItemState;
 use performer_core::model::limits::Starts;
 use performer_core::model::queue::{QueueDefinition, folded};
@@ -68,6 +69,7 @@ pub(crate) struct Memory {
     last_queue: i64,
     last_item: i64,
     last_comment: i64,
+    last_job: i64,
     in_transaction: bool,
     damaged: bool,
     skipped_items: SkippedItems,
@@ -97,6 +99,7 @@ impl Memory {
             last_queue: 0,
             last_item: 0,
             last_comment: 0,
+            last_job: 0,
             in_transaction: false,
             damaged: false,
             skipped_items: SkippedItems::default(),
@@ -393,7 +396,10 @@ impl Rows for Memory {
     }
 
     fn insert_job(&mut self, job: &Job, _of_this_process: bool) -> Result<()> {
-        self.write_job(job)
+        self.last_job += 1;
+        let mut job = job.clone();
+        job.id = JobId(self.last_job);
+        self.write_job(&job)
     }
 
     fn job(&mut self, key: JobKey) -> Result<Option<Job>> {
@@ -418,6 +424,13 @@ impl Rows for Memory {
         let mut jobs: Vec<_> = self.jobs.values().filter(is_here).cloned().collect();
         jobs.sort_by_key(|job| std::cmp::Reverse((job.start_time, job.key)));
         jobs.truncate(limit);
+        Ok(jobs)
+    }
+
+    fn listed_jobs(&mut self, filter: &JobFilter) -> Result<Vec<Job>> {
+        let mut jobs: Vec<_> = self.jobs.values().filter(|job| filter.matches(job)).cloned().collect();
+        jobs.sort_by_key(|job| job.id);
+        jobs.truncate(filter.limit);
         Ok(jobs)
     }
 

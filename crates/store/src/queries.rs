@@ -8,6 +8,7 @@ use super::audit::AuditRow;
 use super::backend::ClaimedBatch;
 use super::comments::CommentsOn;
 use super::document::DocumentOutcome;
+use super::jobs::JobFilter;
 use super::operations::{ListOperationItems, OperationItems, OperationRemoval};
 use super::removal::RetentionProgress;
 use super::scoped_queues::{QueueSelector, Reach};
@@ -96,6 +97,8 @@ pub(crate) enum Query {
     Jobs {
         limit: usize,
     },
+    /// Jobs of some folders, in the order of their numbers.
+    JobsOf(Box<JobFilter>),
     Job(JobKey),
     /// Jobs that ended before the retention of jobs, in the order of their numbers, from behind `after` on; and whether
     /// an item names each of them.

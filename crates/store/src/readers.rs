@@ -65,6 +65,7 @@ impl Lane {
             | Query::Events(_)
             | Query::CommentsOf { .. }
             | Query::Jobs { .. }
+            | Query::JobsOf(_)
             | Query::Robots { .. }
             | Query::Operations { .. }
             | Query::CountCopies(..)

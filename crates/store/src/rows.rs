@@ -15,6 +15,7 @@ use super::comments::Comments;
 use super::deadlines::DueRows;
 use super::figures::FigureRows;
 use super::groups::GroupRows;
+use super::jobs::JobFilter;
 use super::operations::{BulkRows, OperationRows};
 use super::reasons::Reasons;
 use super::removal::Removal;
@@ -244,6 +245,8 @@ pub(crate) trait Rows:
     fn live_jobs(&mut self) -> Result<Vec<Job>>;
     /// The jobs of one folder, or all; the latest first.
     fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>>;
+    /// Jobs by number, at least those that match; not more than the limit of the filter.
+    fn listed_jobs(&mut self, filter: &JobFilter) -> Result<Vec<Job>>;
     /// Whether the process of a job is known to have ended. False if that cannot be known.
     fn process_is_gone(&mut self, job: JobKey) -> bool;
 }

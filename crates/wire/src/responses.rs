@@ -22,10 +22,12 @@ use performer_core::model::review::Comment;
 use performer_core::model::statistics::{Ended, QueueStatistics};
 
 mod access;
+mod job;
 mod object;
 #[cfg(test)]
 mod tests;
 
+pub use job::{JobView, job};
 pub use object::JsonObject;
 
 pub use access::{

@@ -11,6 +11,7 @@ mod extreme_times;
 mod filters;
 mod follow_ups;
 mod hostile_clients;
+mod jobs;
 mod last_administrator;
 mod lease_protocol;
 mod lists;

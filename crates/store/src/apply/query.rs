@@ -161,6 +161,11 @@ fn whole_answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Result<Ans
             let folder = scope.user.map(|_| here);
             Ok(Answer::Jobs(rows.jobs(folder, limit)?))
         }
+        Query::JobsOf(filter) => {
+            let mut jobs = rows.listed_jobs(&filter)?;
+            jobs.retain(|job| filter.matches(job));
+            Ok(Answer::Jobs(jobs))
+        }
         Query::Job(key) => {
             let is_seen = |job: &Job| scope.user.is_none() || job.folder == here;
             Ok(Answer::Jobs(rows.job(key)?.filter(is_seen).into_iter().collect()))

@@ -8,6 +8,7 @@
 //! | `conditions.rs` | conditions and sort orders |
 //! | `invariants.rs` | what has to hold between the tables |
 //! | `places.rs` | where the items of a list are looked for |
+//! | `jobs.rs` | lists of jobs |
 //! | `list.rs` | lists of items |
 //! | `comments.rs` | comments |
 //! | `counts.rs` | numbers of rows |
@@ -22,6 +23,7 @@ pub(crate) mod counts;
 mod deadlines;
 pub(crate) mod dialect;
 pub(crate) mod invariants;
+pub(crate) mod jobs;
 pub(crate) mod list;
 pub(crate) mod operations;
 mod places;

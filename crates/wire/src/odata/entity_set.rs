@@ -37,6 +37,18 @@ const USER_TYPES: &[&str] =
 const PROVISION_TYPES: &[&str] = &["Manual", "Automatic"];
 const STATUSES: &[&str] = &["New", "InProgress", "Failed", "Successful", "Abandoned", "Retried", "Deleted"];
 
+const JOB_STATES: &[&str] = &[
+    "Pending",
+    "Running",
+    "Stopping",
+    "Terminating",
+    "Faulted",
+    "Successful",
+    "Stopped",
+    "Suspended",
+    "Resumed",
+];
+
 const QUEUE: &[Property] = &[
     ("Key", Guid),
     ("Name", Text),
@@ -223,52 +235,127 @@ pub const ROLES: EntitySet = EntitySet {
     more: &[],
 };
 
-pub const ROBOTS: EntitySet = EntitySet {
-    name: "Robots",
+const ROBOT_TYPES: &[&str] = &[
+    "NonProduction",
+    "Attended",
+    "Unattended",
+    "Development",
+    "Studio",
+    "RpaDeveloper",
+    "StudioX",
+    "CitizenDeveloper",
+    "Headless",
+    "StudioPro",
+    "RpaDeveloperPro",
+    "TestAutomation",
+    "AutomationCloud",
+    "Serverless",
+    "AutomationKit",
+    "ServerlessTestAutomation",
+    "AutomationCloudTestAutomation",
+    "AttendedStudioWeb",
+    "Hosting",
+    "AssistantWeb",
+    "ProcessOrchestration",
+    "AgentService",
+    "AppTest",
+    "PerformanceTest",
+];
+
+const ROBOT: &[Property] = &[
+    ("LicenseKey", Text),
+    ("MachineName", Text),
+    ("MachineId", Number),
+    ("Name", Text),
+    ("Username", Text),
+    ("ExternalName", Text),
+    ("Description", Text),
+    ("Type", Choice(ROBOT_TYPES)),
+    ("HostingType", Choice(&["Standard", "Floating"])),
+    ("ProvisionType", Choice(PROVISION_TYPES)),
+    ("UserId", Number),
+    ("Enabled", Flag),
+    ("Id", Number),
+];
+
+pub const ROBOTS: EntitySet = EntitySet { name: "Robots", properties: ROBOT, more: &[] };
+
+pub const JOBS: EntitySet = EntitySet {
+    name: "Jobs",
     properties: &[
-        ("LicenseKey", Text),
-        ("MachineName", Text),
-        ("MachineId", Number),
-        ("Name", Text),
-        ("Username", Text),
-        ("ExternalName", Text),
-        ("Description", Text),
+        ("Key", Guid),
+        ("StartTime", Time),
+        ("EndTime", Time),
+        ("State", Choice(JOB_STATES)),
+        ("SubState", Text),
+        ("JobPriority", Choice(&["Low", "Normal", "High"])),
+        ("SpecificPriorityValue", Number),
+        ("Robot", Part(ROBOT)),
+        ("ResourceOverwrites", Text),
+        ("Source", Text),
+        ("SourceType", Choice(&["Manual", "Schedule"])),
+        ("BatchExecutionKey", Guid),
+        ("Info", Text),
+        ("CreationTime", Time),
+        ("StartingScheduleId", Number),
+        ("ReleaseName", Text),
+        ("Type", Choice(&["Unattended", "Attended", "ServerlessGeneric"])),
+        ("InputArguments", Text),
+        ("InputFile", Guid),
+        ("EnvironmentVariables", Text),
+        ("OutputArguments", Text),
+        ("OutputFile", Guid),
+        ("HostMachineName", Text),
+        ("HasMediaRecorded", Flag),
+        ("HasVideoRecorded", Flag),
+        ("PersistenceId", Guid),
+        ("ResumeVersion", Number),
+        ("StopStrategy", Choice(&["SoftStop", "Kill"])),
+        ("RuntimeType", Choice(ROBOT_TYPES)),
+        ("RequiresUserInteraction", Flag),
+        ("ReleaseVersionId", Number),
+        ("EntryPointPath", Text),
+        ("OrganizationUnitId", Number),
+        ("OrganizationUnitFullyQualifiedName", Text),
+        ("Reference", Text),
+        ("ProcessType", Choice(&["Undefined", "Process"])),
+        ("ProfilingOptions", Text),
+        ("ResumeOnSameContext", Flag),
+        ("LocalSystemAccount", Text),
+        ("OrchestratorUserIdentity", Text),
+        ("RemoteControlAccess", Choice(&["None", "ReadOnly", "Full"])),
+        ("StartingTriggerId", Guid),
+        ("MaxExpectedRunningTimeSeconds", Number),
+        ("ServerlessJobType", Text),
+        ("ParentJobKey", Guid),
+        ("ResumeTime", Time),
+        ("LastModificationTime", Time),
         (
-            "Type",
-            Choice(&[
-                "NonProduction",
-                "Attended",
-                "Unattended",
-                "Development",
-                "Studio",
-                "RpaDeveloper",
-                "StudioX",
-                "CitizenDeveloper",
-                "Headless",
-                "StudioPro",
-                "RpaDeveloperPro",
-                "TestAutomation",
-                "AutomationCloud",
-                "Serverless",
-                "AutomationKit",
-                "ServerlessTestAutomation",
-                "AutomationCloudTestAutomation",
-                "AttendedStudioWeb",
-                "Hosting",
-                "AssistantWeb",
-                "ProcessOrchestration",
-                "AgentService",
-                "AppTest",
-                "PerformanceTest",
+            "JobError",
+            Part(&[
+                ("code", Text),
+                ("title", Text),
+                ("detail", Text),
+                ("category", Text),
+                ("status", Number),
+                ("timestamp", Time),
             ]),
         ),
-        ("HostingType", Choice(&["Standard", "Floating"])),
-        ("ProvisionType", Choice(PROVISION_TYPES)),
-        ("UserId", Number),
-        ("Enabled", Flag),
+        ("ErrorCode", Text),
+        ("FpsProperties", Text),
+        ("FpsContext", Text),
+        ("TraceId", Text),
+        ("ParentSpanId", Text),
+        ("RootSpanId", Text),
+        ("AutopilotForRobots", Whole),
         ("Id", Number),
     ],
-    more: &[],
+    more: &[
+        ("PerformerRobots", Number),
+        ("PerformerProcessId", Number),
+        ("PerformerVersion", Text),
+        ("PerformerHeldUntil", Time),
+    ],
 };
 
 pub const FOLDERS: EntitySet = EntitySet {
@@ -318,7 +405,31 @@ pub const USERS_OF_FOLDERS: EntitySet = EntitySet {
     more: &[],
 };
 
+/// Documented parts of entities for which this server has no data. `$expand` accepts them; responses do not have them.
+const WITHOUT_DATA: &[(&str, &[&str])] = &[
+    (
+        "Users",
+        &[
+            "LoginProviders",
+            "OrganizationUnits",
+            "RobotProvision",
+            "UnattendedRobot",
+            "NotificationSubscription",
+            "UpdatePolicy",
+        ],
+    ),
+    ("Robots", &["Environments", "ExecutionSettings", "License", "User"]),
+    ("Jobs", &["Machine", "Release"]),
+];
+
 impl EntitySet {
+    /// Whether `$expand` can name this part of an entity.
+    pub(super) fn can_expand(&self, name: &str) -> bool {
+        let without_data = WITHOUT_DATA.iter().filter(|(set, _)| *set == self.name);
+        matches!(self.kind(name), Ok(Part(_) | Whole))
+            || without_data.flat_map(|(_, names)| *names).any(|known| known.eq_ignore_ascii_case(name))
+    }
+
     /// The type of the property at a case-insensitive path.
     ///
     /// # Errors
