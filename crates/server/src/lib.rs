@@ -48,6 +48,7 @@ mod desk;
 pub mod directory;
 mod directory_store;
 mod fault_injection;
+mod folder_navigation;
 mod folders;
 #[cfg(any(feature = "fuzzing", test))]
 #[doc(hidden)]
@@ -75,6 +76,7 @@ mod request_body;
 mod request_head;
 mod response;
 mod review_protocol;
+mod roles;
 mod router;
 mod routes;
 mod secret;

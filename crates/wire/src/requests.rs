@@ -15,8 +15,13 @@ use performer_core::model::result::StatedResult;
 use performer_core::model::review::ItemVersion;
 use performer_core::model::stored_time::stored;
 
+mod administration;
 mod queue;
 
+pub use administration::{
+    FolderPatchRequest, RemoveUserByKeyRequest, SetUsersRequest, ToggleRoleRequest, UserPatchRequest,
+    UserRoleRequest,
+};
 pub use queue::{QueueRequest, days_of};
 
 /// Whether a body has the member SpecificContent, even with the value null.

@@ -22,6 +22,7 @@ use performer_core::model::review::Comment;
 use performer_core::model::statistics::{Ended, QueueStatistics};
 
 mod access;
+mod administration;
 mod job;
 mod object;
 #[cfg(test)]
@@ -34,6 +35,10 @@ pub use access::{
     FolderView, RobotView, RoleName, RoleView, TenantView, UserView, accessible_folders, folder,
     folders_navigated, permissions_of, robot, role, simple_folder, simple_user, user, user_of_folder,
     version,
+};
+pub use administration::{
+    FolderInTree, PermissionView, folder_context, folder_in_tree, permission, roles_of_user,
+    user_with_workspace, value_of,
 };
 
 /// The value of `@odata.context`.

@@ -1,5 +1,6 @@
 //! The server, over real HTTP.
 
+mod administration;
 mod background_tasks;
 mod bad_requests;
 mod body_fidelity;

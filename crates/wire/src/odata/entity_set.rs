@@ -1,5 +1,10 @@
 //! The entity sets: their properties and the types of these.
 
+mod facts;
+
+pub use self::facts::{
+    AUDIT_DETAILS, AUDIT_LOGS, LICENSES_NAMED_USER, LICENSES_RUNTIME, PERMISSIONS, SETTINGS, TENANTS,
+};
 use super::unknown_property;
 use performer_core::model::Refusal;
 
