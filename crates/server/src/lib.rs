@@ -33,6 +33,7 @@
 mod access;
 mod access_admin;
 mod api_error;
+mod audit_logs;
 mod authorization;
 mod background;
 mod builder;
@@ -80,6 +81,7 @@ mod roles;
 mod router;
 mod routes;
 mod secret;
+mod server_facts;
 mod statistics;
 mod status;
 mod strict;

@@ -5,8 +5,8 @@ use axum::http::Method;
 
 use super::router::{FolderScope, Route, RouteAccess};
 use super::{
-    comments, folder_navigation, folders, insight_protocol, items, jobs, lease_protocol, login, queues,
-    review_protocol, roles, statistics, status, transactions, users,
+    audit_logs, comments, folder_navigation, folders, insight_protocol, items, jobs, lease_protocol, login,
+    queues, review_protocol, roles, server_facts, statistics, status, transactions, users,
 };
 use crate::permission::{Action, Area, Permission};
 
@@ -31,6 +31,8 @@ const JOBS_VIEW: Permission = Permission(Area::Jobs, Action::View);
 const JOBS_EDIT: Permission = Permission(Area::Jobs, Action::Edit);
 const AUDIT_VIEW: Permission = Permission(Area::Audit, Action::View);
 const ROBOTS_VIEW: Permission = Permission(Area::Robots, Action::View);
+const SETTINGS_VIEW: Permission = Permission(Area::Settings, Action::View);
+const LICENSE_VIEW: Permission = Permission(Area::License, Action::View);
 
 /// The scope and permission for `/metrics`, which shows the activity of all callers.
 pub(super) const METRICS: (&str, Permission) = ("Monitoring", Permission(Area::Settings, Action::View));
@@ -229,4 +231,25 @@ pub(super) static ROUTES: &[Route] = routes! {
     GET "Permissions" ALL "" "GetPermissions": read("Users", Tenant, &[]) => roles::list_permissions;
     GET "Robots" ALL "" "GetRobots": read("Robots", Tenant, &[ROBOTS_VIEW]) => users::list_robots;
     GET "Robots" ONE "" "GetRobot": read("Robots", Tenant, &[ROBOTS_VIEW]) => users::get_robot;
+
+    // What the server says about itself
+    GET "Settings" ALL "" "GetSettings": read("Settings", Tenant, &[SETTINGS_VIEW]) => server_facts::list_settings;
+    GET "Settings" ONE "" "GetSetting": read("Settings", Tenant, &[SETTINGS_VIEW]) => server_facts::get_setting;
+    GET "Settings" ALL "GetWebSettings" "GetWebSettings": read("Settings", Tenant, &[]) => server_facts::web_settings;
+    GET "Settings" ALL "GetActivitySettings" "GetActivitySettings": read("Settings", Tenant, &[]) => server_facts::activity_settings;
+    GET "Settings" ALL "GetTimezones" "GetTimezones": read("Settings", Tenant, &[]) => server_facts::time_zones;
+    GET "Settings" ALL "GetLanguages" "GetLanguages": read("Settings", Tenant, &[]) => server_facts::languages;
+    GET "Settings" ALL "GetLicense" "GetLicense": read("Settings", Tenant, &[]) => server_facts::license;
+    GET "Settings" ALL "GetExecutionSettingsConfiguration" "GetExecutionSettingsConfiguration": read("Settings", Tenant, &[]) => server_facts::execution_settings;
+    GET "LicensesRuntime" ALL "GetLicensesRuntime" "GetLicensesRuntime": read("License", Tenant, &[LICENSE_VIEW]) => server_facts::licenses_of_machines;
+    GET "LicensesNamedUser" ALL "GetLicensesNamedUser" "GetLicensesNamedUser": read("License", Tenant, &[LICENSE_VIEW]) => server_facts::licenses_of_users;
+    GET "Tenants" ALL "" "GetTenants": read("Administration", Tenant, &[]) => server_facts::list_tenants;
+    GET "Tenants" ONE "" "GetTenant": read("Administration", Tenant, &[]) => server_facts::get_tenant;
+    GET "api/stats" ALL "getcountstats" "GetCountStats": read("Monitoring", Tenant, &[]) => server_facts::counts;
+    GET "api/stats" ALL "getjobsstats" "GetJobsStats": read("Monitoring", AnyFolder, &[JOBS_VIEW]) => server_facts::jobs_by_end;
+    GET "api/stats" ALL "getsessionsstats" "GetSessionsStats": read("Monitoring", AnyFolder, &[ROBOTS_VIEW]) => server_facts::robots_by_state;
+    GET "api/stats" ALL "getlicensestats" "GetLicenseStats": read("Monitoring", Tenant, &[LICENSE_VIEW]) => server_facts::license_use;
+    GET "api/stats" ALL "getconsumptionlicensestats" "GetConsumptionLicenseStats": read("Monitoring", Tenant, &[LICENSE_VIEW]) => server_facts::license_use;
+    GET "AuditLogs" ALL "" "GetAuditLogs": read("Audit", Tenant, &[AUDIT_VIEW]) => audit_logs::list;
+    GET "AuditLogs" ALL "GetAuditLogDetails" "GetAuditLogDetails": read("Audit", Tenant, &[AUDIT_VIEW]) => audit_logs::details;
 };

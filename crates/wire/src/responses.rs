@@ -23,6 +23,7 @@ use performer_core::model::statistics::{Ended, QueueStatistics};
 
 mod access;
 mod administration;
+mod facts;
 mod job;
 mod object;
 #[cfg(test)]
@@ -39,6 +40,10 @@ pub use access::{
 pub use administration::{
     FolderInTree, PermissionView, folder_context, folder_in_tree, permission, roles_of_user,
     user_with_workspace, value_of,
+};
+pub use facts::{
+    AuditActor, activity_settings, audit_details, audit_log, count, dictionary, execution_settings,
+    languages, named_values, no_license_needed, setting, tenant,
 };
 
 /// The value of `@odata.context`.

@@ -46,6 +46,10 @@ async fn lists(api: &Api) -> Vec<String> {
         "/odata/Roles".to_owned(),
         format!("/odata/Roles/{odata}.GetUsersForRole(key=2)"),
         "/odata/Permissions".to_owned(),
+        "/odata/Settings".to_owned(),
+        "/odata/Tenants".to_owned(),
+        "/odata/AuditLogs".to_owned(),
+        format!("/odata/AuditLogs/{odata}.GetAuditLogDetails(auditLogId=1)"),
         "/odata/Robots".to_owned(),
     ]
 }

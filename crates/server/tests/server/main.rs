@@ -23,6 +23,7 @@ mod permissions;
 mod queue_depths;
 mod raw_clients;
 mod responses;
+mod server_facts;
 mod shadow;
 mod shared_queues;
 mod store_load;

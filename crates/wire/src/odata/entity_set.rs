@@ -267,6 +267,11 @@ const ROBOT_TYPES: &[&str] = &[
     "PerformanceTest",
 ];
 
+/// Whether the vendor has a type of robots of this name.
+pub fn is_robot_type(name: &str) -> bool {
+    ROBOT_TYPES.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
 const ROBOT: &[Property] = &[
     ("LicenseKey", Text),
     ("MachineName", Text),
