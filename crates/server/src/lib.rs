@@ -30,6 +30,7 @@
 //!
 //! Where the vendor's documentation is silent, `docs/reference/choices.md` decides.
 
+mod absent;
 mod access;
 mod access_admin;
 mod api_error;

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use axum::http::Method;
 use percent_encoding::percent_decode_str;
 
+use super::absent;
 use super::api_error::ApiError;
 use super::call::{ApiResponse, Call};
 use crate::permission::Permission;
@@ -124,7 +125,7 @@ impl Router {
         target: &RequestPath,
     ) -> Result<impl Iterator<Item = &'static Route> + Clone + use<'_>, ApiError> {
         let path = (target.entity.clone(), target.key.is_some(), target.action.clone());
-        let routes = self.by_path.get(&path).ok_or_else(ApiError::no_route)?;
+        let routes = self.by_path.get(&path).ok_or_else(|| absent::no_route(target))?;
         // A number of entities can only be read.
         let counts = target.counts;
         let routes = routes.iter().copied().filter(move |route| !counts || route.method == Method::GET);

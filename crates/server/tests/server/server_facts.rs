@@ -1,8 +1,11 @@
-//! What the server says about itself: settings, licences, the tenant, counts, and the audit in the vendor's form.
+//! What the server says about itself: settings, licences, the tenant, counts, and the audit in the vendor's form. And what it
+//! deliberately does not have.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
+
+use performer_proofs::openapi;
 
 use crate::bad_requests::start_job;
 use crate::{Api, start_of_time};
@@ -221,4 +224,35 @@ async fn a_long_audit_is_read_in_parts() {
         (&last["UserIsDeleted"], &last["UserName"], &last["UserType"]),
         (&json!(true), &json!("leaver"), &Value::Null)
     );
+}
+
+#[tokio::test]
+async fn what_is_deliberately_absent_says_why() {
+    let api = Api::start().await;
+    for (method, path, why) in [
+        ("GET", "/odata/Libraries", "no packages"),
+        ("POST", "/odata/Processes/UiPath.Server.Configuration.OData.UploadPackage", "no packages"),
+        ("GET", "/odata/PersonalWorkspaces", "no personal workspaces"),
+        ("GET", "/odata/Environments(5)", "no classic folders"),
+        ("GET", "/api/DirectoryService/GetDomains", "no directory of a domain"),
+        ("POST", "/odata/Settings/UiPath.Server.Configuration.OData.UpdateBulk", "not changed over the API"),
+        ("GET", "/api/Status/VerifyHostAvailibility?url=http://127.0.0.1:1", "connects to no address"),
+    ] {
+        let got = api.call(method, path, &Value::Null).await;
+        assert!(got.status == 404 && got.is_api_error(), "{path}: {} {}", got.status, got.text);
+        let message = got.body["message"].as_str().unwrap();
+        assert!(message.contains(why), "{path}: {message}");
+    }
+    // Every operation of the vendor's document with a reason is answered by it.
+    let Some(document) = openapi::document() else { return };
+    let mut told = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let concrete = path.replace("{key}", "1").replace(['{', '}'], "");
+        for method in operations.as_object().unwrap().keys().filter(|name| *name != "parameters") {
+            let got = api.call(&method.to_uppercase(), &concrete, &Value::Null).await;
+            let message = got.body["message"].as_str().unwrap_or_default();
+            told += usize::from(got.status == 404 && message.contains("This server"));
+        }
+    }
+    assert!(told >= 75, "{told} operations are absent with a reason");
 }
