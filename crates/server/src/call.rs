@@ -345,6 +345,15 @@ impl Call {
         self.collection(set.name, value, count)
     }
 
+    /// A response with a list of numbers, of which `$top`, `$skip` and `$count` are supported.
+    pub(super) fn numbers(&self, list: Vec<i64>) -> Result<ApiResponse, ApiError> {
+        let options = self.options()?;
+        options.of_plain_values()?;
+        let count = options.count.then_some(list.len() as u64);
+        let page = list.into_iter().skip(options.skip).take(options.page_size(MAX_ROWS)?).collect();
+        self.collection("Collection(Edm.Int64)", page, count)
+    }
+
     pub(super) fn collection<T: Serialize>(
         &self,
         entity: &str,

@@ -10,10 +10,13 @@ use super::call::{ApiResponse, Call};
 use super::{secret, strict};
 use crate::directory::{Change, Folder, Role, User};
 use crate::permission::{Action, Area, Permission};
+use performer_core::model::FieldEdit;
 use performer_core::model::code::ErrorCode;
 use performer_core::model::key::FolderId;
 use performer_wire::odata::entity_set;
-use performer_wire::requests::{AssignUsersRequest, FolderRequest, RemoveUserRequest};
+use performer_wire::requests::{
+    AssignUsersRequest, FolderPatchRequest, FolderRequest, RemoveUserByKeyRequest, RemoveUserRequest,
+};
 use performer_wire::responses::{self, RoleName};
 
 type HandlerResult = Result<ApiResponse, ApiError>;
@@ -47,7 +50,7 @@ fn visible_folder(call: &Call, id: FolderId) -> Result<&Folder, ApiError> {
     }
 }
 
-fn visible_folders(call: &Call) -> Result<Vec<&Folder>, ApiError> {
+pub(super) fn visible_folders(call: &Call) -> Result<Vec<&Folder>, ApiError> {
     let mut visible = Vec::new();
     for folder in call.directory()?.folders() {
         if can_see(call, folder.id)? {
@@ -73,10 +76,15 @@ pub(super) async fn get(call: &Call) -> HandlerResult {
     call.entity(ENTITY, responses::folder(&call.directory()?.folder_view(folder)))
 }
 
-pub(super) async fn get_by_key(call: &Call) -> HandlerResult {
-    let key: Uuid = call.argument_as("identifier")?;
+/// The folder whose key is an argument.
+fn visible_by_key<'a>(call: &'a Call, argument: &str) -> Result<&'a Folder, ApiError> {
+    let key: Uuid = call.argument_as(argument)?;
     let found = visible_folders(call)?.into_iter().find(|folder| folder.key == key);
-    let folder = found.ok_or_else(|| ApiError::not_found("The folder does not exist."))?;
+    found.ok_or_else(|| ApiError::not_found("The folder does not exist."))
+}
+
+pub(super) async fn get_by_key(call: &Call) -> HandlerResult {
+    let folder = visible_by_key(call, "identifier")?;
     call.entity(ENTITY, responses::folder(&call.directory()?.folder_view(folder)))
 }
 
@@ -108,13 +116,50 @@ pub(super) async fn edit(call: &Call) -> HandlerResult {
         let code = ErrorCode::FIELD_NOT_EDITABLE.number();
         return Err(ApiError::new(StatusCode::BAD_REQUEST, code, "'ParentId' is not editable."));
     }
-    let change = Change::EditFolder { id, name: body.display_name, description: body.description };
+    let description = FieldEdit::to(body.description);
+    let change = Change::EditFolder { id, name: Some(body.display_name), description };
     call.server.access.change(call.actor(), change).await?;
     Ok(ApiResponse::empty(StatusCode::OK))
 }
 
-pub(super) async fn delete(call: &Call) -> HandlerResult {
+/// Changes the name or the description of the folder with the key in the query.
+pub(super) async fn patch(call: &Call) -> HandlerResult {
+    let FolderPatchRequest { name, description } = call.body(&strict::UNCHECKED)?;
+    let id = visible_by_key(call, "key")?.id;
+    require(call, Some(id), Action::Edit)?;
+    call.server.access.change(call.actor(), Change::EditFolder { id, name, description }).await?;
+    Ok(ApiResponse::empty(StatusCode::OK))
+}
+
+/// Moves a folder with all that is in it: into another one or, without `targetParentId`, to the top.
+pub(super) async fn move_to(call: &Call) -> HandlerResult {
     let id = visible_folder(call, FolderId(call.id()?))?.id;
+    let parent = match call.optional_argument("targetParentId") {
+        None | Some("") => None,
+        Some(_) => Some(visible_folder(call, FolderId(call.argument_as("targetParentId")?))?.id),
+    };
+    require(call, Some(id), Action::Delete)?;
+    require(call, parent, Action::Create)?;
+    require(call, parent, Action::Edit)?;
+    // The roles that users have in the new parents hold in the folder from now on, as if the caller granted them.
+    let directory = call.directory()?;
+    let above: BTreeSet<i64> = parent.into_iter().flat_map(|parent| directory.path_of(parent)).collect();
+    let inherited = directory.users().flat_map(|user| &user.folder_roles);
+    let inherited = inherited.filter(|(folder, _)| above.contains(folder)).flat_map(|(_, roles)| roles);
+    call.caller()?.check_may_grant(Some(id), &inherited.copied().collect())?;
+    call.server.access.change(call.actor(), Change::MoveFolder { id, parent }).await?;
+    Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
+}
+
+pub(super) async fn delete(call: &Call) -> HandlerResult {
+    remove(call, visible_folder(call, FolderId(call.id()?))?.id).await
+}
+
+pub(super) async fn delete_by_key(call: &Call) -> HandlerResult {
+    remove(call, visible_by_key(call, "key")?.id).await
+}
+
+async fn remove(call: &Call, id: FolderId) -> HandlerResult {
     require(call, Some(id), Action::Delete)?;
     call.server.access.change(call.actor(), Change::RemoveFolder(id)).await?;
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
@@ -150,11 +195,23 @@ pub(super) async fn assign_users(call: &Call) -> HandlerResult {
 }
 
 pub(super) async fn remove_user(call: &Call) -> HandlerResult {
-    let body: RemoveUserRequest = call.body(&strict::UNCHECKED)?;
+    let RemoveUserRequest { user_id } = call.body(&strict::UNCHECKED)?;
+    let id = visible_folder(call, FolderId(call.id()?))?.id;
+    remove_from(call, id, user_id).await
+}
+
+pub(super) async fn remove_user_by_key(call: &Call) -> HandlerResult {
+    let RemoveUserByKeyRequest { user_key } = call.body(&strict::UNCHECKED)?;
     let id = visible_folder(call, FolderId(call.id()?))?.id;
     require(call, Some(id), Action::Edit)?;
-    call.caller()?.check_outranks_in(id, body.user_id)?;
-    let change = Change::Assign { user: body.user_id, folder: Some(id), roles: BTreeSet::new() };
+    let user = call.directory()?.users().find(|user| user.key == user_key).map(|user| user.id);
+    remove_from(call, id, user.ok_or_else(|| ApiError::not_found("The user does not exist."))?).await
+}
+
+async fn remove_from(call: &Call, id: FolderId, user: i64) -> HandlerResult {
+    require(call, Some(id), Action::Edit)?;
+    call.caller()?.check_outranks_in(id, user)?;
+    let change = Change::Assign { user, folder: Some(id), roles: BTreeSet::new() };
     call.server.access.change(call.actor(), change).await?;
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }
@@ -176,21 +233,4 @@ pub(super) async fn users(call: &Call) -> HandlerResult {
         Some(responses::user_of_folder(id, &directory.user_view(user), &roles, own.is_none()))
     };
     call.page(&entity_set::USERS_OF_FOLDERS, directory.users().filter_map(shown).collect())
-}
-
-/// The folders of the caller, in the older style of pages (`/api`): `skip`, `take` and `searchText`.
-pub(super) async fn of_current_user(call: &Call) -> HandlerResult {
-    let directory = call.directory()?;
-    let wanted = call.optional_argument("searchText").unwrap_or_default().to_lowercase();
-    let number = |name: &str, default: usize| match call.optional_argument(name) {
-        None | Some("") => Ok(default),
-        Some(_) => call.argument_as(name),
-    };
-    let (skip, take) = (number("skip", 0)?, number("take", 100)?.min(1_000));
-    let found: Vec<&Folder> = visible_folders(call)?
-        .into_iter()
-        .filter(|folder| folder.name.to_lowercase().contains(&wanted))
-        .collect();
-    let page = found.iter().skip(skip).take(take).map(|folder| directory.folder_view(folder));
-    ApiResponse::ok(&responses::folders_navigated(page, found.len()))
 }

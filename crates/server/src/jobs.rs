@@ -1,5 +1,7 @@
 //! Jobs: the runs of performers (orchestrator-api 15). They start by the lease protocol; here people see and stop them.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use serde_json::Value;
 
@@ -55,6 +57,25 @@ pub(super) async fn list(call: &Call) -> HandlerResult {
         rows.iter_mut().for_each(remove_robot);
     }
     call.collection(ENTITY, rows, count)
+}
+
+/// Gives every job of folders to a function, in the order of their numbers.
+pub(super) async fn each_job(
+    call: &Call,
+    folders: Arc<[FolderId]>,
+    mut each: impl FnMut(&Job),
+) -> Result<(), ApiError> {
+    let mut filter = JobFilter::in_folders(folders);
+    filter.limit = AT_ONCE;
+    let _memory = call.reserve_memory(AT_ONCE * JOB_BYTES)?;
+    loop {
+        let jobs = call.store_for_caller().jobs_in_folders(filter.clone()).await?;
+        jobs.iter().for_each(&mut each);
+        match jobs.last() {
+            Some(last) if jobs.len() == AT_ONCE => filter.after = last.id,
+            _ => return Ok(()),
+        }
+    }
 }
 
 /// The numbers of jobs of which a filter asks for one. `None`: it has to be asked of all jobs.

@@ -31,10 +31,12 @@
 //!
 //! Where the vendor's documentation is silent, `docs/reference/choices.md` decides.
 
+mod absent;
 mod access;
 mod access_admin;
 mod api_error;
 mod assets;
+mod audit_logs;
 mod authorization;
 mod background;
 mod builder;
@@ -50,6 +52,7 @@ mod desk;
 pub mod directory;
 mod directory_store;
 mod fault_injection;
+mod folder_navigation;
 mod folders;
 #[cfg(any(feature = "fuzzing", test))]
 #[doc(hidden)]
@@ -80,9 +83,11 @@ mod request_body;
 mod request_head;
 mod response;
 mod review_protocol;
+mod roles;
 mod router;
 mod routes;
 mod secret;
+mod server_facts;
 mod statistics;
 mod status;
 mod strict;

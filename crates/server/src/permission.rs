@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use performer_core::enumeration;
 use performer_core::model::Refusal;
 use performer_core::model::code::ErrorCode;
+use performer_wire::responses::PermissionView;
 
 enumeration! {
     /// What a permission is about. The numbers are ours.
@@ -40,6 +41,8 @@ enumeration! {
         Assets = 10,
         /// Robot logs.
         Logs = 11,
+        /// Licences, of which this server has none: there is nothing to see but that.
+        License = 13,
     }
 }
 
@@ -72,7 +75,20 @@ impl Permission {
 
     /// Whether something needs it.
     fn exists(self) -> bool {
-        self.1 != Action::Reveal || self.0 == Area::Transactions
+        match (self.0, self.1) {
+            (_, Action::Reveal) => self.0 == Area::Transactions,
+            (Area::License, _) => self.1 == Action::View,
+            _ => true,
+        }
+    }
+
+    /// What responses show of it. Its number is ours.
+    pub(crate) fn view(self) -> PermissionView {
+        let Self(area, action) = self;
+        let is_of_folders =
+            matches!(area, Area::Queues | Area::Transactions | Area::SubFolders | Area::Jobs | Area::Robots);
+        let id = i64::from(area.number()) * 10 + i64::from(action.number()) + 1;
+        PermissionView { id, name: self.to_string(), is_of_folders }
     }
 }
 

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use axum::http::Method;
 use percent_encoding::percent_decode_str;
 
+use super::absent;
 use super::api_error::ApiError;
 use super::call::{ApiResponse, Call};
 use crate::permission::Permission;
@@ -124,7 +125,7 @@ impl Router {
         target: &RequestPath,
     ) -> Result<impl Iterator<Item = &'static Route> + Clone + use<'_>, ApiError> {
         let path = (target.entity.clone(), target.key.is_some(), target.action.clone());
-        let routes = self.by_path.get(&path).ok_or_else(ApiError::no_route)?;
+        let routes = self.by_path.get(&path).ok_or_else(|| absent::no_route(target))?;
         // A number of entities can only be read.
         let counts = target.counts;
         let routes = routes.iter().copied().filter(move |route| !counts || route.method == Method::GET);
@@ -252,9 +253,13 @@ fn parse_arguments(text: &str) -> Option<Vec<(String, String)>> {
     Some(arguments)
 }
 
-/// The value at the beginning of a text, and the text behind it. Quotes are removed; in quotes a doubled quote is one quote.
+/// The value at the beginning of a text, and the text behind it. Brackets of a list and quotes are removed; in quotes a doubled quote is one quote.
 fn value_of(text: &str) -> Option<(String, &str)> {
     let text = text.trim_start();
+    if let Some(list) = text.strip_prefix('[') {
+        let (list, behind) = list.split_once(']')?;
+        return Some((list.to_owned(), behind.trim_start()));
+    }
     let Some(mut rest) = text.strip_prefix('\'') else {
         let end = text.find(',').unwrap_or(text.len());
         return Some((text[..end].trim_end().to_owned(), &text[end..]));
@@ -339,6 +344,10 @@ mod tests {
         }
         let target =
             RequestPath::parse("/odata/X/UiPathODataSvc.Y(daysNo=0, name='a,b=''c',id=6f1c)").unwrap();
+        assert_eq!(
+            RequestPath::parse("/odata/X/UiPathODataSvc.Y(ids=[1, 2],n=3)").unwrap().arguments,
+            [("ids".to_owned(), "1, 2".to_owned()), ("n".to_owned(), "3".to_owned())]
+        );
         let arguments: Vec<(&str, &str)> =
             target.arguments.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(arguments, [("daysno", "0"), ("name", "a,b='c"), ("id", "6f1c")]);
@@ -400,6 +409,7 @@ mod tests {
             "/odata/X('a','b')",
             "/odata/Queues/UiPathODataSvc.A(x)",
             "/odata/Queues/UiPathODataSvc.A(x='y)",
+            "/odata/Queues/UiPathODataSvc.A(x=[1,2)",
             "/odata/Ü",
             "/odata/Queues/UiPathODataSvÜ.A",
             "/odata/../api/Status/Get",

@@ -5,8 +5,8 @@ use axum::http::Method;
 
 use super::router::{FolderScope, Route, RouteAccess};
 use super::{
-    assets, comments, folders, insight_protocol, items, jobs, lease_protocol, login, logs, queues,
-    review_protocol, statistics, status, transactions, users,
+    assets, audit_logs, comments, folder_navigation, folders, insight_protocol, items, jobs, lease_protocol,
+    login, logs, queues, review_protocol, roles, server_facts, statistics, status, transactions, users,
 };
 use crate::permission::{Action, Area, Permission};
 
@@ -37,6 +37,8 @@ const ASSETS_CREATE: Permission = Permission(Area::Assets, Action::Create);
 const ASSETS_EDIT: Permission = Permission(Area::Assets, Action::Edit);
 const ASSETS_DELETE: Permission = Permission(Area::Assets, Action::Delete);
 const ROBOTS_VIEW: Permission = Permission(Area::Robots, Action::View);
+const SETTINGS_VIEW: Permission = Permission(Area::Settings, Action::View);
+const LICENSE_VIEW: Permission = Permission(Area::License, Action::View);
 
 /// The scope and permission for `/metrics`, which shows the activity of all callers.
 pub(super) const METRICS: (&str, Permission) = ("Monitoring", Permission(Area::Settings, Action::View));
@@ -45,6 +47,7 @@ const GET: Method = Method::GET;
 const POST: Method = Method::POST;
 const PUT: Method = Method::PUT;
 const DEL: Method = Method::DELETE;
+const PATCH: Method = Method::PATCH;
 
 const fn read(
     area: &'static str,
@@ -223,8 +226,16 @@ pub(super) static ROUTES: &[Route] = routes! {
     POST "Folders" ALL "AssignUsers" "AssignUsers": write("Folders", Tenant, &[]) => folders::assign_users;
     POST "Folders" ONE "RemoveUserFromFolder" "RemoveUserFromFolder": write("Folders", Tenant, &[]) => folders::remove_user;
     GET "Folders" ALL "GetUsersForFolder" "GetUsersForFolder": read("Folders", Tenant, &[]) => folders::users;
-    GET "api/folders" ALL "getallforcurrentuser" "GetAllForCurrentUser": read("Folders", Tenant, &[]) => folders::of_current_user;
-    GET "api/foldersnavigation" ALL "getfoldersforcurrentuser" "GetFoldersForCurrentUser": read("Default", Tenant, &[]) => folders::of_current_user;
+    GET "api/folders" ALL "getallforcurrentuser" "GetAllForCurrentUser": read("Folders", Tenant, &[]) => folder_navigation::of_current_user;
+    GET "api/foldersnavigation" ALL "getfoldersforcurrentuser" "GetFoldersForCurrentUser": read("Default", Tenant, &[]) => folder_navigation::of_current_user;
+    PUT "Folders" ONE "MoveFolder" "MoveFolder": write("Folders", Tenant, &[]) => folders::move_to;
+    PATCH "api/folders" ALL "patchnamedescription" "PatchNameDescription": write("Folders", Tenant, &[]) => folders::patch;
+    DEL "api/folders" ALL "deletebykey" "DeleteByKey": write("Folders", Tenant, &[]) => folders::delete_by_key;
+    POST "Folders" ONE "RemoveUserFromFolderByKey" "RemoveUserFromFolderByKey": write("Folders", Tenant, &[]) => folders::remove_user_by_key;
+    GET "Folders" ALL "GetAllRolesForUser" "GetAllRolesForUser": read("Folders", Tenant, &[]) => folder_navigation::roles_of_user_in_context;
+    GET "api/foldersnavigation" ALL "getallrolesforuser" "NavigateRolesForUser": read("Folders", Tenant, &[]) => folder_navigation::roles_of_user;
+    GET "api/foldersnavigation" ALL "getallfoldersforcurrentuser" "GetAllFoldersForCurrentUser": read("Default", Tenant, &[]) => folder_navigation::tree;
+    GET "api/foldersnavigation" ALL "getfoldernavigationcontextforcurrentuser" "GetFolderNavigationContextForCurrentUser": read("Default", Tenant, &[]) => folder_navigation::context;
 
     // Users, roles and robots
     GET "Users" ALL "" "GetUsers": read("Users", Tenant, &[USERS_VIEW]) => users::list;
@@ -235,11 +246,40 @@ pub(super) static ROUTES: &[Route] = routes! {
     GET "Users" ALL "GetCurrentUser" "GetCurrentUser": read("Users", Tenant, &[]) => users::current;
     GET "Users" ALL "GetCurrentPermissions" "GetCurrentPermissions": read("Users", Tenant, &[]) => users::current_permissions;
     POST "Users" ONE "AssignRoles" "AssignRoles": write("Users", Tenant, &[USERS_EDIT]) => users::assign_roles;
-    GET "Roles" ALL "" "GetRoles": read("Users", Tenant, &[ROLES_VIEW]) => users::list_roles;
-    POST "Roles" ALL "" "PostRole": write("Users", Tenant, &[ROLES_CREATE]) => users::create_role;
-    GET "Roles" ONE "" "GetRole": read("Users", Tenant, &[ROLES_VIEW]) => users::get_role;
-    PUT "Roles" ONE "" "PutRole": write("Users", Tenant, &[ROLES_EDIT]) => users::edit_role;
-    DEL "Roles" ONE "" "DeleteRole": write("Users", Tenant, &[ROLES_DELETE]) => users::delete_role;
+    PATCH "Users" ONE "" "PatchUser": write("Users", Tenant, &[]) => users::patch;
+    POST "Users" ONE "ToggleRole" "ToggleRole": write("Users", Tenant, &[USERS_EDIT]) => users::toggle_role;
+    GET "Users" ALL "Validate" "ValidateUsers": read("Users", Tenant, &[USERS_VIEW]) => users::validate;
+    GET "Users" ALL "GetCurrentUserExtended" "GetCurrentUserExtended": read("Users", Tenant, &[]) => users::current_extended;
+    GET "Roles" ALL "" "GetRoles": read("Users", Tenant, &[ROLES_VIEW]) => roles::list;
+    POST "Roles" ALL "" "PostRole": write("Users", Tenant, &[ROLES_CREATE]) => roles::create;
+    GET "Roles" ONE "" "GetRole": read("Users", Tenant, &[ROLES_VIEW]) => roles::get;
+    PUT "Roles" ONE "" "PutRole": write("Users", Tenant, &[ROLES_EDIT]) => roles::edit;
+    DEL "Roles" ONE "" "DeleteRole": write("Users", Tenant, &[ROLES_DELETE]) => roles::delete;
+    POST "Roles" ONE "SetUsers" "SetUsers": write("Users", Tenant, &[ROLES_EDIT, USERS_VIEW]) => roles::set_users;
+    GET "Roles" ALL "GetUsersForRole" "GetUsersForRole": read("Users", Tenant, &[ROLES_VIEW, USERS_VIEW]) => roles::users;
+    GET "Roles" ALL "GetUserIdsForRole" "GetUserIdsForRole": read("Users", Tenant, &[]) => roles::user_ids;
+    GET "Permissions" ALL "" "GetPermissions": read("Users", Tenant, &[]) => roles::list_permissions;
     GET "Robots" ALL "" "GetRobots": read("Robots", Tenant, &[ROBOTS_VIEW]) => users::list_robots;
     GET "Robots" ONE "" "GetRobot": read("Robots", Tenant, &[ROBOTS_VIEW]) => users::get_robot;
+
+    // What the server says about itself
+    GET "Settings" ALL "" "GetSettings": read("Settings", Tenant, &[SETTINGS_VIEW]) => server_facts::list_settings;
+    GET "Settings" ONE "" "GetSetting": read("Settings", Tenant, &[SETTINGS_VIEW]) => server_facts::get_setting;
+    GET "Settings" ALL "GetWebSettings" "GetWebSettings": read("Settings", Tenant, &[]) => server_facts::web_settings;
+    GET "Settings" ALL "GetActivitySettings" "GetActivitySettings": read("Settings", Tenant, &[]) => server_facts::activity_settings;
+    GET "Settings" ALL "GetTimezones" "GetTimezones": read("Settings", Tenant, &[]) => server_facts::time_zones;
+    GET "Settings" ALL "GetLanguages" "GetLanguages": read("Settings", Tenant, &[]) => server_facts::languages;
+    GET "Settings" ALL "GetLicense" "GetLicense": read("Settings", Tenant, &[]) => server_facts::license;
+    GET "Settings" ALL "GetExecutionSettingsConfiguration" "GetExecutionSettingsConfiguration": read("Settings", Tenant, &[]) => server_facts::execution_settings;
+    GET "LicensesRuntime" ALL "GetLicensesRuntime" "GetLicensesRuntime": read("License", Tenant, &[LICENSE_VIEW]) => server_facts::licenses_of_machines;
+    GET "LicensesNamedUser" ALL "GetLicensesNamedUser" "GetLicensesNamedUser": read("License", Tenant, &[LICENSE_VIEW]) => server_facts::licenses_of_users;
+    GET "Tenants" ALL "" "GetTenants": read("Administration", Tenant, &[]) => server_facts::list_tenants;
+    GET "Tenants" ONE "" "GetTenant": read("Administration", Tenant, &[]) => server_facts::get_tenant;
+    GET "api/stats" ALL "getcountstats" "GetCountStats": read("Monitoring", Tenant, &[]) => server_facts::counts;
+    GET "api/stats" ALL "getjobsstats" "GetJobsStats": read("Monitoring", AnyFolder, &[JOBS_VIEW]) => server_facts::jobs_by_end;
+    GET "api/stats" ALL "getsessionsstats" "GetSessionsStats": read("Monitoring", AnyFolder, &[ROBOTS_VIEW]) => server_facts::robots_by_state;
+    GET "api/stats" ALL "getlicensestats" "GetLicenseStats": read("Monitoring", Tenant, &[LICENSE_VIEW]) => server_facts::license_use;
+    GET "api/stats" ALL "getconsumptionlicensestats" "GetConsumptionLicenseStats": read("Monitoring", Tenant, &[LICENSE_VIEW]) => server_facts::license_use;
+    GET "AuditLogs" ALL "" "GetAuditLogs": read("Audit", Tenant, &[AUDIT_VIEW]) => audit_logs::list;
+    GET "AuditLogs" ALL "GetAuditLogDetails" "GetAuditLogDetails": read("Audit", Tenant, &[AUDIT_VIEW]) => audit_logs::details;
 };

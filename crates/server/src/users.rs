@@ -1,4 +1,4 @@
-//! Users, roles and robots, as far as queues need them.
+//! Users and robots. Roles are in `roles.rs`.
 
 use std::collections::BTreeSet;
 
@@ -7,23 +7,26 @@ use serde_json::Value;
 
 use super::api_error::ApiError;
 use super::call::{ApiResponse, Call};
-use super::{access, secret, strict};
-use crate::directory::{Change, User};
+use super::roles::MAX_ROLES;
+use super::{access, jobs, secret, strict};
+use crate::directory::{Change, User, UserEdit};
 use crate::permission::{Action, Area, Permission};
+use performer_core::model::FieldEdit;
 use performer_core::model::code::ErrorCode;
+use performer_core::model::job::JobOwner;
 use performer_core::model::user::UserType;
+use performer_wire::EnumValue;
 use performer_wire::odata::entity_set;
-use performer_wire::requests::{AssignRolesRequest, RoleRequest, UserRequest};
+use performer_wire::requests::{AssignRolesRequest, ToggleRoleRequest, UserPatchRequest, UserRequest};
 use performer_wire::responses;
 use performer_wire::transaction::known_value;
 
 type HandlerResult = Result<ApiResponse, ApiError>;
 
 const USERS: &str = "Users";
-const ROLES: &str = "Roles";
 
-/// The maximum number of roles of a user, and of permissions in the body of a role.
-const MAX_ROLES: usize = 1_000;
+/// The most users that one call asks about.
+const MAX_USERS: usize = 1_000;
 
 pub(super) async fn list(call: &Call) -> HandlerResult {
     let directory = call.directory()?;
@@ -47,6 +50,12 @@ pub(super) async fn get(call: &Call) -> HandlerResult {
 pub(super) async fn current(call: &Call) -> HandlerResult {
     let caller = call.caller()?;
     call.entity(USERS, responses::user(&caller.directory.user_view(&caller.user)))
+}
+
+/// The caller, with its personal workspace: there is none.
+pub(super) async fn current_extended(call: &Call) -> HandlerResult {
+    let caller = call.caller()?;
+    call.entity(USERS, responses::user_with_workspace(&caller.directory.user_view(&caller.user)))
 }
 
 pub(super) async fn current_permissions(call: &Call) -> HandlerResult {
@@ -100,32 +109,44 @@ fn check_may_set_password(call: &Call, of: UserType) -> Result<(), ApiError> {
 }
 
 /// Refuses a change of the user name or type, which cannot be changed.
-fn check_unchangeable(body: &UserRequest, existing: &User) -> Result<(), ApiError> {
-    if body.user_name.as_ref().is_some_and(|name| *name != existing.user_name) {
+fn check_unchangeable(
+    name: Option<&String>,
+    kind: Option<&EnumValue<UserType>>,
+    existing: &User,
+) -> Result<(), ApiError> {
+    if name.is_some_and(|name| *name != existing.user_name) {
         let code = ErrorCode::CANNOT_UPDATE_USERNAME;
         return Err(ApiError::new(StatusCode::BAD_REQUEST, code.number(), code.text()));
     }
-    let kind = body.user_type.as_ref().map(|kind| known_value("Type", kind)).transpose()?;
+    let kind = kind.map(|kind| known_value("Type", kind)).transpose()?;
     if kind.is_some_and(|kind| kind != existing.user_type) {
-        let code = ErrorCode::FIELD_NOT_EDITABLE;
-        return Err(ApiError::new(StatusCode::BAD_REQUEST, code.number(), "'Type' is not editable."));
+        return Err(not_editable("Type"));
     }
     Ok(())
+}
+
+fn not_editable(field: &str) -> ApiError {
+    let code = ErrorCode::FIELD_NOT_EDITABLE;
+    ApiError::new(StatusCode::BAD_REQUEST, code.number(), format!("'{field}' is not editable."))
+}
+
+fn existing(call: &Call, id: i64) -> Result<&User, ApiError> {
+    let user = call.directory()?.user(id);
+    user.ok_or_else(|| ApiError::not_found(format!("User {id} does not exist.")))
 }
 
 pub(super) async fn edit(call: &Call) -> HandlerResult {
     let (id, body) = (call.id()?, call.body::<UserRequest>(&strict::UNCHECKED)?);
     call.caller()?.check_outranks(id)?;
-    let existing = call.directory()?.user(id);
-    let existing = existing.ok_or_else(|| ApiError::not_found(format!("User {id} does not exist.")))?;
-    check_unchangeable(&body, existing)?;
-    let mut changes = vec![Change::EditUser {
-        id,
-        name: body.name,
-        surname: body.surname,
-        email_address: body.email_address,
-        is_active: body.is_active.unwrap_or(existing.is_active),
-    }];
+    let existing = existing(call, id)?;
+    check_unchangeable(body.user_name.as_ref(), body.user_type.as_ref(), existing)?;
+    let edit = UserEdit {
+        name: FieldEdit::to(body.name),
+        surname: FieldEdit::to(body.surname),
+        email_address: FieldEdit::to(body.email_address),
+        is_active: body.is_active,
+    };
+    let mut changes = vec![Change::EditUser { id, edit }];
     if let Some(password) = body.password {
         check_may_set_password(call, existing.user_type)?;
         changes.push(Change::SetPassword { user: id, password: secret::hash_on_thread(password).await? });
@@ -136,6 +157,43 @@ pub(super) async fn edit(call: &Call) -> HandlerResult {
     }
     call.server.access.change_all(call.actor(), changes).await?;
     Ok(ApiResponse::empty(StatusCode::OK))
+}
+
+/// Changes what the body names. Callers may change their own names without Users.Edit.
+pub(super) async fn patch(call: &Call) -> HandlerResult {
+    let (id, body) = (call.id()?, call.body::<UserPatchRequest>(&strict::UNCHECKED)?);
+    let is_own_name = id == call.caller()?.user.id && body.password.is_none() && body.is_active.is_none();
+    if !is_own_name {
+        call.require(None, Permission(Area::Users, Action::Edit))?;
+    }
+    call.caller()?.check_outranks(id)?;
+    let existing = existing(call, id)?;
+    check_unchangeable(body.user_name.as_ref(), body.user_type.as_ref(), existing)?;
+    check_same_roles(call, &body, existing)?;
+    let UserPatchRequest { name, surname, email_address, is_active, password, .. } = body;
+    let edit = UserEdit { name, surname, email_address, is_active };
+    let mut changes = vec![Change::EditUser { id, edit }];
+    if let Some(password) = password {
+        check_may_set_password(call, existing.user_type)?;
+        changes.push(Change::SetPassword { user: id, password: secret::hash_on_thread(password).await? });
+    }
+    call.server.access.change_all(call.actor(), changes).await?;
+    Ok(ApiResponse::empty(StatusCode::OK))
+}
+
+/// Refuses a body with other roles than the user has. A client may send a user back as it was read.
+fn check_same_roles(call: &Call, body: &UserPatchRequest, existing: &User) -> Result<(), ApiError> {
+    let directory = call.directory()?;
+    let named = |name: &String| directory.role_named(name).map(|role| role.id);
+    let list = body.roles_list.as_ref().map(|names| names.iter().map(named).collect::<BTreeSet<_>>());
+    if list.is_some_and(|list| list != existing.tenant_roles.iter().copied().map(Some).collect()) {
+        return Err(not_editable("RolesList"));
+    }
+    let roles = body.user_roles.as_ref().map(|roles| roles.iter().map(|role| role.role_id).collect());
+    if roles.is_some_and(|roles: BTreeSet<i64>| roles != existing.tenant_roles) {
+        return Err(not_editable("UserRoles"));
+    }
+    Ok(())
 }
 
 pub(super) async fn delete(call: &Call) -> HandlerResult {
@@ -159,71 +217,37 @@ pub(super) async fn assign_roles(call: &Call) -> HandlerResult {
     Ok(ApiResponse::empty(StatusCode::OK))
 }
 
-// Roles
-
-pub(super) async fn list_roles(call: &Call) -> HandlerResult {
-    call.page(
-        &entity_set::ROLES,
-        call.directory()?.roles().map(|role| responses::role(&role.view())).collect(),
-    )
-}
-
-pub(super) async fn get_role(call: &Call) -> HandlerResult {
-    let id = call.id()?;
-    let role = call.directory()?.role(id);
-    call.entity(
-        ROLES,
-        responses::role(
-            &role.ok_or_else(|| ApiError::not_found(format!("Role {id} does not exist.")))?.view(),
-        ),
-    )
-}
-
-fn permissions(body: &RoleRequest) -> Result<BTreeSet<Permission>, ApiError> {
-    Call::check_length("Permissions", body.permissions.as_ref().map_or(0, Vec::len), MAX_ROLES)?;
-    let granted = body.permissions.iter().flatten().filter(|given| given.is_granted.unwrap_or(true));
-    Ok(granted.map(|given| given.name.parse()).collect::<Result<_, _>>()?)
-}
-
-/// Refuses permissions that the caller does not have itself.
-fn check_has_permissions(call: &Call, permissions: &BTreeSet<Permission>) -> Result<(), ApiError> {
-    let caller = call.caller()?;
-    let own = caller.directory.permissions(&caller.user, None);
-    if permissions.is_subset(&own) { Ok(()) } else { Err(ApiError::forbidden()) }
-}
-
-/// Refuses a change of a role with more permissions than the caller has.
-fn check_outranks_role(call: &Call, id: i64) -> Result<(), ApiError> {
-    let role = call.directory()?.role(id);
-    let role = role.ok_or_else(|| ApiError::not_found(format!("Role {id} does not exist.")))?;
-    check_has_permissions(call, &role.permissions)
-}
-
-pub(super) async fn create_role(call: &Call) -> HandlerResult {
-    let body: RoleRequest = call.body(&strict::UNCHECKED)?;
-    let permissions = permissions(&body)?;
-    check_has_permissions(call, &permissions)?;
-    let id =
-        call.server.access.change(call.actor(), Change::AddRole { name: body.name, permissions }).await?;
-    let directory = call.server.access.directory();
-    let role = directory.role(id).ok_or_else(|| ApiError::internal("the new role is missing"))?;
-    call.created(ROLES, id, responses::role(&role.view()))
-}
-
-pub(super) async fn edit_role(call: &Call) -> HandlerResult {
-    let body: RoleRequest = call.body(&strict::UNCHECKED)?;
-    let (id, permissions) = (call.id()?, permissions(&body)?);
-    check_has_permissions(call, &permissions)?;
-    check_outranks_role(call, id)?;
-    call.server.access.change(call.actor(), Change::EditRole { id, name: body.name, permissions }).await?;
+pub(super) async fn toggle_role(call: &Call) -> HandlerResult {
+    let ToggleRoleRequest { role, toggle } = call.body(&strict::UNCHECKED)?;
+    let user = call.id()?;
+    call.caller()?.check_outranks(user)?;
+    let found = call.directory()?.role_named(&role).map(|role| role.id);
+    let role = found.ok_or_else(|| ApiError::not_found("The role does not exist."))?;
+    call.caller()?.check_may_grant(None, &[role].into())?;
+    call.server.access.change(call.actor(), Change::SetRole { user, role, has: toggle }).await?;
     Ok(ApiResponse::empty(StatusCode::OK))
 }
 
-pub(super) async fn delete_role(call: &Call) -> HandlerResult {
-    let id = call.id()?;
-    check_outranks_role(call, id)?;
-    call.server.access.change(call.actor(), Change::RemoveRole(id)).await?;
-    Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
+/// Whether users are busy: whether a job runs that they started.
+pub(super) async fn validate(call: &Call) -> HandlerResult {
+    let asked = call.argument("userIds")?;
+    let asked = asked.trim_start_matches('[').trim_end_matches(']').split(',').map(str::trim);
+    let ids: Result<BTreeSet<i64>, _> = asked.filter(|id| !id.is_empty()).map(str::parse).collect();
+    let ids = ids.map_err(|_| ApiError::invalid_argument("Invalid argument 'userIds'."))?;
+    Call::check_length("userIds", ids.len(), MAX_USERS)?;
+    ids.iter().try_for_each(|id| existing(call, *id).map(drop))?;
+    let mut busy = BTreeSet::new();
+    let folders = call.directory()?.folders().map(|folder| folder.id).collect();
+    jobs::each_job(call, folders, |job| {
+        if let (JobOwner::User(user), None) = (job.owner, job.end_time) {
+            busy.insert(user);
+        }
+    })
+    .await?;
+    let value: serde_json::Map<String, Value> =
+        ids.iter().map(|id| (id.to_string(), busy.contains(id).into())).collect();
+    let context = call.context("Collection(System.Collections.Generic.KeyValuePair_2OfInt64_Boolean)");
+    ApiResponse::ok(&responses::with_context(&context, &responses::value_of(&value)))
 }
 
 // Robots

@@ -1,5 +1,7 @@
 //! A call of an API operation, and whether it may be retried.
 
+use std::borrow::Cow;
+
 use reqwest::Method;
 use reqwest::header::HeaderValue;
 use tokio::time::Instant;
@@ -11,8 +13,8 @@ use performer_wire::lease_protocol::encode_author;
 /// A call of an API operation.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
-    /// The vendor's name of the operation.
-    pub(super) operation: &'static str,
+    /// The vendor's name of the operation, or its method and path.
+    pub(super) operation: Cow<'static, str>,
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) body: Option<Vec<u8>>,
@@ -29,7 +31,7 @@ impl Call {
     /// A read, which is retried after every temporary failure.
     pub(super) fn get(operation: &'static str, path: impl Into<String>) -> Self {
         Self {
-            operation,
+            operation: Cow::Borrowed(operation),
             method: Method::GET,
             path: path.into(),
             body: None,

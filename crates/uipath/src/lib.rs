@@ -13,6 +13,7 @@
 //! | `unreadable.rs` | items that were handed out by an answer that cannot be read |
 //! | `add.rs`, `follow_up.rs` | adding items; those that are added before a success is reported |
 //! | `caller.rs` | who the caller is and what it may do; what the connection is like |
+//! | `any_operation.rs` | calls of any operation, for what there is no method |
 //! | `administration.rs`, `items.rs`, `definitions.rs` | administration: items, reviews and comments; queues |
 //! | `lease_protocol.rs` | the protocol of performer's own server, which has leases and claims |
 //! | `review_protocol.rs` | groups of failures, and corrected retries, on performer's own server |
@@ -56,6 +57,7 @@ mod add;
 mod address;
 mod administration;
 mod answer;
+mod any_operation;
 mod assets;
 mod auth;
 mod builder;

@@ -11,14 +11,17 @@ use performer_core::orchestrator::Result;
 
 /// Until when each operation must not be called.
 #[derive(Debug, Default)]
-pub(super) struct RateLimits(Mutex<HashMap<&'static str, Instant>>);
+pub(super) struct RateLimits(Mutex<HashMap<String, Instant>>);
 
 impl RateLimits {
     /// Blocks an operation for as long as the server has asked for.
-    pub(super) fn block(&self, operation: &'static str, wait: Option<Duration>) {
-        let until = Instant::now() + wait.unwrap_or_default();
+    pub(super) fn block(&self, operation: &str, wait: Option<Duration>) {
+        let now = Instant::now();
+        let until = now + wait.unwrap_or_default();
         let mut blocked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = blocked.entry(operation).or_insert(until);
+        // Callers may name any operation, so what is over is forgotten.
+        blocked.retain(|_, until| *until > now);
+        let entry = blocked.entry(operation.to_owned()).or_insert(until);
         *entry = until.max(*entry);
     }
 
@@ -27,7 +30,7 @@ impl RateLimits {
     /// # Errors
     ///
     /// Unavailable if that is not before the deadline; it says after which time to try again.
-    pub(super) async fn wait(&self, operation: &'static str, host: &str, deadline: Instant) -> Result<()> {
+    pub(super) async fn wait(&self, operation: &str, host: &str, deadline: Instant) -> Result<()> {
         loop {
             let until = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(operation).copied();
             let Some(until) = until.filter(|until| *until > Instant::now()) else { return Ok(()) };

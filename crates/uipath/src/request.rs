@@ -215,7 +215,7 @@ impl Http {
             value = read(answer);
             value.is_some()
         };
-        let operation = call.operation;
+        let operation = call.operation.clone();
         self.send(call, &mut accept).await?;
         value.ok_or_else(|| CallError {
             error: outcome_unknown(unavailable(format!("{operation}: the answer was not decoded"))),
@@ -246,7 +246,7 @@ impl Http {
         let mut any_maybe_executed = false;
         loop {
             self.rate_limits
-                .wait(call.operation, &self.address.host, deadline)
+                .wait(&call.operation, &self.address.host, deadline)
                 .await
                 .map_err(not_executed)?;
             let authorization = self.identity.authorization(self).await.map_err(not_executed)?;
@@ -257,10 +257,10 @@ impl Http {
             let outgoing = self.outgoing(&call, authorization.header);
             let client = if call.on_heartbeat_thread { &self.unpooled } else { &self.client };
             attempts += 1;
-            let answer = self.exchange(client, call.operation, outgoing, deadline).await;
+            let answer = self.exchange(client, &call.operation, outgoing, deadline).await;
             let failure = match answer {
                 Ok(answer) if accept(&answer) => return Ok(()),
-                Ok(answer) => RequestError::OutcomeUnknown(self.unreadable(call.operation, &answer, false)),
+                Ok(answer) => RequestError::OutcomeUnknown(self.unreadable(&call.operation, &answer, false)),
                 Err(failure) => failure,
             };
             let (error, maybe_executed, wait) = match failure {
@@ -276,7 +276,7 @@ impl Http {
                 }
                 RequestError::Refused { status, error, wait } => {
                     if status == StatusCode::TOO_MANY_REQUESTS {
-                        self.rate_limits.block(call.operation, wait);
+                        self.rate_limits.block(&call.operation, wait);
                     }
                     if !error.is_temporary() {
                         return Err(CallError { error, maybe_executed: any_maybe_executed });
@@ -355,7 +355,7 @@ impl Http {
     async fn exchange(
         &self,
         client: &Client,
-        operation: &'static str,
+        operation: &str,
         outgoing: Outgoing,
         deadline: Instant,
     ) -> Result<Answer, RequestError> {

@@ -15,9 +15,14 @@ use performer_core::model::result::StatedResult;
 use performer_core::model::review::ItemVersion;
 use performer_core::model::stored_time::stored;
 
+mod administration;
 mod log;
 mod queue;
 
+pub use administration::{
+    FolderPatchRequest, RemoveUserByKeyRequest, SetUsersRequest, ToggleRoleRequest, UserPatchRequest,
+    UserRoleRequest,
+};
 pub use log::{SubmittedLine, submitted_line};
 pub use queue::{QueueRequest, days_of};
 

@@ -22,6 +22,8 @@ use performer_core::model::review::Comment;
 use performer_core::model::statistics::{Ended, QueueStatistics};
 
 mod access;
+mod administration;
+mod facts;
 mod job;
 mod log;
 mod object;
@@ -36,6 +38,14 @@ pub use access::{
     FolderView, RobotView, RoleName, RoleView, TenantView, UserView, accessible_folders, folder,
     folders_navigated, permissions_of, robot, role, simple_folder, simple_user, user, user_of_folder,
     version,
+};
+pub use administration::{
+    FolderInTree, PermissionView, folder_context, folder_in_tree, permission, roles_of_user,
+    user_with_workspace, value_of,
+};
+pub use facts::{
+    AuditActor, activity_settings, audit_details, audit_log, count, dictionary, execution_settings,
+    languages, named_values, no_license_needed, setting, tenant,
 };
 
 /// The value of `@odata.context`.

@@ -151,7 +151,7 @@ mod tests {
 
     use super::super::new_user;
     use super::*;
-    use crate::directory::{Change, Directory};
+    use crate::directory::{Change, Directory, UserEdit};
     use performer_core::model::clock::ManualClock;
     use performer_core::model::user::UserType;
     use performer_store::Store;
@@ -186,7 +186,7 @@ mod tests {
         Access::create_directory(&store, directory, changes).await.unwrap();
         let access = Access::open(&store, clock).await.unwrap().unwrap();
         let id = access.directory().user_named("inactive").unwrap().id;
-        let off = Change::EditUser { id, name: None, surname: None, email_address: None, is_active: false };
+        let off = Change::EditUser { id, edit: UserEdit::active(false) };
         access.change(None, off).await.unwrap();
         access
     }

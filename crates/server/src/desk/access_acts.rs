@@ -17,7 +17,7 @@ use super::routes::FOLDER_EDIT;
 use super::session::digest_of_request;
 use crate::access::new_user;
 use crate::api_error::ApiError;
-use crate::directory::{Change, NewUser};
+use crate::directory::{Change, NewUser, UserEdit};
 use crate::permission::Scopes;
 use crate::secret;
 use performer_core::model::audit::{ActSource, Actor};
@@ -135,13 +135,7 @@ pub(super) async fn set_active(call: &DeskCall) -> Result<Reply, ApiError> {
     };
     check_is_another(call, user.id, "disable")?;
     named(caller.check_outranks(user.id))?;
-    let edit = Change::EditUser {
-        id: user.id,
-        name: user.name.clone(),
-        surname: user.surname.clone(),
-        email_address: user.email_address.clone(),
-        is_active,
-    };
+    let edit = Change::EditUser { id: user.id, edit: UserEdit::active(is_active) };
     change(call, edit).await?;
     Ok(done(&user_address(user.id), note))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ADMINISTRATOR, Change, Directory, User};
+use super::{ADMINISTRATOR, Change, Directory, User, UserEdit};
 use performer_core::model::Refusal;
 use performer_core::model::code::ErrorCode;
 
@@ -32,11 +32,13 @@ impl Directory {
     pub(super) fn keep_an_administrator(&self, change: &Change) -> Result<(), Refusal> {
         let role = self.role_named(ADMINISTRATOR).map(|role| role.id);
         let loses: &dyn Fn(&User) -> bool = match change {
-            Change::EditUser { id, is_active: false, .. } | Change::RemoveUser(id) => {
-                &move |user: &User| user.id == *id
-            }
+            Change::EditUser { id, edit: UserEdit { is_active: Some(false), .. } }
+            | Change::RemoveUser(id) => &move |user: &User| user.id == *id,
             Change::Assign { user: id, folder: None, roles } => {
                 &move |user: &User| user.id == *id && role.is_none_or(|role| !roles.contains(&role))
+            }
+            Change::SetRole { user: id, role: lost, has: false } => {
+                &move |user: &User| user.id == *id && role == Some(*lost)
             }
             Change::RemoveClient(id) => {
                 &move |user: &User| self.clients.get(id).is_some_and(|client| client.user == user.id)
@@ -45,14 +47,16 @@ impl Directory {
             // and can be neither edited nor removed.
             Change::AddFolder { .. }
             | Change::EditFolder { .. }
+            | Change::MoveFolder { .. }
             | Change::RemoveFolder(_)
             | Change::AddUser(_)
-            | Change::EditUser { is_active: true, .. }
+            | Change::EditUser { .. }
             | Change::SetPassword { .. }
             | Change::AddRole { .. }
             | Change::EditRole { .. }
             | Change::RemoveRole(_)
             | Change::Assign { folder: Some(_), .. }
+            | Change::SetRole { has: true, .. }
             | Change::AddRobot { .. }
             | Change::AddClient { .. } => return Ok(()),
         };
@@ -108,16 +112,11 @@ mod tests {
 
         fn ways_out(&self, application: &str, user: i64) -> Vec<Change> {
             let viewer = self.role(VIEWER);
-            let off = Change::EditUser {
-                id: user,
-                name: None,
-                surname: None,
-                email_address: None,
-                is_active: false,
-            };
+            let off = Change::EditUser { id: user, edit: UserEdit::active(false) };
             let assign =
                 |roles: &[i64]| Change::Assign { user, folder: None, roles: roles.iter().copied().collect() };
-            vec![Change::RemoveClient(application.to_owned()), off, assign(&[]), assign(&[viewer])]
+            let take = Change::SetRole { user, role: self.role(ADMINISTRATOR), has: false };
+            vec![Change::RemoveClient(application.to_owned()), off, assign(&[]), assign(&[viewer]), take]
         }
     }
 
@@ -130,13 +129,7 @@ mod tests {
         tried.application("narrow", ADMINISTRATOR, "OR.Queues OR.Users.Read");
         tried.person("without a password", None);
         let inactive = tried.person("inactive", Some("hash"));
-        let off = Change::EditUser {
-            id: inactive,
-            name: None,
-            surname: None,
-            email_address: None,
-            is_active: false,
-        };
+        let off = Change::EditUser { id: inactive, edit: UserEdit::active(false) };
         tried.0.change(off, NOW).unwrap();
         for change in tried.ways_out("first", first) {
             let mut copy = tried.0.clone();
@@ -156,6 +149,10 @@ mod tests {
         let shared = Some(performer_core::model::key::FolderId::SHARED);
         let in_folder = Change::Assign { user: first, folder: shared, roles: BTreeSet::new() };
         tried.0.change(in_folder, NOW).unwrap();
+        let other_role = Change::SetRole { user: first, role: tried.role(VIEWER), has: false };
+        tried.0.change(other_role, NOW).unwrap();
+        let renamed = UserEdit { name: "First".to_owned().into(), ..UserEdit::default() };
+        tried.0.change(Change::EditUser { id: first, edit: renamed }, NOW).unwrap();
         tried.0.change(Change::RemoveUser(inactive), NOW).unwrap();
     }
 

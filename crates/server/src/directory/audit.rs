@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::change::{Change, NewUser};
 use super::{Directory, User};
 use crate::permission::Permission;
+use performer_core::model::FieldEdit;
 use performer_core::model::audit::FieldChange;
 use performer_core::model::key::FolderId;
 
@@ -21,26 +22,34 @@ impl Change {
             }
             Self::EditFolder { id, name, description } => {
                 let before = directory.folders().find(|folder| folder.id == *id);
+                let was_named = before.map(|folder| Value::from(folder.name.as_str()));
+                let described = before.and_then(|folder| folder.description.clone());
                 let fields = [
-                    (
-                        "DisplayName",
-                        before.map(|folder| folder.name.as_str().into()),
-                        Some(name.as_str().into()),
-                    ),
-                    ("Description", before.and_then(|folder| of(&folder.description)), of(description)),
+                    ("DisplayName", was_named.clone(), of(name).or(was_named)),
+                    ("Description", of(&described), of(&description.clone().applied_to(described))),
                 ];
+                (format!("folder {}", directory.full_name(*id)), changed(fields))
+            }
+            Self::MoveFolder { id, parent } => {
+                let named = |parent: Option<FolderId>| parent.map(|id| Value::from(directory.full_name(id)));
+                let before = directory.folder(*id).and_then(|folder| folder.parent);
+                let fields = [("ParentName", named(before), named(*parent))];
                 (format!("folder {}", directory.full_name(*id)), changed(fields))
             }
             Self::RemoveFolder(id) => (format!("folder {} removed", directory.full_name(*id)), Vec::new()),
             Self::AddUser(user) => (format!("user {} added", user.user_name), directory.of_new(user)),
-            Self::EditUser { id, name, surname, email_address, is_active } => {
+            Self::EditUser { id, edit } => {
                 let before = directory.user(*id);
-                let was = |field: fn(&User) -> &Option<String>| before.and_then(|user| of(field(user)));
+                let text = |name, field: fn(&User) -> &Option<String>, edit: &FieldEdit<String>| {
+                    let was = before.and_then(|user| field(user).clone());
+                    (name, of(&was), of(&edit.clone().applied_to(was)))
+                };
+                let was_active = before.map(|user| Value::from(user.is_active));
                 let fields = [
-                    ("Name", was(|user| &user.name), of(name)),
-                    ("Surname", was(|user| &user.surname), of(surname)),
-                    ("EmailAddress", was(|user| &user.email_address), of(email_address)),
-                    ("IsActive", before.map(|user| user.is_active.into()), Some((*is_active).into())),
+                    text("Name", |user| &user.name, &edit.name),
+                    text("Surname", |user| &user.surname, &edit.surname),
+                    text("EmailAddress", |user| &user.email_address, &edit.email_address),
+                    ("IsActive", was_active.clone(), edit.is_active.map(Value::from).or(was_active)),
                 ];
                 (directory.named(*id), changed(fields))
             }
@@ -71,6 +80,18 @@ impl Change {
                 let before = before.map(|roles| directory.role_names(roles));
                 let field = directory.roles_field(*folder);
                 (directory.named(*user), changed([(&*field, before, Some(directory.role_names(roles)))]))
+            }
+            Self::SetRole { user, role, has } => {
+                let before = directory.user(*user).map(|user| &user.tenant_roles);
+                let mut after = before.cloned().unwrap_or_default();
+                if *has {
+                    after.insert(*role);
+                } else {
+                    after.remove(role);
+                }
+                let before = before.map(|roles| directory.role_names(roles));
+                let fields = [(&*directory.roles_field(None), before, Some(directory.role_names(&after)))];
+                (directory.named(*user), changed(fields))
             }
             Self::AddRobot { name, user, .. } => {
                 let of = Value::from(directory.named(*user));

@@ -9,11 +9,11 @@ use performer_store::TokensOf;
 
 use super::{Client, Directory, Folder, Robot, Role, User};
 use crate::permission::{Permission, Scopes};
-use performer_core::model::Refusal;
 use performer_core::model::code::ErrorCode;
 use performer_core::model::content::units_over;
 use performer_core::model::key::FolderId;
 use performer_core::model::user::UserType;
+use performer_core::model::{FieldEdit, Refusal};
 
 /// A change of the directory. The caller makes names and keys.
 #[derive(Clone, Debug)]
@@ -27,18 +27,20 @@ pub enum Change {
     },
     EditFolder {
         id: FolderId,
-        name: String,
-        description: Option<String>,
+        name: Option<String>,
+        description: FieldEdit<String>,
+    },
+    /// With all that is in it. Neither the folder Shared, nor into itself.
+    MoveFolder {
+        id: FolderId,
+        parent: Option<FolderId>,
     },
     /// Only an empty folder; the store checks whether there are queues in it.
     RemoveFolder(FolderId),
     AddUser(Box<NewUser>),
     EditUser {
         id: i64,
-        name: Option<String>,
-        surname: Option<String>,
-        email_address: Option<String>,
-        is_active: bool,
+        edit: UserEdit,
     },
     SetPassword {
         user: i64,
@@ -61,6 +63,12 @@ pub enum Change {
         folder: Option<FolderId>,
         roles: BTreeSet<i64>,
     },
+    /// One role of a user in the tenant. Does nothing if the user has it already, or has it not.
+    SetRole {
+        user: i64,
+        role: i64,
+        has: bool,
+    },
     AddRobot {
         key: Uuid,
         name: String,
@@ -74,6 +82,23 @@ pub enum Change {
         user: Box<NewUser>,
     },
     RemoveClient(String),
+}
+
+/// A change of a user. What it does not name stays.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "the fields are those of User")]
+pub struct UserEdit {
+    pub name: FieldEdit<String>,
+    pub surname: FieldEdit<String>,
+    pub email_address: FieldEdit<String>,
+    pub is_active: Option<bool>,
+}
+
+impl UserEdit {
+    /// Enables or disables a user.
+    pub fn active(is_active: bool) -> Self {
+        Self { is_active: Some(is_active), ..Self::default() }
+    }
 }
 
 /// A user to be added.
@@ -136,16 +161,10 @@ impl Directory {
                 self.add_folder(key, name, description, parent)
             }
             Change::EditFolder { id, name, description } => self.edit_folder(id, name, description),
+            Change::MoveFolder { id, parent } => self.move_folder(id, parent),
             Change::RemoveFolder(id) => self.remove_folder(id),
             Change::AddUser(user) => self.add_user(*user, now),
-            Change::EditUser { id, name, surname, email_address, is_active } => {
-                let texts = [&name, &surname, &email_address];
-                texts.into_iter().flatten().try_for_each(|text| check_text("a name", text, NAME_LIMIT, 0))?;
-                let user = self.existing_user(id)?;
-                (user.name, user.surname, user.email_address, user.is_active) =
-                    (name, surname, email_address, is_active);
-                Ok(id)
-            }
+            Change::EditUser { id, edit } => self.edit_user(id, edit),
             Change::SetPassword { user, password } => {
                 self.existing_user(user)?.password = Some(password);
                 self.revoked.push(TokensOf::Logins(user));
@@ -162,6 +181,16 @@ impl Directory {
             Change::EditRole { id, name, permissions } => self.edit_role(id, name, permissions),
             Change::RemoveRole(id) => self.remove_role(id),
             Change::Assign { user, folder, roles } => self.assign(user, folder, roles),
+            Change::SetRole { user, role, has } => {
+                self.check_roles(&[role].into())?;
+                let roles = &mut self.existing_user(user)?.tenant_roles;
+                if has {
+                    roles.insert(role);
+                } else {
+                    roles.remove(&role);
+                }
+                Ok(user)
+            }
             Change::AddRobot { key, name, user } => self.add_robot(key, name, user),
             Change::AddClient { id, name, secret, scopes, user } => {
                 check_text("the id of an application", &id, NAME_LIMIT, 1)?;
@@ -201,16 +230,7 @@ impl Directory {
         description: Option<String>,
         parent: Option<FolderId>,
     ) -> ChangeResult {
-        if let Some(parent) = parent {
-            let levels = self.with_parents(parent).count();
-            if levels == 0 {
-                return Err(missing(format_args!("folder {parent}")));
-            }
-            if levels >= MOST_LEVELS {
-                let message = format!("folders may be nested {MOST_LEVELS} deep");
-                return Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, message));
-            }
-        }
+        self.check_levels(parent, 1)?;
         self.check_folder(&name, description.as_deref(), parent, None)?;
         check_room("folders", self.folders.len())?;
         let id = self.next_id();
@@ -218,9 +238,29 @@ impl Directory {
         Ok(id)
     }
 
-    fn edit_folder(&mut self, id: FolderId, name: String, description: Option<String>) -> ChangeResult {
-        let parent = self.folder(id).ok_or_else(|| missing(format_args!("folder {id}")))?.parent;
-        self.check_folder(&name, description.as_deref(), parent, Some(id))?;
+    /// Whether so many levels of folders may be in a folder, or at the top.
+    fn check_levels(&self, parent: Option<FolderId>, levels: usize) -> Result<(), Refusal> {
+        let above = parent.map_or(0, |parent| self.with_parents(parent).count());
+        if let Some(parent) = parent.filter(|_| above == 0) {
+            return Err(missing(format_args!("folder {parent}")));
+        }
+        if above + levels > MOST_LEVELS {
+            let message = format!("folders may be nested {MOST_LEVELS} deep");
+            return Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, message));
+        }
+        Ok(())
+    }
+
+    fn edit_folder(
+        &mut self,
+        id: FolderId,
+        name: Option<String>,
+        description: FieldEdit<String>,
+    ) -> ChangeResult {
+        let folder = self.folder(id).ok_or_else(|| missing(format_args!("folder {id}")))?;
+        let name = name.unwrap_or_else(|| folder.name.clone());
+        let description = description.applied_to(folder.description.clone());
+        self.check_folder(&name, description.as_deref(), folder.parent, Some(id))?;
         if let Some(folder) = self.folders.get_mut(&id.0) {
             (folder.name, folder.description) = (name, description);
         }
@@ -247,6 +287,25 @@ impl Directory {
             folder.parent == parent && Some(folder.id) != except && folder.name.to_lowercase() == name
         };
         if self.folders.values().any(twin) { Err(already_used("a folder with this name")) } else { Ok(()) }
+    }
+
+    fn move_folder(&mut self, id: FolderId, parent: Option<FolderId>) -> ChangeResult {
+        let folder = self.folder(id).ok_or_else(|| missing(format_args!("folder {id}")))?;
+        if id == FolderId::SHARED {
+            return Err(Refusal::new(ErrorCode::new(1013), "the folder Shared cannot be moved"));
+        }
+        let is_inside = |inner: FolderId| self.with_parents(inner).any(|above| above.id == id);
+        if parent.is_some_and(is_inside) {
+            return Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, "a folder cannot be moved into itself"));
+        }
+        let depth = |inner: &Folder| self.with_parents(inner.id).position(|above| above.id == id);
+        let levels = self.folders.values().filter_map(depth).max().unwrap_or_default() + 1;
+        self.check_levels(parent, levels)?;
+        self.check_folder(&folder.name, folder.description.as_deref(), parent, Some(id))?;
+        if let Some(folder) = self.folders.get_mut(&id.0) {
+            folder.parent = parent;
+        }
+        Ok(id.0)
     }
 
     fn remove_folder(&mut self, id: FolderId) -> ChangeResult {
@@ -299,6 +358,20 @@ impl Directory {
             folder_roles: new.folder_roles,
         };
         self.users.insert(id, user);
+        Ok(id)
+    }
+
+    fn edit_user(&mut self, id: i64, edit: UserEdit) -> ChangeResult {
+        for edit in [&edit.name, &edit.surname, &edit.email_address] {
+            if let FieldEdit::Set(text) = edit {
+                check_text("a name", text, NAME_LIMIT, 0)?;
+            }
+        }
+        let user = self.existing_user(id)?;
+        user.name = edit.name.applied_to(user.name.take());
+        user.surname = edit.surname.applied_to(user.surname.take());
+        user.email_address = edit.email_address.applied_to(user.email_address.take());
+        user.is_active = edit.is_active.unwrap_or(user.is_active);
         Ok(id)
     }
 

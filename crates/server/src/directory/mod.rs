@@ -23,7 +23,7 @@ mod audit;
 mod change;
 mod views;
 
-pub use change::{Change, MOST_LEVELS, NewUser};
+pub use change::{Change, MOST_LEVELS, NewUser, UserEdit};
 
 /// All users and what they may do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -301,6 +301,11 @@ impl Directory {
         })
     }
 
+    /// The numbers of a folder and of those that contain it, from the inside.
+    pub fn path_of(&self, id: FolderId) -> impl Iterator<Item = i64> {
+        self.with_parents(id).map(|folder| folder.id.0)
+    }
+
     /// The full name of a folder, as in `Shared/Finance`.
     pub fn full_name(&self, id: FolderId) -> String {
         let mut names: Vec<&str> = self.with_parents(id).map(|folder| folder.name.as_str()).collect();
@@ -427,8 +432,7 @@ mod tests {
         directory.change(assign(Some(finance), &[]), NOW).unwrap();
         directory.change(assign(None, &[viewer]), NOW).unwrap();
         assert!(allows(&directory, Some(FolderId::SHARED)) && allows(&directory, None));
-        let off =
-            Change::EditUser { id: ann, name: None, surname: None, email_address: None, is_active: false };
+        let off = Change::EditUser { id: ann, edit: UserEdit::active(false) };
         directory.change(off, NOW).unwrap();
         assert!(!allows(&directory, None), "whoever is switched off may do nothing");
         assert_eq!(

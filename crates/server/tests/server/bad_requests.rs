@@ -20,7 +20,7 @@ pub(crate) const CALL: &str = "b66c1df3-3c8e-4f3c-9d0e-3f6f6b0f5a11";
 ///
 /// For a route with a body that has none here.
 pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
-    if method == "GET" || method == "DELETE" {
+    if method == "GET" || method == "DELETE" || name == "MoveFolder" {
         return None;
     }
     let versioned = json!([{"Id": 1, "RowVersion": "AAAAAAAAAAE="}]);
@@ -75,6 +75,11 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
             json!({"Name": "n", "Surname": "s", "EmailAddress": "e", "IsActive": true, "RolesList": ["Administrator"]})
         }
         "AssignRoles" => json!({"roleIds": [1]}),
+        "PatchUser" => json!({"Name": "n", "Surname": null, "EmailAddress": "e", "IsActive": true}),
+        "ToggleRole" => json!({"role": "Viewer", "toggle": true}),
+        "SetUsers" => json!({"addedUserIds": [5], "removedUserIds": [7]}),
+        "PatchNameDescription" => json!({"name": "Other", "description": "d"}),
+        "RemoveUserFromFolderByKey" => json!({ "userKey": CALL }),
         "PostRole" | "PutRole" => {
             json!({"Name": "R", "Permissions": [{"Name": "Queues.View", "IsGranted": true}]})
         }
@@ -253,9 +258,17 @@ async fn prepared(api: Api) -> Api {
 /// A folder of a prepared server other than that of the calls.
 const OTHER_FOLDER: i64 = 6;
 
+/// The user of the calls.
+const FIRST_USER: i64 = 5;
+
 /// The path for a call; the folder of the calls must keep its name.
 pub(crate) fn path_of(name: &str, path: &str) -> String {
-    if name == "PutFolder" { path.replace("(1)", &format!("({OTHER_FOLDER})")) } else { path.to_owned() }
+    let number = match name {
+        "PutFolder" => OTHER_FOLDER,
+        "PatchUser" | "ToggleRole" => FIRST_USER,
+        _ => return path.to_owned(),
+    };
+    path.replace("(1)", &format!("({number})"))
 }
 
 /// The data without keys, which are random, so that two servers can be compared.

@@ -1,5 +1,6 @@
 //! The server, over real HTTP.
 
+mod administration;
 mod assets;
 mod background_tasks;
 mod bad_requests;
@@ -24,6 +25,7 @@ mod permissions;
 mod queue_depths;
 mod raw_clients;
 mod responses;
+mod server_facts;
 mod shadow;
 mod shared_queues;
 mod store_load;

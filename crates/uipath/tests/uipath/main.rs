@@ -1,6 +1,7 @@
 //! The client for a UiPath Orchestrator, against a scripted one over real HTTP.
 
 mod administration;
+mod any_operation;
 mod authentication;
 mod calls;
 mod example;

@@ -1,5 +1,10 @@
 //! The entity sets: their properties and the types of these.
 
+mod facts;
+
+pub use self::facts::{
+    AUDIT_DETAILS, AUDIT_LOGS, LICENSES_NAMED_USER, LICENSES_RUNTIME, PERMISSIONS, SETTINGS, TENANTS,
+};
 use super::unknown_property;
 use performer_core::model::Refusal;
 
@@ -307,6 +312,11 @@ const ROBOT_TYPES: &[&str] = &[
     "AppTest",
     "PerformanceTest",
 ];
+
+/// Whether the vendor has a type of robots of this name.
+pub fn is_robot_type(name: &str) -> bool {
+    ROBOT_TYPES.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
 
 const ROBOT: &[Property] = &[
     ("LicenseKey", Text),

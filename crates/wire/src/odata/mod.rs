@@ -123,6 +123,16 @@ impl QueryOptions {
         }
     }
 
+    /// Refuses options that need properties, for a list whose values have none.
+    ///
+    /// # Errors
+    ///
+    /// Code 1000 for `$filter`, `$orderby`, `$select` and `$expand`.
+    pub fn of_plain_values(&self) -> Result<(), Refusal> {
+        let plain = Self { top: self.top, skip: self.skip, count: self.count, ..Self::default() };
+        if *self == plain { Ok(()) } else { Err(invalid("the values of this list have no properties")) }
+    }
+
     /// Whether a name is to be expanded.
     pub fn expands(&self, name: &str) -> bool {
         self.expand.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))

@@ -4,6 +4,7 @@ mod parser;
 
 use std::cmp::Ordering;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -104,6 +105,27 @@ impl Expression {
             }
             Self::In(operand, literals) if is_meant(operand) => Some(literals),
             _ => None,
+        }
+    }
+
+    /// The first and the last time that a property may have, as far as the expression says that.
+    pub fn times_of(&self, property: &str) -> (Option<Timestamp>, Option<Timestamp>) {
+        match self {
+            Self::All(parts) => parts.iter().fold((None, None), |(first, last), part| {
+                let (from, to) = part.times_of(property);
+                (first.max(from), last.into_iter().chain(to).min())
+            }),
+            Self::Compare(operand, comparison, Literal::Time(at))
+                if operand.path.eq_ignore_ascii_case(property) =>
+            {
+                match comparison {
+                    Comparison::Equal => (Some(at.0), Some(at.0)),
+                    Comparison::Greater | Comparison::GreaterOrEqual => (Some(at.0), None),
+                    Comparison::Less | Comparison::LessOrEqual => (None, Some(at.0)),
+                    Comparison::NotEqual => (None, None),
+                }
+            }
+            _ => (None, None),
         }
     }
 
