@@ -32,7 +32,10 @@ pub(super) struct Call {
     /// `None` for public routes.
     pub(super) caller: Option<Caller>,
     pub(super) folders: FolderSelection,
+    /// The key of the entity, without quotes.
     pub(super) key: Option<String>,
+    /// Whether only the number of entities is asked for, by `/$count`.
+    pub(super) counts: bool,
     pub(super) arguments: Vec<(String, String)>,
     pub(super) query: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
@@ -99,6 +102,9 @@ impl From<Vec<u8>> for ResponseBody {
 pub(super) const JSON_CONTENT_TYPE: &str =
     "application/json; odata.metadata=minimal; odata.streaming=true; charset=utf-8";
 
+/// The type of a response to `/$count`, which has only the number.
+pub(super) const COUNT_CONTENT_TYPE: &str = "text/plain; charset=utf-8";
+
 impl ApiResponse {
     /// A response without a body.
     pub(super) fn empty(status: StatusCode) -> Self {
@@ -115,6 +121,12 @@ impl ApiResponse {
 
     pub(super) fn ok(body: &impl Serialize) -> Result<Self, ApiError> {
         Self::json(StatusCode::OK, body)
+    }
+
+    /// The response to `/$count`.
+    fn of_count(count: u64) -> Self {
+        let body = Some(count.to_string().into_bytes().into());
+        Self { status: StatusCode::OK, body, content_type: COUNT_CONTENT_TYPE, location: None }
     }
 }
 
@@ -178,7 +190,6 @@ impl Call {
     /// The numeric key of the entity, as in `QueueItems(5)`.
     pub(super) fn id(&self) -> Result<i64, ApiError> {
         let key = self.key.as_deref().unwrap_or_default();
-        let key = key.strip_prefix('\'').and_then(|key| key.strip_suffix('\'')).unwrap_or(key);
         key.trim().parse().map_err(|_| ApiError::invalid("The key in brackets must be a whole number."))
     }
 
@@ -206,7 +217,8 @@ impl Call {
     /// The OData query options.
     pub(super) fn options(&self) -> Result<QueryOptions, ApiError> {
         let pairs = self.query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        Ok(QueryOptions::read(pairs)?)
+        let options = QueryOptions::read(pairs)?;
+        Ok(if self.counts { options.of_count() } else { options })
     }
 
     /// The body, parsed. In strict mode it may have only the members of `shape`.
@@ -339,6 +351,9 @@ impl Call {
         value: Vec<T>,
         count: Option<u64>,
     ) -> Result<ApiResponse, ApiError> {
+        if self.counts {
+            return Ok(ApiResponse::of_count(count.unwrap_or(value.len() as u64)));
+        }
         ApiResponse::ok(&CollectionResponse { context: self.context(entity), count, value })
     }
 

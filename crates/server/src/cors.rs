@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use performer_wire::lease_protocol;
 
 /// The allowed methods.
-const METHODS: &str = "GET, HEAD, POST, PUT, DELETE";
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 /// How long a browser may cache the response to a preflight request, in seconds.
 const PREFLIGHT_MAX_AGE: &str = "600";
 /// The request headers that a page may send, besides those with [`VENDOR_PREFIX`].

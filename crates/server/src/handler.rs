@@ -15,7 +15,7 @@ use super::Inner;
 use super::access::Caller;
 use super::api_error::ApiError;
 use super::authorization::{authenticate, authorize};
-use super::call::{ApiResponse, Call};
+use super::call::{ApiResponse, COUNT_CONTENT_TYPE, Call};
 use super::cors::CorsRequest;
 use super::desk;
 use super::fault_injection::CallFaults;
@@ -185,6 +185,14 @@ async fn dispatch(
         return into_response(answer, &server.memory.reservation(BudgetOwner::User(caller.user.id)), true);
     }
     let target = RequestPath::parse(path).ok_or_else(ApiError::no_route)?;
+    if head.method == Method::OPTIONS {
+        log_fields.operation = "Options";
+        let mut response = build_response(StatusCode::NO_CONTENT, "", Bytes::new());
+        if let Ok(allow) = HeaderValue::from_str(&server.routes.allowed(&target)?) {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+        return Ok(response);
+    }
     let route = server.routes.find(&head.method, &target)?;
     log_fields.operation = route.name;
     call_route(server, route, target, head, body, client, log_fields).await
@@ -246,6 +254,7 @@ async fn call_route(
         caller,
         folders,
         key: path.key,
+        counts: path.counts,
         arguments: path.arguments,
         query: request_head::query(&head.uri)?,
         base: request_head::base(server, client, &head.headers, &head.uri, &path.prefix),
@@ -255,6 +264,9 @@ async fn call_route(
         owner,
     };
     let answer = run_handler(route, &call, limit, is_read_only).await?;
+    if call.counts && answer.content_type != COUNT_CONTENT_TYPE {
+        return Err(ApiError::no_route()); // it is not a list
+    }
     if let Some(status) = faults.replaced_status {
         return Err(injected_error(status));
     }

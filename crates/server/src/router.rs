@@ -40,7 +40,7 @@ pub(super) struct Route {
     pub(super) method: Method,
     /// `QueueItems` under `/odata`; `api/Status` under `/`.
     pub(super) entity: &'static str,
-    /// Whether the path has a key, as in `QueueItems(5)`.
+    /// Whether the path has a key, as in `QueueItems(5)` or `api/Buckets/5/ListFiles`.
     pub(super) keyed: bool,
     /// The action, or an empty text.
     pub(super) action: &'static str,
@@ -59,14 +59,22 @@ pub(super) struct Router {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct RequestPath {
     pub(super) entity: String,
-    /// The key in brackets after the entity.
+    /// The key in brackets after the entity, without quotes; outside of `/odata`, a segment of its own.
     pub(super) key: Option<String>,
     pub(super) action: String,
     /// The arguments in brackets after the action: names and values.
     pub(super) arguments: Vec<(String, String)>,
-    /// The part before `odata` or `api`: empty, or `/{org}/{tenant}/orchestrator_`.
+    /// Whether the path ends with `/$count`: only the number of entities is asked for.
+    pub(super) counts: bool,
+    /// The part before the root: empty, `/{org}/{tenant}` or `/{org}/{tenant}/orchestrator_`.
     pub(super) prefix: String,
 }
+
+/// The first segments of paths that belong to the API, in lower case.
+const ROOTS: [&str; 4] = [ODATA, API, "tasks", "forms"];
+const ODATA: &str = "odata";
+/// Some clients leave out `orchestrator_` before this root.
+const API: &str = "api";
 
 /// The two spellings of the namespace of actions; the vendor mixes them.
 const NAMESPACES: [&str; 2] = ["UiPathODataSvc.", "UiPath.Server.Configuration.OData."];
@@ -87,24 +95,50 @@ impl Router {
     ///
     /// 404 for an unknown path, 405 for an unsupported method.
     pub(super) fn find(&self, method: &Method, target: &RequestPath) -> Result<&'static Route, ApiError> {
-        let path = (target.entity.clone(), target.key.is_some(), target.action.clone());
-        let routes = self.by_path.get(&path).ok_or_else(ApiError::no_route)?;
+        let routes = self.at(target)?;
         // HEAD is supported wherever GET is (RFC 9110, section 9.3.2).
         let wanted = if *method == Method::HEAD { &Method::GET } else { method };
-        routes.iter().find(|route| route.method == *wanted).copied().ok_or_else(|| {
-            let mut methods: Vec<&str> = routes.iter().map(|route| route.method.as_str()).collect();
-            if methods.contains(&"GET") {
-                methods.push("HEAD");
-            }
+        routes.clone().find(|route| route.method == *wanted).ok_or_else(|| {
             let mut failure = ApiError::new(
                 axum::http::StatusCode::METHOD_NOT_ALLOWED,
                 0,
                 format!("The method {method} is not supported here."),
             );
-            failure.allow = Some(methods.join(", "));
+            failure.allow = Some(allowed_methods(routes));
             failure
         })
     }
+
+    /// The methods that a path supports, as a value of `Allow`.
+    ///
+    /// # Errors
+    ///
+    /// 404 for an unknown path.
+    pub(super) fn allowed(&self, target: &RequestPath) -> Result<String, ApiError> {
+        self.at(target).map(allowed_methods)
+    }
+
+    /// The routes of a path, one for each method.
+    fn at(
+        &self,
+        target: &RequestPath,
+    ) -> Result<impl Iterator<Item = &'static Route> + Clone + use<'_>, ApiError> {
+        let path = (target.entity.clone(), target.key.is_some(), target.action.clone());
+        let routes = self.by_path.get(&path).ok_or_else(ApiError::no_route)?;
+        // A number of entities can only be read.
+        let counts = target.counts;
+        let routes = routes.iter().copied().filter(move |route| !counts || route.method == Method::GET);
+        if routes.clone().next().is_some() { Ok(routes) } else { Err(ApiError::no_route()) }
+    }
+}
+
+fn allowed_methods(routes: impl Iterator<Item = &'static Route>) -> String {
+    let mut methods: Vec<&str> = routes.map(|route| route.method.as_str()).collect();
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods.push("OPTIONS");
+    methods.join(", ")
 }
 
 impl RequestPath {
@@ -114,34 +148,42 @@ impl RequestPath {
         let is = |at: usize, name: &str| {
             segments.get(at).is_some_and(|segment| segment.eq_ignore_ascii_case(name))
         };
-        let begins = |at: usize| is(at, "odata") || is(at, "api");
-        let start = if begins(0) {
-            0
-        } else if is(2, "orchestrator_") && begins(3) && segments[..2].iter().all(|name| !name.is_empty()) {
-            3
+        let root_at = |at: usize| ROOTS.into_iter().find(|root| is(at, root));
+        let (start, root) = if let Some(root) = root_at(0) {
+            (0, root)
+        } else if segments.len() > 2 && segments[..2].iter().all(|name| !name.is_empty()) {
+            match root_at(3) {
+                Some(root) if is(2, "orchestrator_") => (3, root),
+                _ if is(2, API) => (2, API),
+                _ => return None,
+            }
         } else {
             return None;
         };
         let prefix = segments[..start].iter().map(|segment| format!("/{segment}")).collect();
         let rest: Option<Vec<String>> =
             segments[start + 1..].iter().map(|segment| decode_segment(segment)).collect();
-        let mut rest = rest?.into_iter();
-        let (entity, last) = (rest.next()?, rest.next());
-        if rest.next().is_some() {
-            return None;
-        }
-        if is(start, "api") {
-            let action = last?.to_ascii_lowercase();
-            let entity = format!("api/{}", entity.to_ascii_lowercase());
-            return Some(Self { entity, action, prefix, ..Self::default() });
-        }
-        let (entity, key) = split_brackets(&entity)?;
-        let mut target = Self {
-            entity: entity.to_ascii_lowercase(),
-            key: key.map(str::to_owned),
-            prefix,
-            ..Self::default()
+        let target =
+            if root == ODATA { Self::of_entity_set(&rest?) } else { Self::of_controller(root, &rest?) };
+        Some(Self { prefix, ..target? })
+    }
+
+    /// A path under `/odata`: `QueueItems(5)`, `QueueItems/Namespace.Action(argument=1)`, `QueueItems/$count`.
+    fn of_entity_set(segments: &[String]) -> Option<Self> {
+        let (segments, counts) = match segments {
+            [segments @ .., last] if last.eq_ignore_ascii_case("$count") => (segments, true),
+            segments => (segments, false),
         };
+        let (entity, last) = match segments {
+            [entity] => (entity, None),
+            [entity, last] => (entity, Some(last)),
+            _ => return None,
+        };
+        let (entity, key) = split_brackets(entity)?;
+        let mut target = Self { entity: entity.to_ascii_lowercase(), counts, ..Self::default() };
+        if let Some(key) = key {
+            target.key = Some(whole_value(key)?);
+        }
         if let Some(last) = last {
             // Compared in any case; `get` refuses a cut within a character.
             let namespace = NAMESPACES.iter().find(|namespace| {
@@ -152,6 +194,21 @@ impl RequestPath {
             target.arguments = arguments.map_or_else(|| Some(Vec::new()), parse_arguments)?;
         }
         Some(target)
+    }
+
+    /// A path under another root: `Logs`, `Logs/SubmitLogs`, `Buckets/5/ListFiles`, `JobTriggers/GetPayload/5`.
+    fn of_controller(root: &str, segments: &[String]) -> Option<Self> {
+        // An action has only letters, which no key does.
+        let is_action = |segment: &str| segment.chars().all(|c| c.is_ascii_alphabetic());
+        let (entity, key, action) = match segments {
+            [entity] => (entity, None, ""),
+            [entity, action] => (entity, None, action.as_str()),
+            [entity, action, key] if is_action(action) => (entity, Some(key.clone()), action.as_str()),
+            [entity, key, action] => (entity, Some(key.clone()), action.as_str()),
+            _ => return None,
+        };
+        let entity = format!("{root}/{}", entity.to_ascii_lowercase());
+        Some(Self { entity, key, action: action.to_ascii_lowercase(), ..Self::default() })
     }
 }
 
@@ -182,18 +239,9 @@ fn parse_arguments(text: &str) -> Option<Vec<(String, String)>> {
     let mut rest = text.trim();
     while !rest.is_empty() {
         let (name, behind) = rest.split_once('=')?;
-        let behind = behind.trim_start();
-        let value;
-        if let Some(quoted) = behind.strip_prefix('\'') {
-            let end = quoted.find('\'')?;
-            value = &quoted[..end];
-            rest = quoted[end + 1..].trim_start();
-        } else {
-            let end = behind.find(',').unwrap_or(behind.len());
-            value = behind[..end].trim_end();
-            rest = &behind[end..];
-        }
-        arguments.push((name.trim().to_ascii_lowercase(), value.to_owned()));
+        let (value, behind) = value_of(behind)?;
+        rest = behind;
+        arguments.push((name.trim().to_ascii_lowercase(), value));
         if !rest.is_empty() {
             rest = rest.strip_prefix(',')?.trim_start();
         }
@@ -202,6 +250,33 @@ fn parse_arguments(text: &str) -> Option<Vec<(String, String)>> {
         }
     }
     Some(arguments)
+}
+
+/// The value at the beginning of a text, and the text behind it. Quotes are removed; in quotes a doubled quote is one quote.
+fn value_of(text: &str) -> Option<(String, &str)> {
+    let text = text.trim_start();
+    let Some(mut rest) = text.strip_prefix('\'') else {
+        let end = text.find(',').unwrap_or(text.len());
+        return Some((text[..end].trim_end().to_owned(), &text[end..]));
+    };
+    let mut value = String::new();
+    loop {
+        let (part, behind) = rest.split_once('\'')?;
+        value.push_str(part);
+        match behind.strip_prefix('\'') {
+            Some(more) => {
+                value.push('\'');
+                rest = more;
+            }
+            None => return Some((value, behind.trim_start())),
+        }
+    }
+}
+
+/// A text that is one value.
+fn whole_value(text: &str) -> Option<String> {
+    let (value, rest) = value_of(text)?;
+    rest.is_empty().then_some(value)
 }
 
 #[cfg(test)]
@@ -237,13 +312,48 @@ mod tests {
                 found("queues", Some("7"), "settransactionresult", ""),
             ),
             ("/api/Status/Get", found("api/status", None, "get", "")),
+            ("/api/Logs", found("api/logs", None, "", "")),
+            ("/api/Buckets/5/ListFiles", found("api/buckets", Some("5"), "listfiles", "")),
+            (
+                "/api/JobTriggers/GetPayload/6f1c-2d",
+                found("api/jobtriggers", Some("6f1c-2d"), "getpayload", ""),
+            ),
+            (
+                "/acme/Prod/api/Buckets/5/ListFiles",
+                found("api/buckets", Some("5"), "listfiles", "/acme/Prod"),
+            ),
+            ("/Tasks/GenericTasks/CreateTask", found("tasks/generictasks", None, "createtask", "")),
+            (
+                "/a/b/orchestrator_/forms/TaskForms/CompleteTask",
+                found("forms/taskforms", None, "completetask", "/a/b/orchestrator_"),
+            ),
+            ("/odata/Settings('a.b')", found("settings", Some("a.b"), "", "")),
+            ("/odata/Settings('O''Neil')", found("settings", Some("O'Neil"), "", "")),
+            ("/odata/Settings(%27x%27)", found("settings", Some("x"), "", "")),
         ] {
             assert_eq!(parse(path), expected, "{path}");
         }
-        let target = RequestPath::parse("/odata/X/UiPathODataSvc.Y(daysNo=0, name='a,b=c',id=6f1c)").unwrap();
+        let target =
+            RequestPath::parse("/odata/X/UiPathODataSvc.Y(daysNo=0, name='a,b=''c',id=6f1c)").unwrap();
         let arguments: Vec<(&str, &str)> =
             target.arguments.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(arguments, [("daysno", "0"), ("name", "a,b=c"), ("id", "6f1c")]);
+        assert_eq!(arguments, [("daysno", "0"), ("name", "a,b='c"), ("id", "6f1c")]);
+    }
+
+    #[test]
+    fn a_count_is_a_part_of_a_path_under_odata() {
+        for (path, entity, action) in [
+            ("/odata/QueueItems/$count", "queueitems", ""),
+            ("/odata/QueueItems/%24COUNT", "queueitems", ""),
+            ("/odata/X/UiPathODataSvc.Y(a=1)/$count", "x", "y"),
+        ] {
+            let target = RequestPath::parse(path).unwrap();
+            assert_eq!((&*target.entity, &*target.action, target.counts), (entity, action, true), "{path}");
+        }
+        assert!(!RequestPath::parse("/odata/QueueItems").unwrap().counts);
+        for path in ["/odata/$count", "/odata/X/$count/$count", "/odata/X/$count/Y", "/api/X/$count/Y/Z"] {
+            assert_eq!(RequestPath::parse(path), None, "{path}");
+        }
     }
 
     #[test]
@@ -273,7 +383,18 @@ mod tests {
             "/a/orchestrator_/odata/QueueItems",
             "//b/orchestrator_/odata/QueueItems",
             "/a/b/orchestrator_/x/QueueItems",
-            "/api/Status",
+            "/api",
+            "/api/",
+            "/api/Status/",
+            "/api/A/1/B/2",
+            "/tasks",
+            "//b/api/X/Y",
+            "/a/api/X/Y",
+            "/a/b/tasks/X/Y",
+            "/odata/X('a)",
+            "/odata/X('a'b)",
+            "/odata/X('a','b')",
+            "/odata/X(1,2)",
             "/odata/Queues/UiPathODataSvc.A(x)",
             "/odata/Queues/UiPathODataSvc.A(x='y)",
             "/odata/Ü",

@@ -411,11 +411,17 @@ async fn refuses_bad_requests(api: Api) {
         // Unsupported methods.
         let reads = Server::routes().iter().any(|(_, method, other, _)| method == "GET" && *other == route);
         for other in ["PATCH", "TRACE", "OPTIONS", "PROPFIND", "HEAD"] {
+            let changes = |wanted: &str| {
+                Server::routes().iter().any(|(_, method, other, _)| method == wanted && *other == route)
+            };
+            if other == "PATCH" && changes("PATCH") {
+                continue;
+            }
             if other == "HEAD" && reads {
                 continue;
             }
             let got = api.call(other, &path, &Value::Null).await;
-            assert_eq!(got.status, 405, "{other} {path}");
+            assert_eq!(got.status, if other == "OPTIONS" { 204 } else { 405 }, "{other} {path}");
             assert!(got.headers["allow"].to_str().unwrap().contains(&method), "{other} {path}");
         }
         assert_eq!(all_lists(&api).await, expected, "{name} changed something although it was refused");
@@ -445,6 +451,17 @@ async fn unknown_paths_are_404() {
         "/%00",
         "/odata/%ff",
         "/a/b/c/odata/QueueItems",
+        "/tasks/GenericTasks/CreateTask",
+        "/forms/TaskForms/GetTaskFormById",
+        "/a/b/orchestrator_/tasks/GenericTasks/CreateTask",
+        "/a/b/api/Buckets/5/ListFiles",
+        "/api/Status",
+        "/api/Status/Get/5",
+        "/odata/$count",
+        "/odata/QueueItems(1)/$count",
+        "/odata/$metadata/$count",
+        "/odata/Users/UiPathODataSvc.GetCurrentUser/$count",
+        "/odata/Queues/UiPathODataSvc.AddQueueItem/$count",
     ] {
         let got = api.get(path).await;
         assert!(got.status == 404 && got.is_api_error(), "{path}: {} {}", got.status, got.text);

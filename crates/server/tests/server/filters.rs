@@ -70,6 +70,7 @@ async fn lists_accept_the_filters_of_clients() {
         "tolower(Name) eq tolower('FQ Invoices')",
         "Name in ('x', 'fq invoices')",
         "CreationTime ge '2026-03-01T07:00:00Z' and CreationTime lt 2026-03-02",
+        "AcceptAutomaticallyRetry and not EnforceUniqueReference",
         "Description eq null and MaxNumberOfRetries ge '0' and AcceptAutomaticallyRetry eq true",
         "Id eq '1' or Name eq 'FQ Invoices'",
     ] {
@@ -140,18 +141,30 @@ async fn every_list_can_be_filtered_by_its_properties() {
                 got.text
             );
         }
-        for wrong in ["$filter=Nope eq 1", "$orderby=Nope", "$select=Nope", "$filter=nope(Id) eq 1"] {
+        // The number of entities alone, which is that of all pages.
+        let id = rows[0].as_object().unwrap().keys().find(|name| name.ends_with("Id")).unwrap();
+        for filter in ["", &format!("&$filter={id} ne null"), &format!("&$filter={id} eq null")] {
+            let count = if filter.ends_with("eq null") { 0 } else { rows.len() };
+            let got = full.get(&format!("{path}/$count?$top=1&$skip=1{filter}")).await;
+            assert_eq!((got.status, got.text), (200, count.to_string()), "{path}{filter}");
+            assert_eq!(got.headers["content-type"], "text/plain; charset=utf-8");
+        }
+        let posted = full.post(&format!("{path}/$count"), &json!({"Name": "x"})).await;
+        assert_eq!(posted.status, 405, "{path}: {}", posted.text);
+        for wrong in [
+            "$filter=Nope eq 1",
+            "$filter=Nope",
+            "$orderby=Nope",
+            "$select=Nope",
+            "$expand=Nope",
+            "$filter=nope(Id) eq 1",
+        ] {
             let got = full.get(&format!("{path}?{wrong}")).await;
             assert_eq!((got.status, got.code()), (400, 1000), "{path}?{wrong}: {}", got.text);
             let message = got.body["message"].as_str().unwrap();
             assert!(message.to_lowercase().contains("nope"), "{path}?{wrong}: {message}");
         }
-        let sorted = full
-            .get(&format!(
-                "{path}?$orderby={} desc&$top=1&$count=true",
-                rows[0].as_object().unwrap().keys().find(|name| name.ends_with("Id")).unwrap()
-            ))
-            .await;
+        let sorted = full.get(&format!("{path}?$orderby={id} desc&$top=1&$count=true")).await;
         assert_eq!(
             (sorted.status, sorted.body["value"].as_array().unwrap().len()),
             (200, 1),

@@ -318,7 +318,30 @@ pub const USERS_OF_FOLDERS: EntitySet = EntitySet {
     more: &[],
 };
 
+/// Documented parts of entities for which this server has no data. `$expand` accepts them; responses do not have them.
+const WITHOUT_DATA: &[(&str, &[&str])] = &[
+    (
+        "Users",
+        &[
+            "LoginProviders",
+            "OrganizationUnits",
+            "RobotProvision",
+            "UnattendedRobot",
+            "NotificationSubscription",
+            "UpdatePolicy",
+        ],
+    ),
+    ("Robots", &["Environments", "ExecutionSettings", "License", "User"]),
+];
+
 impl EntitySet {
+    /// Whether `$expand` can name this part of an entity.
+    pub(super) fn can_expand(&self, name: &str) -> bool {
+        let without_data = WITHOUT_DATA.iter().filter(|(set, _)| *set == self.name);
+        matches!(self.kind(name), Ok(Part(_) | Whole))
+            || without_data.flat_map(|(_, names)| *names).any(|known| known.eq_ignore_ascii_case(name))
+    }
+
     /// The type of the property at a case-insensitive path.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `lexer.rs` | splits an expression into tokens |
-//! | `expression.rs` | `$filter`: the grammar, its limits, and the evaluation for one JSON object |
+//! | `expression/` | `$filter`: the grammar and its limits in `parser.rs`, the evaluation for one JSON object in `mod.rs` |
 //! | `item_query.rs` | converts a filter and an order of items to a query of the store |
 //! | `entity_set.rs` | the entity sets and the types of their properties |
 //! | `type_check.rs` | checks and converts a filter for an entity set |
@@ -90,6 +90,12 @@ impl QueryOptions {
         Ok(options)
     }
 
+    /// The options that matter to the number of entities, which is all that is asked for.
+    #[must_use]
+    pub fn of_count(self) -> Self {
+        Self { filter: self.filter, top: Some(0), count: true, ..Self::default() }
+    }
+
     /// The page size: `$top`, or the limit by default.
     ///
     /// # Errors
@@ -112,7 +118,7 @@ impl QueryOptions {
     pub fn expands_only(&self, known: &[&str]) -> Result<(), Refusal> {
         let is_known = |name: &String| known.iter().any(|known| known.eq_ignore_ascii_case(name));
         match self.expand.iter().find(|name| !is_known(name)) {
-            Some(name) => Err(invalid(format!("{} cannot be expanded", quoted(name)))),
+            Some(name) => Err(cannot_expand(name)),
             None => Ok(()),
         }
     }
@@ -180,14 +186,14 @@ impl QueryOptions {
         if self.select.is_empty() || self.select.iter().any(|name| name == "*") {
             return Ok(None);
         }
+        let known = |wanted: &String| names().find(|name| name.eq_ignore_ascii_case(wanted));
         let mut kept: Vec<String> = Vec::new();
-        for wanted in self.select.iter().chain(&self.expand) {
-            let known = names().find(|name| name.eq_ignore_ascii_case(wanted));
-            let known = known.ok_or_else(|| unknown_property(wanted))?;
-            if !kept.iter().any(|name| name == known) {
-                kept.push(known.to_owned());
-            }
+        for wanted in &self.select {
+            kept.push(known(wanted).ok_or_else(|| unknown_property(wanted))?.to_owned());
         }
+        kept.extend(self.expand.iter().filter_map(|wanted| known(wanted).map(str::to_owned)));
+        kept.sort_unstable();
+        kept.dedup();
         Ok(Some(kept))
     }
 }
@@ -272,6 +278,10 @@ fn boolean(option: &str, text: &str) -> Result<bool, Refusal> {
 
 fn unknown_property(name: &str) -> Refusal {
     invalid(format!("there is no property {}", quoted(name)))
+}
+
+fn cannot_expand(name: &str) -> Refusal {
+    invalid(format!("{} cannot be expanded", quoted(name)))
 }
 
 fn invalid(why: impl std::fmt::Display) -> Refusal {
@@ -369,9 +379,21 @@ mod tests {
         .unwrap();
         let (page, count) = options.page(&entity_set::ROLES, list.clone(), 1_000).unwrap();
         assert_eq!((json!(page), count), (json!([{"Id": 5}, {"Id": 8}]), Some(6)));
-        for (name, value) in
-            [("$filter", "Cat eq 1"), ("$orderby", "Cat"), ("$select", "Cat"), ("$filter", "Id/x eq 1")]
-        {
+        let only_static =
+            read(&[("$filter", "IsStatic and not (Id eq 9)"), ("$expand", "permissions"), ("$select", "Id")]);
+        let (page, count) = only_static.unwrap().page(&entity_set::ROLES, list.clone(), 1_000).unwrap();
+        assert_eq!((page.len(), &page[0], count), (4, &json!({"Id": 5}), None));
+        let of_count = options.of_count().page(&entity_set::ROLES, list.clone(), 1_000);
+        assert_eq!(of_count, Ok((Vec::new(), Some(6))));
+        for (name, value) in [
+            ("$filter", "Cat eq 1"),
+            ("$filter", "Name"),
+            ("$orderby", "Cat"),
+            ("$select", "Cat"),
+            ("$filter", "Id/x eq 1"),
+            ("$expand", "Cat"),
+            ("$expand", "Name"),
+        ] {
             for list in [list.clone(), Vec::new()] {
                 assert!(
                     read(&[(name, value)]).unwrap().page(&entity_set::ROLES, list, 1_000).is_err(),

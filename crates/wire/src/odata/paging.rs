@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::entity_set::EntitySet;
 use super::expression::Expression;
-use super::{ListPage, QueryOptions, unknown_property};
+use super::{ListPage, QueryOptions, cannot_expand, unknown_property};
 use performer_core::model::Refusal;
 
 /// A page in the making.
@@ -33,6 +33,9 @@ impl<'a> Paging<'a> {
         let is_known = |name: &&String| *name == "*" || name.starts_with("Performer") || set.has(name);
         if let Some(unknown) = options.select.iter().find(|name| !is_known(name)) {
             return Err(unknown_property(unknown));
+        }
+        if let Some(unknown) = options.expand.iter().find(|name| !set.can_expand(name)) {
+            return Err(cannot_expand(unknown));
         }
         let filter = options.filter.clone().map(|filter| set.type_checked(filter)).transpose()?;
         let filter = filter.map(Expression::with_folded_names);
