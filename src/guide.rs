@@ -6,6 +6,7 @@
 //! [outcomes]: crate::guide::outcomes
 //! [applications]: crate::guide::applications
 //! [postponing]: crate::guide::postponing
+//! [assets]: crate::guide::assets
 //! [testing]: crate::guide::testing
 //! [running]: crate::guide::running
 //! [observability]: crate::guide::observability
@@ -32,6 +33,7 @@ macro_rules! page {
             "[outcomes]: crate::guide::outcomes\n",
             "[applications]: crate::guide::applications\n",
             "[postponing]: crate::guide::postponing\n",
+            "[assets]: crate::guide::assets\n",
             "[testing]: crate::guide::testing\n",
             "[running]: crate::guide::running\n",
             "[observability]: crate::guide::observability\n",
@@ -80,6 +82,14 @@ pub mod applications {}
      [`NewQueueItem::defer_date`](crate::NewQueueItem::defer_date)."
 )]
 pub mod postponing {}
+
+#[doc = page!(
+    "assets.md",
+    "[`TransactionItem::asset`](crate::TransactionItem::asset), [`TransactionItem::credential`](crate::TransactionItem::credential), \
+     [`AssetAdministration`](crate::AssetAdministration), [`NewAsset`](crate::model::NewAsset), \
+     [`Store::rotate_encryption_key`](crate::orchestrator::store::Store::rotate_encryption_key)."
+)]
+pub mod assets {}
 
 #[doc = page!(
     "testing.md",

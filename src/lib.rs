@@ -7,6 +7,7 @@
 //! [outcomes]: crate::guide::outcomes
 //! [applications]: crate::guide::applications
 //! [postponing]: crate::guide::postponing
+//! [assets]: crate::guide::assets
 //! [testing]: crate::guide::testing
 //! [running]: crate::guide::running
 //! [observability]: crate::guide::observability
@@ -75,13 +76,16 @@ pub use model::{
 #[cfg(feature = "postgres")]
 pub use orchestrator::store::tokio_postgres;
 pub use orchestrator::{
-    Administration, CommitType, ErrorKind, FleetAdministration, ItemAdministration, Orchestrator,
-    OrchestratorError, QueueAdministration, ReviewAdministration, connect, connect_as,
+    Administration, AssetAdministration, CommitType, ErrorKind, FleetAdministration, ItemAdministration,
+    Orchestrator, OrchestratorError, QueueAdministration, ReviewAdministration, connect, connect_as,
 };
 pub use runtime::{
     JobSummary, Performer, PerformerError, PerformerEvent, QueueRun, RunSummary, StopHandle, Transaction,
     TransactionItem, TransactionOutcome, run_all, run_all_until_empty,
 };
+/// The library of the secrets in signatures: what [`TransactionItem::credential`] returns shows its text to whoever asks for it with
+/// `ExposeSecret`, and to nobody else.
+pub use secrecy;
 /// The library whose layer shows spans to OpenTelemetry. Use it from here: a layer of another version of it is not recognised, and
 /// nothing is traced.
 #[cfg(feature = "otel")]

@@ -76,6 +76,13 @@ pub use performer_core::model::job::{
 pub use performer_core::model::key::{Holder, JobKey, JobNumber};
 pub use performer_core::model::robot::{Held, MAX_ROBOTS_LISTED, Robot, RobotState};
 
+// Assets.
+pub use performer_core::model::asset::{
+    Asset, AssetId, AssetReader, AssetScope, AssetSettings, AssetType, AssetValue, Credential, KeyValue,
+    NewAsset, NewValue, OwnedValue, RobotAsset, ValueOf,
+};
+pub use performer_core::model::key::AssetKey;
+
 // What is not about one of them.
 pub use performer_core::model::clock::{Clock, ManualClock, SteadyTime, SystemClock};
 pub use performer_core::model::code::ErrorCode;

@@ -4,17 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
+use super::assets::{self, AssetCache};
 use super::follow_ups::GivenFollowUps;
 use super::item_source::ReceivedItem;
+use super::job::RunningJob;
 use super::progress::Progress;
 use super::stop::StopHandle;
 use crate::model::{
-    Claim, ClaimedItem, ItemId, ItemKey, NewQueueItem, Priority, QueueItem, SpecificContent,
+    Claim, ClaimedItem, Credential, ItemId, ItemKey, NewQueueItem, Priority, QueueItem, SpecificContent,
     TransactionResult,
 };
-use crate::orchestrator::FollowUp;
+use crate::orchestrator::{FollowUp, Result};
 
 /// The item that a robot is processing.
 ///
@@ -33,11 +37,13 @@ struct ItemInProgress {
     robot: u32,
     progress: Progress,
     follow_ups: GivenFollowUps,
+    assets: Arc<AssetCache>,
     stop: StopHandle,
 }
 
 impl TransactionItem {
-    pub(super) fn new(queue: Arc<str>, received: ReceivedItem, robot: u32, stop: StopHandle) -> Self {
+    pub(super) fn new(job: &RunningJob, received: ReceivedItem, robot: u32) -> Self {
+        let (queue, assets, stop) = (job.queue.clone(), job.assets.clone(), job.stop.clone());
         let ClaimedItem { item, claim, .. } = received.claimed;
         let (received_at, started_at) = (received.received_at, Instant::now());
         let (progress, follow_ups) = (Progress::default(), GivenFollowUps::default());
@@ -50,6 +56,7 @@ impl TransactionItem {
             robot,
             progress,
             follow_ups,
+            assets,
             stop,
         }))
     }
@@ -179,6 +186,68 @@ impl TransactionItem {
     /// success is not: see the guide, [outcomes](crate::guide::outcomes#items-that-follow).
     pub fn also_add(&self, queue: impl Into<String>, item: NewQueueItem) {
         self.0.follow_ups.give(queue.into(), item);
+    }
+
+    /// The value of an asset: a text, a number, true or false, or a list of pairs as a map or a struct of texts. A text is also read as
+    /// the JSON of the type, so that `0.25` is an `f64`.
+    ///
+    /// ```
+    /// use performer::prelude::*;
+    ///
+    /// # struct PostInvoices;
+    /// # #[async_trait]
+    /// # impl Transaction for PostInvoices {
+    /// # type Content = serde_json::Value;
+    /// # type Output = ();
+    /// async fn process(&mut self, _: serde_json::Value, item: &TransactionItem) -> Result<(), Exception> {
+    ///     let threshold: i32 = item.asset("Threshold").await?;
+    ///     let sap = item.credential("SAP").await?;
+    ///     // … log in as sap.user_name, and post what is over the threshold …
+    ///     # assert_eq!(threshold, 5);
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use performer::model::{AssetValue, NewAsset, NewValue, ValueOf};
+    /// # let run = performer::testing::TestRun::new(Performer::new("Invoices", || PostInvoices))
+    /// #     .asset(NewAsset::global("Threshold", NewValue::plain(ValueOf::Everybody, AssetValue::Integer(5))))
+    /// #     .asset(NewAsset::global("SAP", NewValue::credential(ValueOf::Everybody, "ann", Some("x".into()))));
+    /// # let tested = run.run(NewQueueItem::new(serde_json::json!({}))).await;
+    /// # assert_eq!(tested.status(), Status::Successful, "{:?}", tested.reason());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// The value is the one that is meant for the robot (see the guide, [assets](crate::guide::assets)). It is used for a minute, by all
+    /// robots of the job, before it is read again.
+    ///
+    /// # Errors
+    ///
+    /// NotFound with code 1504 for an unknown asset, and with code 1503 if it has no value for this robot; Invalid if the value is no
+    /// `T`, without the value in the message; otherwise the errors of the back end, Unsupported for one without assets. Through `?` an
+    /// error is an ApplicationException.
+    pub async fn asset<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        assets::parse(&self.0.assets.read(name).await?)
+    }
+
+    /// The user name and the password of an asset. As [`asset`](Self::asset), for its type Credential.
+    ///
+    /// The password is shown by no `Debug`, and overwritten in memory when it is dropped;
+    /// [`ExposeSecret`](secrecy::ExposeSecret) has its text.
+    ///
+    /// # Errors
+    ///
+    /// As [`asset`](Self::asset); Other with code 1021 or 1800 for a password that cannot be decrypted.
+    pub async fn credential(&self, name: &str) -> Result<Credential> {
+        assets::credential(self.0.assets.read(name).await?)
+    }
+
+    /// A secret. As [`credential`](Self::credential), for the type Secret.
+    ///
+    /// # Errors
+    ///
+    /// As [`credential`](Self::credential).
+    pub async fn secret(&self, name: &str) -> Result<SecretString> {
+        assets::secret(self.0.assets.read(name).await?)
     }
 
     /// Whether a stop of the performer was requested. A long transaction may then end early, for instance by postponing

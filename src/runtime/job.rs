@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tracing::Span;
 
+use super::assets::AssetCache;
 use super::catch_panic::{self, log};
 use super::event::{PerformerEvent, TransactionOutcome};
 use super::performer::Settings;
@@ -35,6 +36,8 @@ pub(super) type OnEvent = Arc<dyn Fn(&PerformerEvent) + Send + Sync>;
 
 pub(super) struct RunningJob {
     pub(super) orchestrator: Arc<dyn Orchestrator>,
+    /// What its transactions have read.
+    pub(super) assets: Arc<AssetCache>,
     pub(super) queue: Arc<str>,
     pub(super) settings: Settings,
     pub(super) stop: StopHandle,
@@ -125,8 +128,10 @@ impl RunningJob {
         #[cfg(feature = "metrics")]
         let metrics = super::metrics::TransactionMetrics::new(&queue);
         let watchdogs = (0..settings.robots).map(|_| Watchdog::default()).collect();
+        let assets = Arc::new(AssetCache::new(orchestrator.clone()));
         Self {
             orchestrator,
+            assets,
             queue,
             settings,
             stop,

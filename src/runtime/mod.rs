@@ -8,6 +8,7 @@
 // | `erased.rs` | the same without the user's type, which is all that the rest of the runtime knows |
 // | `from_fn.rs` | a transaction that is an async function |
 // | `item.rs`, `progress.rs`, `follow_ups.rs` | the item as a transaction sees it, its progress texts, and what is added with its success |
+// | `assets.rs` | the assets that transactions have read |
 // | `robot.rs` | the loop of one robot: open, claim, process, report, reopen, close |
 // | `catch_panic.rs` | runs user code and turns its panics into errors |
 // | `outcome.rs` | turns what a transaction returned into the result that is reported |
@@ -21,6 +22,7 @@
 // | `event.rs`, `summary.rs` | events during a run, and the summary after it |
 // | `metrics.rs`, `schema_check.rs` | what the features `metrics` and `schema` add |
 
+mod assets;
 mod catch_panic;
 mod erased;
 mod event;

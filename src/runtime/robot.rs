@@ -96,7 +96,7 @@ impl Robot {
 
     async fn process(&mut self, received: ReceivedItem) -> FinishedTransaction {
         let job = &self.job;
-        let item = TransactionItem::new(job.queue.clone(), received, self.number, job.stop.clone());
+        let item = TransactionItem::new(job, received, self.number);
         let span = transaction_span::of(job, &item, self.number);
         let watchdog = &job.watchdogs[self.number as usize - 1];
         watchdog.start_item(item.id());

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 
 use super::follow_ups::CollectedFollowUps;
+use super::test_run;
 use crate::model::{
-    Claim, ItemFilter, ItemId, NewQueueDefinition, NewQueueItem, PAGE_LIMIT, Page, QueueItem, QueuePolicy,
+    Claim, ItemFilter, ItemId, NewAsset, NewQueueDefinition, NewQueueItem, PAGE_LIMIT, Page, QueueItem,
+    QueuePolicy,
 };
 use crate::orchestrator::store::Store;
 use crate::orchestrator::{
@@ -57,6 +59,11 @@ impl Copies {
         self.copies.insert(recorded.id, added.id);
         self.recorded.insert(added.id, recorded);
         Ok(())
+    }
+
+    /// Adds assets for the transactions.
+    pub(super) async fn add_assets(&self, assets: Vec<NewAsset>) -> Result<()> {
+        test_run::add_assets(&self.store, assets).await
     }
 
     /// The recorded items, in the order in which they were added, each with its copy as it is now.

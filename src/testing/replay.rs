@@ -76,7 +76,7 @@ pub(super) fn run(
 }
 
 async fn run_one(
-    run: TestRun,
+    mut run: TestRun,
     orchestrator: &dyn Administration,
     id: ItemId,
 ) -> Result<Replayed, ReplayError> {
@@ -88,6 +88,7 @@ async fn run_one(
     })?;
     let mut copies = Copies::new(&queue.name).await.map_err(ReplayError::NotStored)?;
     copies.add(recorded).await.map_err(ReplayError::NotStored)?;
+    copies.add_assets(run.take_assets()).await.map_err(ReplayError::NotStored)?;
     let copies = Arc::new(copies);
     let (summary, events) =
         run.over(queue.name.clone(), copies.clone()).await.map_err(ReplayError::Performer)?;

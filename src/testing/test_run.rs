@@ -10,11 +10,13 @@ use tokio::sync::Notify;
 use super::follow_ups::{CollectedFollowUps, WithoutFollowUps};
 use super::replay::{self, ReplayError, Replayed};
 use crate::model::{
-    ExceptionType, ItemFilter, ItemId, NewQueueDefinition, NewQueueItem, Page, QueueItem, QueuePolicy, Status,
+    ExceptionType, ItemFilter, ItemId, NewAsset, NewQueueDefinition, NewQueueItem, Page, QueueItem,
+    QueuePolicy, Status,
 };
 use crate::orchestrator::store::Store;
 use crate::orchestrator::{
-    Administration, BoxFuture, FollowUp, ItemAdministration as _, Orchestrator, QueueAdministration as _,
+    Administration, AssetAdministration as _, BoxFuture, FollowUp, ItemAdministration as _, Orchestrator,
+    OrchestratorError, QueueAdministration as _,
 };
 use crate::runtime::{JobSummary, Performer, PerformerError, PerformerEvent, StopHandle, TransactionOutcome};
 
@@ -49,6 +51,7 @@ pub struct TestRun {
     performer: Performer,
     policy: QueuePolicy,
     stops: Stops,
+    assets: Vec<NewAsset>,
 }
 
 /// When the performer is stopped and killed, counted from the start of the first transaction.
@@ -62,12 +65,35 @@ impl TestRun {
     /// A run of this performer on a queue with the default policy but without retries.
     pub fn new(performer: Performer) -> Self {
         let policy = QueuePolicy::default().max_number_of_retries(0);
-        Self { performer, policy, stops: Stops::default() }
+        Self { performer, policy, stops: Stops::default(), assets: Vec::new() }
     }
 
     /// The policy of the queue of [`run`](Self::run); for instance to test a retry. Default: the default policy without retries.
     pub fn policy(mut self, policy: QueuePolicy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// An asset that the transaction reads, also in a [`replay`](Self::replay): those of the Orchestrator are not read here. Default:
+    /// none.
+    ///
+    /// ```
+    /// use performer::model::{AssetValue, NewAsset, NewValue, ValueOf};
+    /// use performer::prelude::*;
+    /// use performer::testing::TestRun;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let performer = Performer::from_fn("Invoices", async |_: serde_json::Value, item| {
+    ///     Ok(item.asset::<i32>("Threshold").await? + 1)
+    /// });
+    /// let threshold = NewValue::plain(ValueOf::Everybody, AssetValue::Integer(5));
+    /// let run = TestRun::new(performer).asset(NewAsset::global("Threshold", threshold));
+    /// let tested = run.run(NewQueueItem::new(serde_json::json!({}))).await;
+    /// assert_eq!(tested.output::<i32>(), 6);
+    /// # }
+    /// ```
+    pub fn asset(mut self, asset: NewAsset) -> Self {
+        self.assets.push(asset);
         self
     }
 
@@ -90,7 +116,7 @@ impl TestRun {
     ///
     /// # Panics
     ///
-    /// If the policy or a setting of the performer is invalid, or the item cannot be added.
+    /// If the policy, a setting of the performer or an asset is invalid, or the item cannot be added.
     pub async fn run(self, item: NewQueueItem) -> Tested {
         self.run_boxed(item).await
     }
@@ -101,11 +127,12 @@ impl TestRun {
     }
 
     async fn run_one(self, item: NewQueueItem) -> Tested {
-        let Self { performer, policy, stops } = self;
+        let Self { performer, policy, stops, assets } = self;
         let store = Store::memory();
         let queue = NewQueueDefinition::new(performer.queue()).policy(policy);
         store.create_queue(queue).await.expect("the policy is valid");
         store.add_queue_item(performer.queue(), item).await.expect("the item can be added");
+        add_assets(&store, assets).await.expect("the assets are valid");
         let collected = CollectedFollowUps::default();
         let orchestrator = Arc::new(WithoutFollowUps { store, collected });
         let (summary, events) = match run_observed(performer, stops, orchestrator.clone()).await {
@@ -131,6 +158,11 @@ impl TestRun {
         replay::run(self, orchestrator, id).await
     }
 
+    /// Takes the assets that the transaction is to read.
+    pub(super) fn take_assets(&mut self) -> Vec<NewAsset> {
+        std::mem::take(&mut self.assets)
+    }
+
     /// Runs the performer over an Orchestrator until its queue is empty, and returns its events too.
     pub(super) async fn over(
         self,
@@ -139,6 +171,14 @@ impl TestRun {
     ) -> Result<(JobSummary, Vec<PerformerEvent>), PerformerError> {
         run_observed(self.performer.for_queue(queue), self.stops, orchestrator).await
     }
+}
+
+/// Adds the assets of a test to its store.
+pub(super) async fn add_assets(store: &Store, assets: Vec<NewAsset>) -> Result<(), OrchestratorError> {
+    for asset in assets {
+        store.create_asset(asset).await?;
+    }
+    Ok(())
 }
 
 async fn run_observed(

@@ -7,6 +7,7 @@
 //! | `queue.rs`, `item/`, `reason.rs`, `import/`, `stats.rs` | `performer queue`, `item`, `reason`, `item import` and `stats`, for any URL |
 //! | `deadline.rs` | `performer deadline`: whether what waits will be done in time |
 //! | `operation.rs` | `performer operation`: acts on many items at once, which a store or a server keeps |
+//! | `asset.rs` | `performer asset`: named values for transactions |
 //! | `job.rs` | `performer job`: the running performers and their results |
 //! | `audit.rs` | `performer audit`: what people changed in a store or on a server |
 //! | `watch/` | `performer watch`: queues, rates, robots and failures, again and again |
@@ -24,6 +25,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 
 mod access;
+mod asset;
 mod audit;
 mod deadline;
 mod doctor;
@@ -101,6 +103,8 @@ enum Action {
     Reason(reason::Reasons),
     #[command(subcommand)]
     Deadline(deadline::Deadlines),
+    #[command(subcommand)]
+    Asset(asset::Assets),
     #[command(subcommand)]
     Operation(operation::Operations),
     #[command(subcommand)]
@@ -180,6 +184,7 @@ fn main() -> ExitCode {
             Action::Item(item) => item.run().await,
             Action::Reason(reason) => reason.run().await,
             Action::Deadline(deadline) => deadline.run().await,
+            Action::Asset(asset) => asset.run().await,
             Action::Operation(operation) => operation.run().await,
             Action::Job(job) => job.run().await,
             Action::Stats(stats) => stats.run().await,

@@ -1,4 +1,4 @@
-//! `performer store`: what a store is, whether it is sound, a copy of it, and its migration.
+//! `performer store`: what a store is, whether it is sound, a copy of it, its migration, and the key of its secrets.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use serde_json::json;
 use super::GlobalArgs;
 use super::output::{self, CliError, Column, CommandResult, ListOutput};
 
-/// Show, check, copy and migrate the file or the database with the queues
+/// Show, check, copy and migrate the file or the database with the queues, and replace the key of its secrets
 ///
 /// The commands work on the store itself: --url is sqlite: with a file, or postgres:, also for the store of a server.
 #[derive(Subcommand)]
@@ -20,6 +20,23 @@ pub(super) enum Store {
     Check(Check),
     Backup(Backup),
     Migrate(Migrate),
+    RotateKey(RotateKey),
+}
+
+/// Replace the key that secrets of assets are encrypted with, and encrypt them anew
+#[derive(Args)]
+#[command(after_help = "\
+The key of a SQLite file is in the file beside it (invoices.db.key): a new random one is put into it, and the old one is removed when nothing is\n\
+encrypted with it any more. A backup of the store that was made before needs the old key: keep it with the backup.\n\
+Where the key is in PERFORMER_ENCRYPTION_KEY or PERFORMER_ENCRYPTION_KEY_FILE, put a new one before it (separated by a comma or a line break),\n\
+restart what uses the store, run this command, and take the old one away.\n\n\
+Others may use the store meanwhile. A command that broke off is continued by the next one.\n\n\
+Examples:\n  \
+performer store rotate-key --url sqlite:invoices.db\n  \
+performer store rotate-key --url sqlite:invoices.db --json")]
+pub(super) struct RotateKey {
+    #[command(flatten)]
+    global: GlobalArgs,
 }
 
 /// Show the engine, versions, sizes and numbers of rows of a store
@@ -89,6 +106,7 @@ impl Store {
             Self::Check(check) => check.run().await,
             Self::Backup(backup) => backup.run().await,
             Self::Migrate(migrate) => migrate.run().await,
+            Self::RotateKey(rotate) => rotate.run().await,
         }
     }
 }
@@ -181,6 +199,40 @@ impl Backup {
             ))?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl RotateKey {
+    async fn run(self) -> CommandResult {
+        let rotation = self.global.store().await?.rotate_encryption_key().await?;
+        if output::is_json() {
+            let left: Vec<_> =
+                rotation.left.iter().map(|(asset, why)| json!({ "AssetId": asset, "Reason": why })).collect();
+            output::json(&json!({
+                "Key": rotation.key, "Encrypted": rotation.encrypted, "Left": left, "Cleaned": rotation.cleaned,
+            }))?;
+        } else {
+            output::line(format!(
+                "{} secrets were encrypted with the key {}",
+                rotation.encrypted, rotation.key
+            ))?;
+            for (asset, why) in &rotation.left {
+                output::warning(format!("asset {asset}: {why}"));
+            }
+            match (&rotation.cleaned, rotation.left.is_empty()) {
+                (Some(file), _) => {
+                    output::remark(format!(
+                        "the old key was removed from {}: a backup made before needs it",
+                        file.display()
+                    ));
+                }
+                (None, true) => {
+                    output::remark("the old key is not needed any more, but for backups made before")
+                }
+                (None, false) => output::remark("the old key is still needed"),
+            }
+        }
+        Ok(if rotation.left.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(output::SOME_REFUSED) })
     }
 }
 

@@ -42,7 +42,8 @@ fn names_and_numbers_are_the_documented_ones() {
     check!(JobSource: "Manual" = 0, "Trigger" = 1);
     check!(RobotState: "Available" = 0, "Busy" = 1, "Disconnected" = 2, "Unknown" = 3);
     check!(AssetScope: "Global" = 0, "PerRobot" = 1);
-    check!(AssetType: "Text" = 2, "Bool" = 3, "Integer" = 4, "Credential" = 5);
+    check!(AssetType: "Text" = 2, "Bool" = 3, "Integer" = 4, "Credential" = 5,
+        "KeyValueList" = 7, "Secret" = 8);
     check!(LogLevel: "Trace" = 0, "Debug" = 1, "Info" = 2, "Warn" = 3, "Error" = 4, "Fatal" = 5);
 }
 

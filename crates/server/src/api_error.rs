@@ -111,7 +111,11 @@ impl ApiError {
     fn of_code(code: ErrorCode, kind: ErrorKind, message: &str) -> Self {
         let message = match code {
             ErrorCode::DUPLICATE_REFERENCE => "Error creating Transaction. Duplicate Reference.".to_owned(),
-            ErrorCode::TRANSACTION_REFERENCE_REQUIRED => code.text().to_owned(),
+            ErrorCode::TRANSACTION_REFERENCE_REQUIRED
+            | ErrorCode::CREDENTIAL_ASSET_EMPTY_PASSWORD_FOR_NEW_USER
+            | ErrorCode::CREDENTIAL_ASSET_EMPTY_FOR_NEW_ROBOT
+            | ErrorCode::ASSET_TYPE_NON_UPDATABLE
+            | ErrorCode::ASSET_NOT_AVAILABLE_FOR_ROBOT => code.text().to_owned(),
             _ => sentence(message),
         };
         Self::new(status_of(code, kind), code.number(), message)
@@ -163,6 +167,13 @@ impl From<OrchestratorError> for ApiError {
             (ErrorKind::Unavailable, _) => {
                 let mut failure = Self::unavailable();
                 failure.cause = Some(format!("{error:?}"));
+                failure
+            }
+            (ErrorKind::Other, Some(code)) if code.is_of_encryption() => {
+                let mut failure = Self::internal(format!("{error:?}"));
+                failure.code = code.number();
+                failure.message =
+                    "A secret cannot be encrypted or decrypted. The log of the server says why.".to_owned();
                 failure
             }
             (ErrorKind::Unknown | ErrorKind::Other, _) => Self::internal(format!("{error:?}")),
@@ -218,6 +229,16 @@ mod tests {
             (1002, 404),
             (1016, 409),
             (1000, 400),
+            (1004, 409),
+            (1302, 409),
+            (1500, 400),
+            (1501, 400),
+            (1502, 400),
+            (1503, 404),
+            (1504, 404),
+            (1021, 500),
+            (1800, 500),
+            (1801, 500),
             (1009, 400),
             (1014, 400),
             (1015, 400),

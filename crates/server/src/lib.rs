@@ -33,6 +33,7 @@
 mod access;
 mod access_admin;
 mod api_error;
+mod assets;
 mod authorization;
 mod background;
 mod builder;

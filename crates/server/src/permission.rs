@@ -36,6 +36,8 @@ enumeration! {
         Settings = 8,
         /// The audit: what people changed.
         Audit = 9,
+        /// Assets.
+        Assets = 10,
     }
 }
 

@@ -5,8 +5,8 @@ use axum::http::Method;
 
 use super::router::{FolderScope, Route, RouteAccess};
 use super::{
-    comments, folders, insight_protocol, items, lease_protocol, login, queues, review_protocol, statistics,
-    status, transactions, users,
+    assets, comments, folders, insight_protocol, items, lease_protocol, login, queues, review_protocol,
+    statistics, status, transactions, users,
 };
 use crate::permission::{Action, Area, Permission};
 
@@ -30,6 +30,10 @@ const ROLES_DELETE: Permission = Permission(Area::Roles, Action::Delete);
 const JOBS_VIEW: Permission = Permission(Area::Jobs, Action::View);
 const JOBS_EDIT: Permission = Permission(Area::Jobs, Action::Edit);
 const AUDIT_VIEW: Permission = Permission(Area::Audit, Action::View);
+const ASSETS_VIEW: Permission = Permission(Area::Assets, Action::View);
+const ASSETS_CREATE: Permission = Permission(Area::Assets, Action::Create);
+const ASSETS_EDIT: Permission = Permission(Area::Assets, Action::Edit);
+const ASSETS_DELETE: Permission = Permission(Area::Assets, Action::Delete);
 const ROBOTS_VIEW: Permission = Permission(Area::Robots, Action::View);
 
 /// The scope and permission for `/metrics`, which shows the activity of all callers.
@@ -175,6 +179,21 @@ pub(super) static ROUTES: &[Route] = routes! {
     POST "api/performer" ALL "auditlines" "AuditLines": read("Audit", Tenant, &[AUDIT_VIEW]) => insight_protocol::audit_lines;
     POST "api/performer" ALL "duework" "DueWork": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => insight_protocol::due_work;
     POST "api/performer" ALL "figures" "Figures": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => insight_protocol::figures;
+
+    // Assets
+    GET "Assets" ALL "" "GetAssets": read("Assets", AnyFolder, &[ASSETS_VIEW]) => assets::list;
+    GET "Assets" ALL "GetFiltered" "GetFilteredAssets": read("Assets", AnyFolder, &[ASSETS_VIEW]) => assets::list;
+    POST "Assets" ALL "" "PostAsset": write("Assets", Folder, &[ASSETS_CREATE]) => assets::create;
+    GET "Assets" ONE "" "GetAsset": read("Assets", Folder, &[ASSETS_VIEW]) => assets::get;
+    PUT "Assets" ONE "" "PutAsset": write("Assets", Folder, &[ASSETS_EDIT]) => assets::update;
+    DEL "Assets" ONE "" "DeleteAsset": write("Assets", Folder, &[ASSETS_DELETE]) => assets::delete;
+    POST "Assets" ALL "GetRobotAssetByNameForRobotKey" "GetRobotAssetByNameForRobotKey": write("Assets", Folder, &[ASSETS_VIEW]) => assets::of_robot_key;
+    GET "Assets" ALL "GetRobotAsset" "GetRobotAsset": read("Assets", Folder, &[ASSETS_VIEW]) => assets::of_robot_key_in_path;
+    GET "Assets" ALL "GetRobotAssetByRobotId" "GetRobotAssetByRobotId": read("Assets", Folder, &[ASSETS_VIEW]) => assets::of_robot_id;
+    POST "Assets" ALL "SetRobotAssetByRobotKey" "SetRobotAssetByRobotKey": write("Assets", Folder, &[ASSETS_EDIT]) => assets::set_of_robot_key;
+    GET "Assets" ALL "GetAssetsAcrossFolders" "GetAssetsAcrossFolders": read("Assets", Tenant, &[]) => assets::across_folders;
+    GET "Assets" ALL "GetFoldersForAsset" "GetFoldersForAsset": read("Assets", Tenant, &[]) => assets::folders_for_asset;
+    POST "Assets" ALL "ShareToFolders" "ShareAssetsToFolders": write("Assets", Tenant, &[]) => assets::share;
 
     // Folders: the handlers check permissions themselves, because a role in a folder suffices to see it.
     GET "Folders" ALL "" "GetFolders": read("Folders", Tenant, &[]) => folders::list;

@@ -136,6 +136,65 @@ pub(super) const QUEUE: BodyShape = nested(
 );
 pub(super) const SHARE: BodyShape =
     flat("queueFoldersShare", &["QueueIds", "ToAddFolderIds", "ToRemoveFolderIds"]);
+const VALUE_MEMBERS: &[&str] = &[
+    "Name",
+    "Id",
+    "UserId",
+    "UserName",
+    "MachineId",
+    "MachineName",
+    "RobotId",
+    "RobotName",
+    "KeyTrail",
+    "ValueType",
+    "Value",
+    "StringValue",
+    "BoolValue",
+    "IntValue",
+    "CredentialUsername",
+    "CredentialPassword",
+    "SecretValue",
+    "ExternalName",
+    "CredentialStoreId",
+];
+const PAIR: BodyShape = flat("KeyValueList", &["Key", "Value"]);
+const OWNED_VALUE: BodyShape = nested("UserValues", VALUE_MEMBERS, &[("KeyValueList", &PAIR)]);
+pub(super) const ASSET: BodyShape = nested(
+    "assetDto",
+    &[
+        "Key",
+        "Name",
+        "CanBeDeleted",
+        "ValueScope",
+        "ValueType",
+        "Value",
+        "StringValue",
+        "BoolValue",
+        "IntValue",
+        "CredentialUsername",
+        "CredentialPassword",
+        "SecretValue",
+        "ExternalName",
+        "CredentialStoreId",
+        "HasDefaultValue",
+        "Description",
+        "FoldersCount",
+        "LastModificationTime",
+        "LastModifierUserId",
+        "CreationTime",
+        "CreatorUserId",
+        "Id",
+    ],
+    &[("KeyValueList", &PAIR), ("UserValues", &OWNED_VALUE), ("RobotValues", &OWNED_VALUE), ("Tags", &TAG)],
+);
+pub(super) const ROBOT_ASSET: BodyShape =
+    flat("body", &["robotKey", "assetName", "supportsCredentialsProxyDisconnected"]);
+const CONNECTION: BodyShape = flat("ConnectionData", &["url", "body", "bearerToken"]);
+const USER_ASSET: BodyShape =
+    nested("robotAsset", VALUE_MEMBERS, &[("KeyValueList", &PAIR), ("ConnectionData", &CONNECTION)]);
+pub(super) const SET_ROBOT_ASSET: BodyShape = nested("body", &["robotKey"], &[("robotAsset", &USER_ASSET)]);
+pub(super) const SHARE_ASSETS: BodyShape =
+    flat("assetFoldersShare", &["AssetIds", "ToAddFolderIds", "ToRemoveFolderIds"]);
 pub(super) const RETENTION: BodyShape =
     flat("queueRetentionSettingDto", &["QueueDefinitionId", "Action", "Period", "BucketId", "Type"]);
 pub(super) const FOLDER: BodyShape = flat(

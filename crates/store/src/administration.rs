@@ -18,12 +18,16 @@ use performer_core::model::robot::Robot;
 use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::ReviewStatus;
 use performer_core::orchestrator::{
-    FleetAdministration, ItemAdministration, OrchestratorError, QueueAdministration, Result,
-    ReviewAdministration,
+    AssetAdministration, FleetAdministration, ItemAdministration, OrchestratorError, QueueAdministration,
+    Result, ReviewAdministration,
 };
 
 #[async_trait]
 impl QueueAdministration for Store {
+    fn assets(&self) -> Option<&dyn AssetAdministration> {
+        Some(self)
+    }
+
     async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
         expect_answer!(self.one(Operation::CreateQueue(Box::new(queue))).await, Queue).map(|queue| *queue)
     }

@@ -16,6 +16,7 @@
 //! | `apply/report.rs` | results and progress |
 //! | `apply/jobs.rs` | jobs |
 //! | `apply/administration.rs` | what people change: queues, items, reviews, comments |
+//! | `apply/assets.rs` | assets |
 //! | `apply/operation.rs`, `apply/selection.rs` | acts on many items at once; which items they are |
 //! | `apply/personal.rs` | personal fields: masked in what is read, and revealed |
 //! | `apply/retention.rs` | what depends on age: retention, overdue items |
@@ -24,6 +25,7 @@
 
 mod add;
 mod administration;
+mod assets;
 mod audit;
 mod change;
 mod claim;
@@ -280,6 +282,7 @@ impl<R: Rows> Apply<'_, R> {
             }
             Operation::StepActs { id, version } => self.step_operation(id, version),
             Operation::RemoveActs { limit } => self.remove_operation(limit),
+            Operation::Assets(operation) => self.change_assets(*operation),
         }
     }
 

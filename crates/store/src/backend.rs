@@ -6,6 +6,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::arrivals::Arrivals;
+use super::assets::AssetOperation;
 use super::clock::StoreClock;
 use super::document::DocumentChange;
 use super::operations::Steering;
@@ -300,6 +301,7 @@ pub(crate) enum Operation {
     RemoveActs {
         limit: usize,
     },
+    Assets(Box<AssetOperation>),
 }
 
 impl Operation {
@@ -343,6 +345,7 @@ impl Operation {
             | Self::SteerActs { .. }
             | Self::StopJob { .. } => true,
             Self::AddToken { token, .. } => token.name.is_some(),
+            Self::Assets(operation) => operation.is_audited(),
             _ => false,
         }
     }

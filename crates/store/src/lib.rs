@@ -4,6 +4,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `administration.rs` | the trait `Administration` for a store |
+//! | `assets.rs`, `encryption/` | assets, and how what is secret in them is encrypted |
 //! | `audit.rs` | the audit: what people changed |
 //! | `open.rs` | opens the store at a URL |
 //! | `group_commit.rs` | commits: the requests that wait become one transaction; the threads that write |
@@ -49,6 +50,7 @@ use self::group_commit::GroupCommit;
 use self::removal::CHUNKS_PER_SWEEP;
 use self::sweep::LiveJobs;
 use async_trait::async_trait;
+use performer_core::model::asset::{AssetReader, RobotAsset};
 use performer_core::model::audit::{ActSource, Actor};
 use performer_core::model::clock::{Clock, SystemClock};
 use performer_core::model::item::{ClaimedItem, NewQueueItem, QueueItem};
@@ -66,6 +68,7 @@ use performer_core::orchestrator::{
 mod administration;
 mod apply;
 mod arrivals;
+mod assets;
 mod audit;
 mod backend;
 mod clock;
@@ -75,6 +78,7 @@ mod compensation;
 mod deadlines;
 mod delivery;
 mod document;
+mod encryption;
 mod figures;
 mod group_commit;
 mod groups;
@@ -108,8 +112,10 @@ mod unreadable_rows;
 mod waiting_claim;
 mod writer_hooks;
 
+pub use assets::{AssetSelector, KeyRotation};
 pub use comments::{CommentsOn, MAX_COMMENTS_LISTED};
 pub use document::{DocumentChange, DocumentOutcome};
+pub use encryption::EncryptionKeys;
 pub use operations::OperationItems;
 #[cfg(feature = "postgres")]
 pub use postgres::tokio_postgres;
@@ -132,6 +138,8 @@ pub struct Store {
     list_limit: Option<Duration>,
     /// Who makes changes through it, for the audit.
     actor: Arc<Actor>,
+    /// The keys for what is secret in assets.
+    encryption: Arc<encryption::Encryption>,
     /// The address of a store in a database, for transactions of the caller.
     #[cfg(feature = "postgres")]
     database: Option<postgres::Database>,
@@ -179,8 +187,9 @@ impl Store {
     fn open_file(path: std::path::PathBuf, clock: Arc<dyn Clock>) -> BoxFuture<'static, Result<Self>> {
         Box::pin(async move {
             let now = clock.now();
+            let encryption = Arc::new(encryption::Encryption::beside(&path));
             let (writer, readers) = Self::opened(move || sqlite::open(&path, now)).await?;
-            Self::on_threads(vec![writer], readers, clock, usize::MAX)
+            Ok(Self { encryption, ..Self::on_threads(vec![writer], readers, clock, usize::MAX)? })
         })
     }
 
@@ -225,7 +234,9 @@ impl Store {
             let (url, database) = (url.to_owned(), postgres::Database::new(url, keeps_time)?);
             let threshold = database.worth_another_writer();
             let (writers, readers) = Self::opened(move || postgres::open(&url, keeps_time)).await?;
-            Ok(Self { database: Some(database), ..Self::on_threads(writers, readers, clock, threshold)? })
+            let encryption = Arc::new(encryption::Encryption::of_environment());
+            let store = Self::on_threads(writers, readers, clock, threshold)?;
+            Ok(Self { database: Some(database), encryption, ..store })
         })
     }
 
@@ -270,6 +281,7 @@ impl Store {
             scope: Scope::SHARED,
             list_limit: None,
             actor: Arc::new(Actor::new(ActSource::Program)),
+            encryption: Arc::new(encryption::Encryption::of_process()),
             #[cfg(feature = "postgres")]
             database: None,
         }
@@ -396,6 +408,10 @@ impl Orchestrator for Store {
     ) -> Result<ClaimedItem> {
         let (request, item) = (request.into(), Box::new(item));
         expect_answer!(self.one(Operation::AddAndStart { claim: request, item }).await, Claimed)
+    }
+
+    async fn read_asset(&self, name: &str) -> Result<RobotAsset> {
+        self.read_asset_as(name, AssetReader::default().user(self.scope.user)).await
     }
 
     async fn queue_schemas(&self, queue: &str) -> Result<Schemas> {

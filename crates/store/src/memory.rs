@@ -1,5 +1,6 @@
 //! Queues in memory: for tests, for simulations, and for work that may be lost.
 
+mod assets;
 mod audit;
 mod comments;
 mod deadlines;
@@ -64,6 +65,7 @@ pub(crate) struct Memory {
     audit: Vec<AuditRow>,
     figures: figures::StoredFigures,
     operations: operations::StoredOperations,
+    assets: assets::StoredAssets,
     document: Option<(u64, String)>,
     last_queue: i64,
     last_item: i64,
@@ -93,6 +95,7 @@ impl Memory {
             audit: Vec::new(),
             figures: figures::StoredFigures::default(),
             operations: operations::StoredOperations::default(),
+            assets: assets::StoredAssets::default(),
             document: None,
             last_queue: 0,
             last_item: 0,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::assets::{AssetAnswer, AssetQuery};
 use super::audit::AuditRow;
 use super::backend::ClaimedBatch;
 use super::comments::CommentsOn;
@@ -139,6 +140,7 @@ pub(crate) enum Query {
     CountCopies(OperationId, Reach),
     /// Operations whose next step is due at a time.
     DueOperations(Timestamp),
+    Assets(AssetQuery),
 }
 
 /// The answer to an operation or a query.
@@ -195,6 +197,7 @@ pub(crate) enum Answer {
     CountedCopies(Vec<(Status, u64)>),
     DueOperations(Vec<(OperationId, u64)>),
     OperationRemoval(OperationRemoval),
+    Asset(AssetAnswer),
 }
 
 /// The one kind of answer that an operation has; any other kind is a bug in this crate. Evaluates to a `Result` and

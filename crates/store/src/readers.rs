@@ -69,6 +69,7 @@ impl Lane {
             | Query::Operations { .. }
             | Query::CountCopies(..)
             | Query::OperationItems { .. }
+            | Query::Assets(_)
             | Query::NamedTokens => Self::ListRequest,
             Query::Queue(_)
             | Query::Statistics(_)

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::assets::AssetRows;
 use super::audit::AuditRows;
 use super::backend::{Claimant, Request, WriterHooks};
 use super::comments::Comments;
@@ -71,6 +72,7 @@ pub(crate) trait Rows:
     + DueRows
     + OperationRows
     + BulkRows
+    + AssetRows
 {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;

@@ -17,14 +17,18 @@ use performer_core::model::robot::Robot;
 use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::ReviewStatus;
 use performer_core::orchestrator::{
-    ErrorKind, FleetAdministration, ItemAdministration, OrchestratorError, QueueAdministration, Result,
-    ReviewAdministration,
+    AssetAdministration, ErrorKind, FleetAdministration, ItemAdministration, OrchestratorError,
+    QueueAdministration, Result, ReviewAdministration,
 };
 use performer_wire::Collection;
 use performer_wire::job::{JobDto, StopJobRequest};
 
 #[async_trait]
 impl QueueAdministration for Uipath {
+    fn assets(&self) -> Option<&dyn AssetAdministration> {
+        Some(self)
+    }
+
     async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
         self.inner.make_queue(queue).await
     }

@@ -37,6 +37,7 @@ use self::claim_registry::ClaimRegistry;
 use self::ownership::OwnIdentity;
 use self::queue::Queue;
 use self::request::Http;
+use performer_core::model::asset::RobotAsset;
 use performer_core::model::clock::{Clock, SystemClock};
 use performer_core::model::item::{ClaimedItem, NewQueueItem, QueueItem};
 use performer_core::model::job::{JobEnd, JobState, NewJob};
@@ -54,6 +55,7 @@ mod add;
 mod address;
 mod administration;
 mod answer;
+mod assets;
 mod auth;
 mod builder;
 mod call;
@@ -299,6 +301,10 @@ impl Orchestrator for Uipath {
         let key = inner.keys.lock().unwrap_or_else(PoisonError::into_inner).job(inner.now());
         inner.registry().start_job(key, queue);
         Ok(key)
+    }
+
+    async fn read_asset(&self, name: &str) -> Result<RobotAsset> {
+        self.inner.read_asset(name).await
     }
 
     async fn queue_schemas(&self, queue: &str) -> Result<Schemas> {

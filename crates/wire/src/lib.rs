@@ -17,6 +17,7 @@
 //! | `item`, `transaction` | items, and the requests to add, start and end them |
 //! | `queue` | queue definitions, retention, processing status |
 //! | `review` | comments, events, bulk operations |
+//! | `asset` | assets, and what a robot reads of them |
 //! | `job`, `log` | jobs of robots, and their logs |
 //! | `review_protocol` | what performer's own server has for people: groups of failures, corrected retries |
 //! | `insight_protocol` | what performer's own server keeps besides: operations, the audit, what is due, figures |
@@ -41,6 +42,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "server")]
 mod any_case;
 pub mod api_time;
+pub mod asset;
 pub mod caller;
 pub mod content_map;
 pub mod enum_value;

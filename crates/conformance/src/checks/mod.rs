@@ -9,6 +9,7 @@ use performer::orchestrator::{ClaimRequest, ClaimedItems};
 use crate::Fixture;
 
 pub(crate) mod adding;
+pub(crate) mod assets;
 pub(crate) mod audit;
 pub(crate) mod blockers;
 pub(crate) mod claiming;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::chain::{AuditChain, AuditLine, digest_of};
+use super::asset::{Asset, OwnedValue, ValueOf};
 use super::code::ErrorCode;
 use super::key::{FolderId, ItemId};
 use super::queue::QueueDefinition;
@@ -78,6 +79,16 @@ enumeration! {
         PersonalRevealed = 19,
         /// A view that is shared with a folder was made, changed or deleted.
         ViewEdited = 20,
+        /// An asset was created.
+        AssetCreated = 21,
+        /// The settings or a value of an asset were changed.
+        AssetEdited = 22,
+        /// An asset was deleted.
+        AssetDeleted = 23,
+        /// An asset was added to folders, or removed from some.
+        AssetShared = 24,
+        /// Secrets are encrypted with another key from now on.
+        EncryptionKeyChanged = 25,
     }
 }
 
@@ -313,9 +324,48 @@ impl BrokenChain {
 
 /// What differs between two states of a queue.
 pub fn queue_changes(before: Option<&QueueDefinition>, after: Option<&QueueDefinition>) -> Vec<FieldChange> {
-    let (before, after) = (before.map(queue_fields), after.map(queue_fields));
+    field_changes(before.map(queue_fields), after.map(queue_fields))
+}
+
+/// What differs between two states of an asset. Its values, and the secrets that were replaced, are said to have changed and are not kept.
+pub fn asset_changes(
+    before: Option<&Asset>,
+    after: Option<&Asset>,
+    new_secrets: &[ValueOf],
+) -> Vec<FieldChange> {
+    let mut changes = field_changes(before.map(asset_fields), after.map(asset_fields));
+    let values = |asset: Option<&Asset>| asset.map(|asset| asset.values.clone()).unwrap_or_default();
+    let (before, after) = (values(before), values(after));
+    let mut owners: Vec<ValueOf> = new_secrets.to_vec();
+    let differs = |one: &[OwnedValue], other: &[OwnedValue]| {
+        let changed = one.iter().filter(|value| !other.contains(value)).map(|value| value.of);
+        changed.collect::<Vec<_>>()
+    };
+    owners.extend(differs(&before, &after));
+    owners.extend(differs(&after, &before));
+    owners.sort_unstable();
+    owners.dedup();
+    changes.extend(owners.iter().map(|of| FieldChange::without_values(&format!("Value of {of}"))));
+    changes
+}
+
+/// The fields of an asset that can change, by the API's names, but for its values.
+fn asset_fields(asset: &Asset) -> Vec<(&'static str, Value)> {
+    vec![
+        ("Name", Value::from(asset.name.as_str())),
+        ("Description", Value::from(asset.description.clone())),
+        ("ValueType", Value::from(asset.value_type.name())),
+        ("ValueScope", Value::from(asset.scope.name())),
+        ("Folders", asset.folders.iter().map(|folder| folder.0).collect()),
+    ]
+}
+
+/// Fields with their values.
+type Fields = Vec<(&'static str, Value)>;
+
+fn field_changes(before: Option<Fields>, after: Option<Fields>) -> Vec<FieldChange> {
     let fields = before.as_ref().or(after.as_ref()).into_iter().flatten().map(|(field, _)| *field);
-    let value = |of: &Option<Vec<(&str, Value)>>, at: usize| {
+    let value = |of: &Option<Fields>, at: usize| {
         of.as_ref().map(|fields| fields[at].1.clone()).filter(|value| !value.is_null())
     };
     let both = fields.enumerate().map(|(at, field)| (field, value(&before, at), value(&after, at)));
@@ -325,7 +375,7 @@ pub fn queue_changes(before: Option<&QueueDefinition>, after: Option<&QueueDefin
 }
 
 /// The fields of a queue that can change, by the API's names where there are some.
-fn queue_fields(queue: &QueueDefinition) -> Vec<(&'static str, Value)> {
+fn queue_fields(queue: &QueueDefinition) -> Fields {
     let QueueDefinition { name, description, policy, schemas, notes, limits, folders, .. } = queue;
     let json = |value: Result<Value, serde_json::Error>| value.unwrap_or_default();
     vec![

@@ -16,6 +16,8 @@ impl ErrorCode {
     pub const NAME_ALREADY_USED: Self = Self(1001);
     /// 1002: The queue, item or job does not exist.
     pub const ITEM_NOT_FOUND: Self = Self(1002);
+    /// 1004: The folder has something of this name already.
+    pub const ITEM_ALREADY_EXISTS: Self = Self(1004);
     /// 1007: The caller may not change it: a comment of another user.
     pub const ERROR_UPDATING: Self = Self(1007);
     /// 1009: An argument is not valid.
@@ -34,6 +36,8 @@ impl ErrorCode {
     pub const FEATURE_DISABLED: Self = Self(1019);
     /// 1020: The item changed since it was read.
     pub const OPTIMISTIC_CONCURRENCY: Self = Self(1020);
+    /// 1021: A secret could not be encrypted or decrypted.
+    pub const ENCRYPTION_EXCEPTION: Self = Self(1021);
     /// 1024: This field cannot be changed.
     pub const FIELD_NOT_EDITABLE: Self = Self(1024);
     /// 1025: Not available now.
@@ -54,10 +58,24 @@ impl ErrorCode {
     pub const ROLE_IS_NOT_EDITABLE: Self = Self(1412);
     /// 1414: The name of a user cannot be changed.
     pub const CANNOT_UPDATE_USERNAME: Self = Self(1414);
+    /// 1500: A credential needs a password for a new user.
+    pub const CREDENTIAL_ASSET_EMPTY_PASSWORD_FOR_NEW_USER: Self = Self(1500);
+    /// 1501: A credential needs a password for a new robot.
+    pub const CREDENTIAL_ASSET_EMPTY_FOR_NEW_ROBOT: Self = Self(1501);
+    /// 1502: The type of an asset cannot change.
+    pub const ASSET_TYPE_NON_UPDATABLE: Self = Self(1502);
+    /// 1503: The asset has no value for this robot.
+    pub const ASSET_NOT_AVAILABLE_FOR_ROBOT: Self = Self(1503);
+    /// 1504: There is no asset of this name.
+    pub const ASSET_NOT_FOUND: Self = Self(1504);
     /// 1658: Only a Running, Pending or Stopping job can be stopped.
     pub const JOB_CANNOT_BE_CANCELLED: Self = Self(1658);
     /// 1659: Only a job that has not ended can be terminated.
     pub const JOB_CANNOT_BE_TERMINATED: Self = Self(1659);
+    /// 1800: There is no key to encrypt or decrypt a secret with.
+    pub const ENCRYPTION_KEY_NOT_FOUND: Self = Self(1800);
+    /// 1801: The key for secrets has not the form of one.
+    pub const ENCRYPTION_KEY_INCORRECT_FORMAT: Self = Self(1801);
     /// 1850: The queue takes only items with a reference.
     pub const TRANSACTION_REFERENCE_REQUIRED: Self = Self(1850);
     /// 1851: Progress was sent for an item that is not InProgress.
@@ -84,6 +102,12 @@ impl ErrorCode {
     pub const QUEUE_PROCESSING_EXCEPTION_FIELD_SIZE_EXCEEDED: Self = Self(1870);
     /// 1871: Progress is larger than 104,857 code units.
     pub const QUEUE_ITEM_PROGRESS_DATA_SIZE_EXCEEDED: Self = Self(1871);
+
+    /// Whether it is about encryption: a secret or a key for secrets cannot be used.
+    pub fn is_of_encryption(self) -> bool {
+        [Self::ENCRYPTION_EXCEPTION, Self::ENCRYPTION_KEY_NOT_FOUND, Self::ENCRYPTION_KEY_INCORRECT_FORMAT]
+            .contains(&self)
+    }
 
     /// The code with this number, known or not.
     pub const fn new(number: u16) -> Self {

@@ -108,6 +108,18 @@ guid! {
     QueueKey
 }
 
+guid! {
+    /// The key of an asset, the same wherever the asset is shared.
+    AssetKey
+}
+
+impl<'de> serde::Deserialize<'de> for AssetKey {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 impl JobKey {
     /// The holder of items that were claimed over HTTP without a job of ours. It has no heartbeat; such items are held
     /// until there is a result, or until the queue abandons them.
@@ -224,6 +236,11 @@ impl KeyMaker {
     /// The key of a new queue.
     pub fn queue(&mut self, now: Timestamp) -> QueueKey {
         QueueKey(guid_of(self.fresh(now)))
+    }
+
+    /// The key of a new asset.
+    pub fn asset(&mut self, now: Timestamp) -> AssetKey {
+        AssetKey(guid_of(self.fresh(now)))
     }
 
     /// The key of a new job.

@@ -44,7 +44,8 @@
 //! | [`FieldEdit`] | a change of a value that may be absent |
 //! | `enumeration` | enumerations with documented names and numbers |
 //! | `refusal` | the answer of a rule that refuses an event |
-//! | [`asset`], [`log`], [`user`] | documented numbers of things around the queue |
+//! | [`asset`] | named values for transactions, of everybody or of some; what is secret in them |
+//! | [`log`], [`user`] | documented numbers of things around the queue |
 
 mod enumeration;
 pub mod json;

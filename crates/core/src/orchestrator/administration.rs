@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 
-use super::{ErrorKind, Insight, Orchestrator, OrchestratorError, Result};
+use super::{AssetAdministration, ErrorKind, Insight, Orchestrator, OrchestratorError, Result};
 use crate::model::figures::{Figures, FiguresFilter};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ItemEdit, ItemFilter, ItemPage, Page, QueueItem};
@@ -37,6 +37,11 @@ impl<T> Administration for T where
 /// Defines queues and their limits, counts their items, and applies their retention.
 #[async_trait]
 pub trait QueueAdministration: std::fmt::Debug + Send + Sync {
+    /// The assets of the back end. `None`, the default: it has none.
+    fn assets(&self) -> Option<&dyn AssetAdministration> {
+        None
+    }
+
     /// Creates a queue.
     ///
     /// # Errors

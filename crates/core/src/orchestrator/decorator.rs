@@ -9,6 +9,7 @@ use super::{
     BoxFuture, BulkAdded, ClaimRequest, CommitType, Orchestrator, Report, ReportAndClaimAnswer, Result, Seen,
     Swept,
 };
+use crate::model::asset::RobotAsset;
 use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem};
 use crate::model::job::{JobEnd, JobState, NewJob};
 use crate::model::key::{Claim, JobKey};
@@ -100,6 +101,11 @@ pub trait Decorator: fmt::Debug + Send + Sync + 'static {
     /// See [`Orchestrator::set_transaction_progress`].
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {
         self.inner().set_transaction_progress(claim, progress).await
+    }
+
+    /// See [`Orchestrator::read_asset`].
+    async fn read_asset(&self, name: &str) -> Result<RobotAsset> {
+        self.inner().read_asset(name).await
     }
 
     /// See [`Orchestrator::wait_for_items`].
@@ -220,6 +226,15 @@ impl<D: Decorator> Orchestrator for D {
         Self: 'f,
     {
         Decorator::set_transaction_progress(self, claim, progress)
+    }
+
+    fn read_asset<'s, 'n, 'f>(&'s self, name: &'n str) -> BoxFuture<'f, Result<RobotAsset>>
+    where
+        's: 'f,
+        'n: 'f,
+        Self: 'f,
+    {
+        Decorator::read_asset(self, name)
     }
 
     fn wait_for_items<'s, 'q, 'f>(

@@ -237,8 +237,8 @@ impl Error for OrchestratorError {
     }
 }
 
-/// The kind follows from the code of the refusal. A lost claim is ClaimLost whatever its code. Otherwise 1002 is NotFound; 1000, 1009, 1014,
-/// 1015, 1101, 1850, 1857 and the codes of sizes are Invalid; 1017 and 1100 are Unauthorized; 1019 is Unsupported; and every other
+/// The kind follows from the code of the refusal. A lost claim is ClaimLost whatever its code. Otherwise 1002, 1503 and 1504 are NotFound; 1000, 1009, 1014,
+/// 1015, 1101, 1500 to 1502, 1850, 1857 and the codes of sizes are Invalid; 1017 and 1100 are Unauthorized; 1019 is Unsupported; and every other
 /// code is Conflict, but for those of a store that is out of reach.
 impl From<Refusal> for OrchestratorError {
     fn from(refusal: Refusal) -> Self {
@@ -257,7 +257,12 @@ impl From<Refusal> for OrchestratorError {
 /// The kind of error that a code stands for; `None` if the code alone does not determine it.
 pub fn kind_for_code(code: ErrorCode) -> Option<ErrorKind> {
     Some(match code {
-        ErrorCode::ITEM_NOT_FOUND => ErrorKind::NotFound,
+        ErrorCode::ITEM_NOT_FOUND | ErrorCode::ASSET_NOT_AVAILABLE_FOR_ROBOT | ErrorCode::ASSET_NOT_FOUND => {
+            ErrorKind::NotFound
+        }
+        ErrorCode::ENCRYPTION_EXCEPTION
+        | ErrorCode::ENCRYPTION_KEY_NOT_FOUND
+        | ErrorCode::ENCRYPTION_KEY_INCORRECT_FORMAT => ErrorKind::Other,
         ErrorCode::SQL_ACQUIRE_LOCK_FAILURE | ErrorCode::SERVICE_UNAVAILABLE => ErrorKind::Unavailable,
         ErrorCode::FORBIDDEN_OPERATION | ErrorCode::INVALID_ORGANIZATION_UNIT => ErrorKind::Unauthorized,
         ErrorCode::FEATURE_DISABLED => ErrorKind::Unsupported,
@@ -266,6 +271,9 @@ pub fn kind_for_code(code: ErrorCode) -> Option<ErrorKind> {
         | ErrorCode::PARAMETER_MISSING
         | ErrorCode::PARAMETER_INVALID
         | ErrorCode::REQUIRED_ORGANIZATION_UNIT
+        | ErrorCode::CREDENTIAL_ASSET_EMPTY_PASSWORD_FOR_NEW_USER
+        | ErrorCode::CREDENTIAL_ASSET_EMPTY_FOR_NEW_ROBOT
+        | ErrorCode::ASSET_TYPE_NON_UPDATABLE
         | ErrorCode::TRANSACTION_REFERENCE_REQUIRED
         | ErrorCode::QUEUE_ITEM_SCHEMA_VIOLATION
         | ErrorCode::QUEUE_ITEM_CONTENT_SIZE_EXCEEDED
@@ -274,6 +282,7 @@ pub fn kind_for_code(code: ErrorCode) -> Option<ErrorKind> {
         | ErrorCode::QUEUE_PROCESSING_EXCEPTION_FIELD_SIZE_EXCEEDED
         | ErrorCode::QUEUE_ITEM_PROGRESS_DATA_SIZE_EXCEEDED => ErrorKind::Invalid,
         ErrorCode::NAME_ALREADY_USED
+        | ErrorCode::ITEM_ALREADY_EXISTS
         | ErrorCode::ERROR_UPDATING
         | ErrorCode::DUPLICATE_REFERENCE
         | ErrorCode::OPTIMISTIC_CONCURRENCY

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::model::Refusal;
+use crate::model::asset::RobotAsset;
 use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem, ReferenceFilter};
 use crate::model::job::{JobEnd, JobState, NewJob};
 use crate::model::key::{Claim, JobKey};
@@ -18,6 +19,7 @@ use crate::model::selection::validate_count;
 use crate::model::status::Status;
 
 mod administration;
+mod assets;
 mod claim_facts;
 mod decorator;
 mod error;
@@ -28,6 +30,7 @@ mod observed;
 pub use administration::{
     Administration, FleetAdministration, ItemAdministration, QueueAdministration, ReviewAdministration,
 };
+pub use assets::AssetAdministration;
 pub use claim_facts::read_claim_blockers;
 pub use decorator::Decorator;
 #[doc(hidden)]
@@ -177,6 +180,19 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     ///
     /// ClaimLost if the claim is no longer valid; NotFound or ClaimLost if the item was removed; Invalid if the text is too long.
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()>;
+
+    /// Reads the value of an asset that is meant for this caller, with its secret part. The name is case-insensitive.
+    ///
+    /// A performer's transactions read assets through a cache; each call here asks the back end.
+    ///
+    /// # Errors
+    ///
+    /// NotFound with code 1504 for an unknown asset, and with code 1503 if it has no value for this caller; Other with code 1021 or 1800
+    /// for a secret that cannot be decrypted. Unsupported by default, for a back end without assets.
+    async fn read_asset(&self, name: &str) -> Result<RobotAsset> {
+        let message = format!("this back end has no assets, and so none of the name {name:?}");
+        Err(OrchestratorError::new(ErrorKind::Unsupported, message))
+    }
 
     /// Waits until there may be a new item to claim, for about `at_most`. `seen` is from the last claim that returned no item.
     /// It may return without a new item. A back end with rate limits waits longer than `at_most` (the real Orchestrator: up to 30

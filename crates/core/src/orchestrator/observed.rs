@@ -7,10 +7,11 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Instrument, debug_span, trace_span};
 
 use super::{
-    BoxFuture, BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration, Insight,
-    ItemAdministration, Orchestrator, QueueAdministration, Report, ReportAndClaimAnswer, Result,
+    AssetAdministration, BoxFuture, BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration,
+    Insight, ItemAdministration, Orchestrator, QueueAdministration, Report, ReportAndClaimAnswer, Result,
     ReviewAdministration, Seen, Swept,
 };
+use crate::model::asset::RobotAsset;
 use crate::model::audit::{AuditCheck, AuditFilter, AuditLine, AuditRecord};
 use crate::model::deadlines::DueWork;
 use crate::model::figures::{Figures, FiguresFilter};
@@ -154,6 +155,10 @@ impl<O: Orchestrator> Decorator for Observed<O> {
         observe!(self.set_transaction_progress(claim, progress), item = %claim.item)
     }
 
+    async fn read_asset(&self, name: &str) -> Result<RobotAsset> {
+        observe!(self.read_asset(name), name)
+    }
+
     async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration) {
         let span = trace_span!(target: TARGET, "wait_for_items", queue);
         self.0.wait_for_items(queue, seen, at_most).instrument(span).await;
@@ -162,6 +167,10 @@ impl<O: Orchestrator> Decorator for Observed<O> {
 
 #[async_trait]
 impl<O: QueueAdministration> QueueAdministration for Observed<O> {
+    fn assets(&self) -> Option<&dyn AssetAdministration> {
+        self.0.assets()
+    }
+
     async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
         observe!(self.create_queue(queue), queue = queue.name)
     }

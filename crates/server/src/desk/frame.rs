@@ -47,6 +47,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("/desk/operations", "Operations"),
     ("/desk/jobs", "Jobs"),
     ("/desk/deadlines", "Deadlines"),
+    ("/desk/assets", "Assets"),
     ("/desk/audit", "Audit"),
     ("/desk/health", "Health"),
 ];
@@ -85,6 +86,10 @@ const NOTES: &[(&str, &str)] = &[
     ("operation-started", "started"),
     ("operation-stopped", "stopped"),
     ("operation-resumed", "resumed"),
+    ("asset-created", "the asset was made"),
+    ("asset-set", "the value was set"),
+    ("asset-value-removed", "the value was removed"),
+    ("asset-deleted", "the asset was deleted"),
 ];
 
 impl Frame {

@@ -17,10 +17,12 @@
 //! | `personal.rs` | what the page of an item says of its masked fields, and the page that reveals them |
 //! | `reasons.rs`, `jobs.rs`, `health.rs`, `review.rs` | groups of failures; jobs; the server; items to be reviewed, one after the other |
 //! | `audit.rs`, `deadlines.rs` | what people changed; whether what waits will be done in time |
+//! | `asset_pages.rs` | named values for transactions |
 //! | `operations.rs`, `operation_acts.rs` | acts on many items at once, and what people do with them |
 //! | `acts.rs`, `item_acts.rs` | what people do with queues and jobs, and with items |
 
 mod acts;
+mod asset_pages;
 mod assets;
 mod audit;
 mod call;

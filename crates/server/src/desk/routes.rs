@@ -9,8 +9,8 @@ use axum::http::{Method, StatusCode};
 use super::call::DeskCall;
 use super::reply::Reply;
 use super::{
-    acts, audit, deadlines, events, export, health, item, item_acts, items, jobs, login, operation_acts,
-    operations, personal, queue, queues, reasons, review, start,
+    acts, asset_pages, audit, deadlines, events, export, health, item, item_acts, items, jobs, login,
+    operation_acts, operations, personal, queue, queues, reasons, review, start,
 };
 use crate::api_error::ApiError;
 pub(super) use crate::operation_rights::{CHANGE, REMOVE, REVIEW};
@@ -120,6 +120,16 @@ const SEE_QUEUES: &[Permission] = &[QUEUES_VIEW];
 /// To pause queues and to change their limits.
 pub(super) const CHANGE_QUEUES: &[Permission] = &[QUEUES_VIEW, QUEUES_EDIT];
 
+const ASSETS_VIEW: Permission = Permission(Area::Assets, Action::View);
+/// To see assets, without what is secret in them.
+pub(super) const SEE_ASSETS: &[Permission] = &[ASSETS_VIEW];
+/// To make assets.
+pub(super) const ADD_ASSETS: &[Permission] = &[ASSETS_VIEW, Permission(Area::Assets, Action::Create)];
+/// To set values of assets.
+pub(super) const CHANGE_ASSETS: &[Permission] = &[ASSETS_VIEW, Permission(Area::Assets, Action::Edit)];
+/// To delete assets.
+pub(super) const REMOVE_ASSETS: &[Permission] = &[ASSETS_VIEW, Permission(Area::Assets, Action::Delete)];
+
 #[rustfmt::skip]
 pub(super) static ROUTES: &[DeskRoute] = routes! {
     GET "/desk" "DeskStart": InFolder(READ) => start::page;
@@ -177,6 +187,13 @@ pub(super) static ROUTES: &[DeskRoute] = routes! {
     GET "/desk/jobs/{key}" "DeskJob": InFolder(&[JOBS_VIEW]) => jobs::page;
     POST "/desk/jobs/{key}/stop" "DeskStopJob": InFolder(&[JOBS_EDIT]) => acts::stop_job;
     POST "/desk/jobs/{key}/kill" "DeskKillJob": InFolder(&[JOBS_EDIT]) => acts::kill_job;
+
+    GET "/desk/assets" "DeskAssets": InFolder(SEE_ASSETS) => asset_pages::list;
+    POST "/desk/assets" "DeskCreateAsset": InFolder(ADD_ASSETS) => asset_pages::create;
+    GET "/desk/assets/{id}" "DeskAssetPage": InFolder(SEE_ASSETS) => asset_pages::page;
+    POST "/desk/assets/{id}" "DeskSetAsset": InFolder(CHANGE_ASSETS) => asset_pages::set;
+    POST "/desk/assets/{id}/remove-value" "DeskRemoveAssetValue": InFolder(CHANGE_ASSETS) => asset_pages::remove_value;
+    POST "/desk/assets/{id}/delete" "DeskDeleteAsset": InFolder(REMOVE_ASSETS) => asset_pages::delete;
 
     GET "/desk/health" "DeskHealth": InTenant(SETTINGS_VIEW) => health::page;
 };

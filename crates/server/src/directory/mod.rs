@@ -172,7 +172,7 @@ impl Directory {
         let automation = Permission::all().filter(|Permission(area, action)| match area {
             // A robot gets content as it is; what it does not need is to have a person's masks lifted.
             Area::Transactions => *action != Action::Reveal,
-            Area::Queues | Area::Jobs | Area::Robots => *action == Action::View,
+            Area::Queues | Area::Jobs | Area::Robots | Area::Assets => *action == Action::View,
             _ => false,
         });
         let viewer = Permission::all().filter(|Permission(_, action)| *action == Action::View);

@@ -288,6 +288,8 @@ pub(crate) fn filled(path: &str, work: &Work) -> String {
         1
     } else if path.starts_with("/desk/operations") {
         work.operation
+    } else if path.starts_with("/desk/assets") {
+        work.asset
     } else {
         work.new
     };

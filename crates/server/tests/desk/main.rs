@@ -72,6 +72,8 @@ pub(crate) struct Work {
     pub(crate) job: String,
     /// An operation that refused an item.
     pub(crate) operation: i64,
+    /// A credential.
+    pub(crate) asset: i64,
 }
 
 impl Desk {
@@ -149,7 +151,10 @@ impl Desk {
         let job = self.api("POST", "/api/Performer/StartJob", &job).await;
         let job = job["job"].as_str().unwrap().to_owned();
         let operation = self.operation(&[new, failed]).await;
-        Work { queue, retried, successful, failed, new, job, operation }
+        let asset = json!({"Name": "SAP", "ValueScope": "PerRobot", "ValueType": "Credential", "HasDefaultValue": true,
+            "CredentialUsername": "ann@sap", "CredentialPassword": "hunter2"});
+        let asset = self.api("POST", "/odata/Assets", &asset).await["Id"].as_i64().unwrap();
+        Work { queue, retried, successful, failed, new, job, operation, asset }
     }
 
     /// An operation that clears reviewers, which the rules refuse for an item that is New.

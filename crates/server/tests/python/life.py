@@ -1,6 +1,6 @@
 """A whole life of a queue with the vendor's own Python SDK, against `performer serve`.
 
-scripts/python-sdk starts the server and calls this with its address, an id and a secret.
+scripts/python-sdk starts the server and calls this with its address, an id, a secret, and the key of a robot.
 """
 
 import json
@@ -16,7 +16,10 @@ from uipath.platform.errors import EnrichedException
 from uipath.platform.identity import IdentityService
 from uipath.platform.orchestrator import CommitType
 
-host, client_id, secret = sys.argv[1:4]
+host, client_id, secret, robot_key = sys.argv[1:5]
+
+# The robot that reads assets.
+os.environ["UIPATH_ROBOT_KEY"] = robot_key
 queue = "Invoices"
 
 
@@ -139,6 +142,30 @@ check(
     (1, "no such customer"),
 )
 refused("what there is not is not found", 404, 1002, queues.create_item, {"Reference": "x"}, queue_name="Nothing", **folder)
+
+sdk = sdk_of("OR.Assets OR.Folders.Read")
+assets = sdk.assets
+for body in [
+    {"Name": "Threshold", "ValueScope": "Global", "ValueType": "Integer", "IntValue": 5},
+    {"Name": "Enabled", "ValueScope": "PerRobot", "ValueType": "Bool", "BoolValue": True, "HasDefaultValue": True},
+    {"Name": "SAP", "ValueScope": "Global", "ValueType": "Credential", "CredentialUsername": "ann", "CredentialPassword": "x"},
+    {"Name": "Token", "ValueScope": "Global", "ValueType": "Secret", "SecretValue": "y"},
+]:
+    odata("POST", "Assets", json=body)
+threshold = assets.retrieve("Threshold", **folder)
+check("an asset is read", (threshold.name, threshold.value_type, threshold.int_value), ("Threshold", "Integer", 5))
+check("a password is read by a robot", assets.retrieve_credential("SAP", **folder), "x")
+check("a secret is read by a robot", assets.retrieve_secret("Token", **folder), "y")
+threshold.int_value = 6
+quietly(assets.update, threshold, **folder)
+check("an asset is set", assets.retrieve("Threshold", **folder).int_value, 6)
+enabled = assets.retrieve("Enabled", **folder)
+enabled.bool_value = False
+quietly(assets.update, enabled, **folder)
+check("a robot sets its own value", assets.retrieve("Enabled", **folder).bool_value, False)
+listed = assets.list(filter="ValueType eq 'Credential'", **folder).items
+check("a list shows no password", [(asset.name, asset.credential_password or "") for asset in listed], [("SAP", "")])
+refused("an asset that is not there is not found", 404, 1504, assets.retrieve, "Nothing", **folder)
 
 narrow = sdk_of("OR.Folders.Read")
 try:

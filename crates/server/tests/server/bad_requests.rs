@@ -79,6 +79,18 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
             json!({"Name": "R", "Permissions": [{"Name": "Queues.View", "IsGranted": true}]})
         }
         "ShareToFolders" => json!({"QueueIds": [1], "ToAddFolderIds": [1], "ToRemoveFolderIds": []}),
+        "PostAsset" | "PutAsset" => json!({
+            "Name": "Threshold", "ValueScope": "PerRobot", "ValueType": "Integer", "IntValue": 5, "Description": "d",
+            "HasDefaultValue": true, "UserValues": [{"UserId": 5, "MachineId": 0, "IntValue": 6, "CredentialPassword": "x"}],
+            "RobotValues": null, "KeyValueList": [{"Key": "k", "Value": "v"}], "Tags": [],
+        }),
+        "GetRobotAssetByNameForRobotKey" => {
+            json!({"robotKey": CALL, "assetName": "Threshold", "supportsCredentialsProxyDisconnected": true})
+        }
+        "SetRobotAssetByRobotKey" => {
+            json!({"robotKey": CALL, "robotAsset": {"Name": "Threshold", "ValueType": "Integer", "IntValue": 5}})
+        }
+        "ShareAssetsToFolders" => json!({"AssetIds": [1], "ToAddFolderIds": [1], "ToRemoveFolderIds": []}),
         "StartJob" => {
             json!({"queue": "Invoices", "machine": "m", "processId": 1, "version": "1", "robots": 1, "lease": 30_000})
         }

@@ -21,6 +21,8 @@ async fn lists(api: &Api) -> Vec<String> {
     api.result(&taken, &json!({"IsSuccessful": true})).await;
     let user = api.get("/odata/Users").await.body["value"][0]["UserName"].as_str().unwrap().to_owned();
     api.served.access_admin.add_robot("R1", &user).await.unwrap();
+    let asset = json!({"Name": "Ørsted", "ValueScope": "Global", "ValueType": "Integer", "IntValue": 5, "Description": "d"});
+    api.post("/odata/Assets", &asset).await;
     api.login(CLIENT, SECRET, None).await.unwrap(); // refreshes the directory of the server
     let odata = "UiPath.Server.Configuration.OData";
     vec![
@@ -43,6 +45,9 @@ async fn lists(api: &Api) -> Vec<String> {
         "/odata/Users".to_owned(),
         "/odata/Roles".to_owned(),
         "/odata/Robots".to_owned(),
+        "/odata/Assets".to_owned(),
+        format!("/odata/Assets/{odata}.GetFiltered"),
+        format!("/odata/Assets/{odata}.GetAssetsAcrossFolders"),
     ]
 }
 
@@ -84,6 +89,13 @@ async fn lists_accept_the_filters_of_clients() {
         ("/odata/Folders", "FolderType eq '0' and DisplayName ne 'Shared'", "DisplayName", "Ørsted"),
         ("/odata/Users", "toupper(UserName) eq 'ØRSTED'", "UserName", "Ørsted"),
         ("/odata/Robots", "Type eq '2' and HostingType eq 1", "Name", "R1"),
+        ("/odata/Assets", "ValueType eq 'Integer' and ValueScope eq '0' and IntValue gt 4", "Name", "Ørsted"),
+        (
+            "/odata/Assets",
+            "ValueType in (2,'4') and contains(tolower(Name), 'ør') and HasDefaultValue",
+            "Name",
+            "Ørsted",
+        ),
         (
             "/odata/Roles",
             "Type eq 'Mixed' and IsStatic eq true and contains(Name,'dmin')",
@@ -172,9 +184,13 @@ async fn every_list_can_be_filtered_by_its_properties() {
             sorted.text
         );
     }
-    for path in
-        ["/odata/QueueDefinitions", "/odata/QueueItemComments", "/odata/Robots", "/odata/QueueRetention"]
-    {
+    for path in [
+        "/odata/QueueDefinitions",
+        "/odata/QueueItemComments",
+        "/odata/Robots",
+        "/odata/QueueRetention",
+        "/odata/Assets",
+    ] {
         assert_eq!(empty.get(path).await.body["value"], json!([]), "{path}");
         let got = empty.get(&format!("{path}?$filter=Nope eq 1")).await;
         assert_eq!((got.status, got.code()), (400, 1000), "{path}: {}", got.text);

@@ -1,5 +1,6 @@
 //! The server, over real HTTP.
 
+mod assets;
 mod background_tasks;
 mod bad_requests;
 mod body_fidelity;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use performer_proofs::openapi;
+use performer_proofs::test_server::{CLIENT, SECRET};
 
 use crate::{Api, ApiResponse};
 
@@ -160,6 +161,7 @@ async fn call_every_route(api: &Api) -> Vec<(String, String, ApiResponse)> {
     go("POST", format!("/odata/QueueDefinitions/{}", odata("ShareToFolders")), share).await;
     let share = json!({"QueueIds": [queue], "ToAddFolderIds": [], "ToRemoveFolderIds": [folder]});
     go("POST", format!("/odata/QueueDefinitions/{}", odata("ShareToFolders")), share).await;
+    call_assets(api, folder, &mut go).await;
     go("POST", "/odata/Users".to_owned(), json!({"UserName": "ann", "Name": "Ann", "RolesList": ["Viewer"]}))
         .await;
     let users = api.get("/odata/Users?$filter=UserName eq 'ANN'").await.body;
@@ -184,6 +186,63 @@ async fn call_every_route(api: &Api) -> Vec<(String, String, ApiResponse)> {
     go("POST", "/odata/QueueDefinitions".to_owned(), json!({"Name": "Other"})).await;
     go("DELETE", format!("/odata/QueueDefinitions({queue})"), Value::Null).await;
     all
+}
+
+/// Calls the routes of assets, with values of every type and of users.
+async fn call_assets(api: &Api, folder: &Value, go: &mut impl AsyncFnMut(&str, String, Value)) {
+    let odata = |action: &str| format!("/odata/Assets/UiPath.Server.Configuration.OData.{action}");
+    let me = api.get("/odata/Users/UiPathODataSvc.GetCurrentUser").await.body;
+    let robot = api.served.access_admin.add_robot("R", me["UserName"].as_str().unwrap()).await.unwrap();
+    api.login(CLIENT, SECRET, None).await.unwrap(); // refreshes the directory of the server
+    let robot_id = api.get("/odata/Robots").await.body["value"][0]["Id"].clone();
+    let user = &me["Id"];
+    for (name, members) in [
+        ("Text", json!({"ValueType": "Text", "StringValue": "x"})),
+        ("Bool", json!({"ValueType": "Bool", "BoolValue": true})),
+        ("Integer", json!({"ValueType": "Integer", "IntValue": 5, "Description": "d"})),
+        ("List", json!({"ValueType": "KeyValueList", "KeyValueList": [{"Key": "k", "Value": "v"}]})),
+        ("Secret", json!({"ValueType": "Secret", "SecretValue": "s"})),
+        (
+            "SAP",
+            json!({"ValueType": "Credential", "ValueScope": "PerRobot", "CredentialUsername": "u", "CredentialPassword": "p",
+                "HasDefaultValue": true,
+                "UserValues": [{"UserId": user, "CredentialUsername": "u", "CredentialPassword": "p"},
+                    {"MachineId": 3, "CredentialUsername": "m", "CredentialPassword": "p"}]}),
+        ),
+    ] {
+        let mut body = json!({"Name": name, "ValueScope": "Global"});
+        body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        go("POST", "/odata/Assets".to_owned(), body).await;
+    }
+    let all = api.get("/odata/Assets").await.body["value"].clone();
+    let id_of = |name: &str| {
+        let found = all.as_array().unwrap().iter().find(|asset| asset["Name"] == name);
+        found.unwrap_or_else(|| panic!("{name}: {all}"))["Id"].clone()
+    };
+    let (sap, number) = (id_of("SAP"), id_of("Integer"));
+    for path in [
+        "/odata/Assets?$count=true&$expand=UserValues".to_owned(),
+        odata("GetFiltered?$filter=ValueType eq 'Credential'&$expand=KeyValueList,UserValues"),
+        odata("GetAssetsAcrossFolders"),
+        odata(&format!("GetFoldersForAsset(id={sap})")),
+        format!("/odata/Assets({sap})"),
+        odata(&format!("GetRobotAsset(robotId='{robot}',assetName='SAP')")),
+        odata(&format!("GetRobotAssetByRobotId(robotId={robot_id},assetName='List')")),
+    ] {
+        go("GET", path, Value::Null).await;
+    }
+    let ask = json!({"robotKey": robot, "assetName": "Secret", "supportsCredentialsProxyDisconnected": true});
+    go("POST", odata("GetRobotAssetByNameForRobotKey"), ask).await;
+    let set =
+        json!({"robotKey": robot, "robotAsset": {"Name": "Integer", "ValueType": "Integer", "IntValue": 6}});
+    go("POST", odata("SetRobotAssetByRobotKey"), set).await;
+    let edit = json!({"Name": "Integer", "ValueScope": "Global", "ValueType": "Integer", "IntValue": 7});
+    go("PUT", format!("/odata/Assets({number})"), edit).await;
+    let share = json!({"AssetIds": [sap], "ToAddFolderIds": [folder], "ToRemoveFolderIds": []});
+    go("POST", odata("ShareToFolders"), share).await;
+    let share = json!({"AssetIds": [sap], "ToAddFolderIds": [], "ToRemoveFolderIds": [folder]});
+    go("POST", odata("ShareToFolders"), share).await;
+    go("DELETE", format!("/odata/Assets({number})"), Value::Null).await;
 }
 
 #[tokio::test]

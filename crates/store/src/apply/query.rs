@@ -9,7 +9,7 @@ use super::super::scoped_queues::QueueSelector;
 use super::super::sweep::LiveJobs;
 use super::super::unreadable_rows::is_unreadable;
 use super::personal::masked;
-use super::selection;
+use super::{assets, selection};
 use performer_core::model::deadlines::DueWork;
 use performer_core::model::figures::Figures;
 use performer_core::model::history::events;
@@ -213,6 +213,7 @@ fn whole_answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Result<Ans
             let now = rows.reading_at(now)?;
             Ok(Answer::DueOperations(rows.due_operations(now)?))
         }
+        Query::Assets(query) => assets::answer(rows, scope, query),
         Query::LiveJobs => {
             let jobs = rows.live_jobs()?;
             let told = jobs.into_iter().map(|job| {

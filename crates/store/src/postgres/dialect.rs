@@ -126,8 +126,8 @@ pub(super) fn parameter(value: &Bound) -> Box<dyn ToSql + Sync> {
 }
 
 impl Engine for Postgres {
-    fn lock_audit(&mut self) -> Result<()> {
-        self.lock_alone("audit")
+    fn lock_until_end(&mut self, what: &'static str) -> Result<()> {
+        self.lock_alone(what)
     }
 
     /// Whoever writes asks few such questions, and asks them often: their plans are kept, which saves a round trip.

@@ -8,7 +8,7 @@ use performer_core::orchestrator::Result;
 
 impl<E: Engine> AuditRows for E {
     fn last_audit(&mut self) -> Result<Option<(u64, String)>> {
-        self.lock_audit()?;
+        self.lock_until_end("audit")?;
         let sql = "SELECT id, digest FROM audit ORDER BY id DESC LIMIT 1";
         let last = self.read(sql, &Values::default(), |row| Ok((number(row.number(0)?)?, row.text(1)?)))?;
         Ok(last.into_iter().next())

@@ -111,8 +111,8 @@ pub(crate) trait Engine: Dialect + Rows {
     fn read<T>(&mut self, sql: &str, values: &Values, read: impl Fn(&dyn Row) -> Result<T>)
     -> Result<Vec<T>>;
 
-    /// Keeps other transactions from appending to the audit until this one ends, if several can write.
-    fn lock_audit(&mut self) -> Result<()> {
+    /// Keeps other transactions that ask for the same until this one ends, if several can write.
+    fn lock_until_end(&mut self, _what: &'static str) -> Result<()> {
         Ok(())
     }
 

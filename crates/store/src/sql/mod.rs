@@ -2,6 +2,7 @@
 //!
 //! | file | what is in it |
 //! |---|---|
+//! | `assets.rs` | assets and their secrets |
 //! | `audit.rs` | the records of the audit |
 //! | `deadlines.rs` | items that are ready and have a DueDate |
 //! | `dialect.rs` | how each database says it: placeholders, texts, hints |
@@ -15,6 +16,7 @@
 //! | `reasons.rs` | the list of groups of failures |
 //! | `review.rs` | the table of items that people look for |
 
+mod assets;
 mod audit;
 mod comments;
 pub(crate) mod conditions;

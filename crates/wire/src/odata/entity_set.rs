@@ -223,6 +223,52 @@ pub const ROLES: EntitySet = EntitySet {
     more: &[],
 };
 
+pub const ASSETS: EntitySet = EntitySet {
+    name: "Assets",
+    properties: &[
+        ("Key", Guid),
+        ("Name", Text),
+        ("CanBeDeleted", Flag),
+        ("ValueScope", Choice(&["Global", "PerRobot"])),
+        (
+            "ValueType",
+            Choice(&[
+                "DBConnectionString",
+                "HttpConnectionString",
+                "Text",
+                "Bool",
+                "Integer",
+                "Credential",
+                "WindowsCredential",
+                "KeyValueList",
+                "Secret",
+            ]),
+        ),
+        ("Value", Text),
+        ("StringValue", Text),
+        ("BoolValue", Flag),
+        ("IntValue", Number),
+        ("CredentialUsername", Text),
+        ("CredentialPassword", Text),
+        ("SecretValue", Text),
+        ("ExternalName", Text),
+        ("CredentialStoreId", Number),
+        ("KeyValueList", Whole),
+        ("HasDefaultValue", Flag),
+        ("Description", Text),
+        ("RobotValues", Whole),
+        ("UserValues", Whole),
+        ("Tags", Whole),
+        ("FoldersCount", Number),
+        ("LastModificationTime", Time),
+        ("LastModifierUserId", Number),
+        ("CreationTime", Time),
+        ("CreatorUserId", Number),
+        ("Id", Number),
+    ],
+    more: &[],
+};
+
 pub const ROBOTS: EntitySet = EntitySet {
     name: "Robots",
     properties: &[

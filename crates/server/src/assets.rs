@@ -1,0 +1,283 @@
+//! Assets (orchestrator-api 14). Plain reads return nothing that is secret; a robot reads its own value with it, and only its own user may
+//! show the key of a robot.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::api_error::ApiError;
+use super::call::{ApiResponse, Call};
+use super::strict;
+use crate::directory::{Directory, Robot};
+use crate::permission::{Action, Area, Permission};
+use performer_core::model::asset::{
+    Asset, AssetId, AssetReader, AssetScope, NewValue, ValueOf, check_type, validate_name,
+};
+use performer_core::model::code::ErrorCode;
+use performer_core::model::key::FolderId;
+use performer_core::orchestrator::AssetAdministration as _;
+use performer_store::{AssetSelector, Reach};
+use performer_wire::asset::{
+    AssetDto, OwnerNames, RobotAssetRequest, SetRobotAssetRequest, ShareAssetsRequest, asset_response,
+    robot_asset_response,
+};
+use performer_wire::odata::entity_set;
+use performer_wire::responses;
+
+type HandlerResult = Result<ApiResponse, ApiError>;
+
+const ENTITY: &str = "Assets";
+
+/// The maximum number of assets, and of folders, in one call of ShareToFolders.
+const MAX_SHARED: usize = 1_000;
+
+const VIEW: Permission = Permission(Area::Assets, Action::View);
+const CREATE: Permission = Permission(Area::Assets, Action::Create);
+const EDIT: Permission = Permission(Area::Assets, Action::Edit);
+const DELETE: Permission = Permission(Area::Assets, Action::Delete);
+
+/// The names of those who have values of their own.
+pub(super) struct Names<'a>(pub(super) &'a Directory);
+
+impl OwnerNames for Names<'_> {
+    fn user(&self, id: i64) -> Option<&str> {
+        self.0.user(id).map(|user| user.user_name.as_str())
+    }
+
+    fn robot(&self, id: i64) -> Option<&str> {
+        self.0.robot(id).map(|robot| robot.name.as_str())
+    }
+}
+
+fn rows(call: &Call, assets: &[Asset]) -> Result<Vec<Value>, ApiError> {
+    let names = Names(call.directory()?);
+    Ok(assets.iter().map(|asset| asset_response(asset, &names)).collect())
+}
+
+async fn by_id(call: &Call) -> Result<Asset, ApiError> {
+    Ok(call.store()?.find_asset(AssetSelector::Id(AssetId(call.id()?))).await?)
+}
+
+pub(super) async fn list(call: &Call) -> HandlerResult {
+    let assets = call.store_for_caller().assets_in_folders(call.all_folders()).await?;
+    call.page(&entity_set::ASSETS, rows(call, &assets)?)
+}
+
+pub(super) async fn get(call: &Call) -> HandlerResult {
+    let asset = by_id(call).await?;
+    call.entity(ENTITY, asset_response(&asset, &Names(call.directory()?)))
+}
+
+pub(super) async fn create(call: &Call) -> HandlerResult {
+    let new = call.body::<AssetDto>(&strict::ASSET)?.into_new(None)?;
+    check_owners(call, new.values.iter().map(|value| value.of))?;
+    let asset = call.store()?.create_asset(new).await?;
+    call.created(ENTITY, asset.id.0, asset_response(&asset, &Names(call.directory()?)))
+}
+
+/// Refuses values of users and robots that do not exist. (Machines are not kept here.)
+fn check_owners(call: &Call, mut owners: impl Iterator<Item = ValueOf>) -> Result<(), ApiError> {
+    let directory = call.directory()?;
+    owners.try_for_each(|of| match of {
+        ValueOf::User(user) | ValueOf::UserOnMachine { user, .. } if directory.user(user).is_none() => {
+            Err(ApiError::not_found(format!("User {user} does not exist.")))
+        }
+        ValueOf::Robot(robot) if directory.robot(robot).is_none() => {
+            Err(ApiError::not_found(format!("Robot {robot} does not exist.")))
+        }
+        _ => Ok(()),
+    })
+}
+
+/// An asset is changed in all its folders, so the permission is needed in each.
+pub(super) async fn update(call: &Call) -> HandlerResult {
+    let body: AssetDto = call.body(&strict::ASSET)?;
+    let existing = by_id(call).await?;
+    let new = body.into_new(Some(existing.value_type))?;
+    // A user that was removed keeps its value until somebody takes it away.
+    let unknown = new.values.iter().map(|value| value.of).filter(|of| existing.value(*of).is_none());
+    check_owners(call, unknown)?;
+    call.store()?.replace_asset(existing.id, new, reach(call, EDIT)?).await?;
+    Ok(ApiResponse::empty(StatusCode::OK))
+}
+
+pub(super) async fn delete(call: &Call) -> HandlerResult {
+    let which = AssetSelector::Id(AssetId(call.id()?));
+    call.store()?.delete_asset_within(which, reach(call, DELETE)?).await?;
+    Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
+}
+
+/// The folders where the caller has a permission.
+fn folders_with(call: &Call, permission: Permission) -> Result<Vec<FolderId>, ApiError> {
+    let caller = call.caller()?;
+    let all = caller.directory.folders().map(|folder| folder.id);
+    Ok(all.filter(|folder| caller.may(Some(*folder), permission)).collect())
+}
+
+fn reach(call: &Call, permission: Permission) -> Result<Reach, ApiError> {
+    Ok(Some(folders_with(call, permission)?.into()))
+}
+
+/// The robot that the caller is. The key of another user's robot is refused: it would show that one's secrets.
+fn own_robot(call: &Call, found: Option<&Robot>) -> Result<AssetReader, ApiError> {
+    let robot = found.ok_or_else(|| ApiError::not_found(ErrorCode::ITEM_NOT_FOUND.text()))?;
+    if robot.user != call.caller()?.user.id {
+        return Err(no_robot());
+    }
+    Ok(AssetReader::default().user(robot.user).robot(robot.id))
+}
+
+fn robot_with_key<'a>(call: &'a Call, name: &str, key: &str) -> Result<Option<&'a Robot>, ApiError> {
+    let key = Uuid::parse_str(key.trim()).map_err(|_| {
+        ApiError::invalid_argument(format!("Invalid argument '{name}': it is the GUID of a robot."))
+    })?;
+    Ok(call.directory()?.robot_with_key(key))
+}
+
+async fn read_as(call: &Call, name: &str, reader: AssetReader) -> HandlerResult {
+    validate_name(name)?;
+    let asset = call.store()?.read_asset_as(name, reader).await?;
+    let object = robot_asset_response(&asset);
+    let context = call.context("UiPath.Server.Configuration.OData.UserAssetDto");
+    let object = call.options()?.selected(object)?;
+    ApiResponse::ok(&responses::with_context(&context, &object))
+}
+
+pub(super) async fn of_robot_key(call: &Call) -> HandlerResult {
+    let body: RobotAssetRequest = call.body(&strict::ROBOT_ASSET)?;
+    let Some(key) = body.robot_key else { return of_caller(call, &body.asset_name).await };
+    let robot = robot_with_key(call, "robotKey", &key)?;
+    read_as(call, &body.asset_name, own_robot(call, robot)?).await
+}
+
+/// The value that is meant for the caller, who names no robot. What is secret is for robots alone here, too: the user needs one.
+async fn of_caller(call: &Call, name: &str) -> HandlerResult {
+    let caller = call.caller()?;
+    let robot = caller.directory.robots().find(|robot| robot.user == caller.user.id);
+    validate_name(name)?;
+    let asset = call.store()?.find_asset(AssetSelector::Name(name.to_owned())).await?;
+    if asset.value_type.has_secret() && robot.is_none() {
+        return Err(no_robot());
+    }
+    read_as(call, name, AssetReader::default().user(caller.user.id).robot(robot.map(|robot| robot.id))).await
+}
+
+fn no_robot() -> ApiError {
+    let message = "The provided robot is not configured for the current user.";
+    ApiError::new(StatusCode::CONFLICT, ErrorCode::UNAVAILABLE_RESOURCES.number(), message)
+}
+
+/// GetRobotAsset: the argument is called an id, and is the key.
+pub(super) async fn of_robot_key_in_path(call: &Call) -> HandlerResult {
+    let robot = robot_with_key(call, "robotId", call.argument("robotId")?)?;
+    read_as(call, call.argument("assetName")?, own_robot(call, robot)?).await
+}
+
+pub(super) async fn of_robot_id(call: &Call) -> HandlerResult {
+    let robot = call.directory()?.robot(call.argument_as("robotId")?);
+    read_as(call, call.argument("assetName")?, own_robot(call, robot)?).await
+}
+
+/// Writes the value that the robot reads: everybody's of a global asset; else its own, which is its user's unless the robot has one.
+pub(super) async fn set_of_robot_key(call: &Call) -> HandlerResult {
+    let SetRobotAssetRequest { robot_key, mut robot_asset } = call.body(&strict::SET_ROBOT_ASSET)?;
+    let robot = robot_with_key(call, "robotKey", &robot_key)?;
+    let reader = own_robot(call, robot)?;
+    validate_name(&robot_asset.name)?;
+    let store = call.store()?;
+    let asset = store.find_asset(AssetSelector::Name(robot_asset.name.clone())).await?;
+    let dto = robot_asset.take_value();
+    if let Some(named) = dto.named_type()? {
+        check_type(asset.value_type, named)?;
+    }
+    let (value, secret) = dto.into_value(asset.value_type)?;
+    let of = match (asset.scope, asset.value_for(&reader).map(|value| value.of), reader.user) {
+        (AssetScope::Global, ..) => ValueOf::Everybody,
+        (
+            AssetScope::PerRobot,
+            Ok(of @ (ValueOf::Robot(_) | ValueOf::User(_) | ValueOf::UserOnMachine { .. })),
+            _,
+        ) => of,
+        (AssetScope::PerRobot, _, user) => ValueOf::User(user.unwrap_or_default()),
+    };
+    let value = NewValue { of, value, secret };
+    store.set_value_of_asset(AssetSelector::Id(asset.id), value, reach(call, EDIT)?).await?;
+    Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
+}
+
+/// An asset in any folder where the caller has a permission.
+async fn find_in_any_folder(
+    call: &Call,
+    id: i64,
+    permission: Permission,
+) -> Result<(Asset, FolderId), ApiError> {
+    for folder in folders_with(call, permission)? {
+        match call.store_in(folder).find_asset(AssetSelector::Id(AssetId(id))).await {
+            Ok(asset) => return Ok((asset, folder)),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(ApiError::not_found(format!("Asset {id} does not exist.")))
+}
+
+pub(super) async fn folders_for_asset(call: &Call) -> HandlerResult {
+    let (asset, _) = find_in_any_folder(call, call.argument_as("id")?, VIEW).await?;
+    let caller = call.caller()?;
+    let accessible = asset.folders.iter().filter(|folder| caller.is_assigned(**folder));
+    let accessible = accessible.filter_map(|folder| caller.directory.folder(*folder));
+    let folders: Vec<Value> =
+        accessible.map(|folder| responses::simple_folder(&caller.directory.folder_view(folder))).collect();
+    let body = responses::accessible_folders(&folders, asset.folders.len());
+    ApiResponse::ok(&responses::with_context(
+        &call.context("UiPath.Server.Configuration.OData.AccessibleFoldersDto"),
+        &body,
+    ))
+}
+
+pub(super) async fn across_folders(call: &Call) -> HandlerResult {
+    let mut folders = folders_with(call, VIEW)?;
+    if call.optional_argument("excludeFolderId").is_some_and(|text| !text.is_empty()) {
+        let except = FolderId(call.argument_as("excludeFolderId")?);
+        folders.retain(|folder| *folder != except);
+    }
+    let folders: Arc<[FolderId]> = folders.into();
+    let assets = call.store_for_caller().assets_in_folders(folders).await?;
+    call.page(&entity_set::ASSETS, rows(call, &assets)?)
+}
+
+/// Needs the permission to edit the asset where it is, and to create assets in the new folders.
+pub(super) async fn share(call: &Call) -> HandlerResult {
+    let body: ShareAssetsRequest = call.body(&strict::SHARE_ASSETS)?;
+    let ids = |ids: Option<Vec<i64>>| ids.unwrap_or_default().into_iter().map(FolderId).collect::<Vec<_>>();
+    let (add, remove) = (ids(body.to_add_folder_ids), ids(body.to_remove_folder_ids));
+    for (name, length) in [
+        ("AssetIds", body.asset_ids.len()),
+        ("ToAddFolderIds", add.len()),
+        ("ToRemoveFolderIds", remove.len()),
+    ] {
+        Call::check_length(name, length, MAX_SHARED)?;
+    }
+    let caller = call.caller()?;
+    for folder in add.iter().chain(&remove) {
+        if !caller.is_assigned(*folder) || caller.directory.folder(*folder).is_none() {
+            return Err(ApiError::no_such_folder());
+        }
+    }
+    for (folders, permission) in [(&add, CREATE), (&remove, EDIT)] {
+        for folder in folders {
+            call.require(Some(*folder), permission)?;
+        }
+    }
+    let mut assets = Vec::new();
+    for id in body.asset_ids {
+        assets.push(find_in_any_folder(call, id, EDIT).await?);
+    }
+    for (asset, folder) in assets {
+        let which = AssetSelector::Id(asset.id);
+        call.store_in(folder).share_asset_of_folder(which, add.clone(), remove.clone()).await?;
+    }
+    Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
+}
