@@ -14,6 +14,7 @@ pub(crate) use super::queries::{Answer, Query, expect_answer};
 use super::scoped_items::UnclaimedReport;
 use super::scoped_queues::{QueueSelector, Reach};
 use super::tokens::Token;
+use super::webhooks::WebhookOperation;
 pub(crate) use super::writer_hooks::{CommitEffects, WriterHooks};
 use performer_core::model::audit::Actor;
 use performer_core::model::item::{ClaimedItem, ItemEdit, NewQueueItem, ReferenceFilter};
@@ -302,6 +303,7 @@ pub(crate) enum Operation {
         limit: usize,
     },
     Assets(Box<AssetOperation>),
+    Webhooks(Box<WebhookOperation>),
 }
 
 impl Operation {
@@ -346,6 +348,7 @@ impl Operation {
             | Self::StopJob { .. } => true,
             Self::AddToken { token, .. } => token.name.is_some(),
             Self::Assets(operation) => operation.is_audited(),
+            Self::Webhooks(operation) => operation.is_audited(),
             _ => false,
         }
     }

@@ -16,6 +16,7 @@ mod removal;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -66,6 +67,7 @@ pub(crate) struct Memory {
     figures: figures::StoredFigures,
     operations: operations::StoredOperations,
     assets: assets::StoredAssets,
+    webhooks: webhooks::StoredWebhooks,
     document: Option<(u64, String)>,
     last_queue: i64,
     last_item: i64,
@@ -96,6 +98,7 @@ impl Memory {
             figures: figures::StoredFigures::default(),
             operations: operations::StoredOperations::default(),
             assets: assets::StoredAssets::default(),
+            webhooks: webhooks::StoredWebhooks::default(),
             document: None,
             last_queue: 0,
             last_item: 0,

@@ -14,6 +14,7 @@ use super::removal::RetentionProgress;
 use super::scoped_queues::{QueueSelector, Reach};
 use super::sweep::LiveJobs;
 use super::tokens::Token;
+use super::webhooks::{WebhookAnswer, WebhookQuery};
 use performer_core::model::audit::AuditFilter;
 use performer_core::model::deadlines::DueWork;
 use performer_core::model::figures::{Figures, FiguresFilter};
@@ -141,6 +142,7 @@ pub(crate) enum Query {
     /// Operations whose next step is due at a time.
     DueOperations(Timestamp),
     Assets(AssetQuery),
+    Webhooks(WebhookQuery),
 }
 
 /// The answer to an operation or a query.
@@ -198,6 +200,7 @@ pub(crate) enum Answer {
     DueOperations(Vec<(OperationId, u64)>),
     OperationRemoval(OperationRemoval),
     Asset(AssetAnswer),
+    Webhook(WebhookAnswer),
 }
 
 /// The one kind of answer that an operation has; any other kind is a bug in this crate. Evaluates to a `Result` and

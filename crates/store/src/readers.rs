@@ -70,6 +70,7 @@ impl Lane {
             | Query::CountCopies(..)
             | Query::OperationItems { .. }
             | Query::Assets(_)
+            | Query::Webhooks(_)
             | Query::NamedTokens => Self::ListRequest,
             Query::Queue(_)
             | Query::Statistics(_)

@@ -21,6 +21,7 @@ use super::reasons::Reasons;
 use super::removal::Removal;
 use super::tokens::Tokens;
 use super::unreadable_rows::SkippedItems;
+use super::webhooks::WebhookRows;
 use performer_core::model::clock::Clock;
 use performer_core::model::content::{Analytics, Output, SpecificContent};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -73,6 +74,7 @@ pub(crate) trait Rows:
     + OperationRows
     + BulkRows
     + AssetRows
+    + WebhookRows
 {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;

@@ -100,6 +100,7 @@ pub mod status;
 pub mod stored_time;
 pub mod sweep;
 pub mod user;
+pub mod webhook;
 
 pub use enumeration::UnknownValue;
 pub use field_edit::FieldEdit;

@@ -188,7 +188,8 @@ impl PersonalFields {
             match was.get(name).filter(|_| is_as_shown) {
                 Some(was) => json.push_str(was.get()),
                 None if value.get() == mask && self.is_personal(name) => {
-                    let message = format!("{name:?} has the mask {MASK} and no value before that it stands for");
+                    let message =
+                        format!("{name:?} has the mask {MASK} and no value before that it stands for");
                     return Err(invalid(&message));
                 }
                 None => json.push_str(value.get()),
@@ -285,7 +286,8 @@ impl<'a> Masking<'a> {
     /// The schemas of an element.
     fn of_element(applied: &[&'a Value], at: usize) -> Vec<&'a Value> {
         const ALL: [&str; 5] = ["items", "prefixItems", "additionalItems", "unevaluatedItems", "contains"];
-        let keywords = applied.iter().flat_map(|schema| ALL.iter().filter_map(|keyword| schema.get(*keyword)));
+        let keywords =
+            applied.iter().flat_map(|schema| ALL.iter().filter_map(|keyword| schema.get(*keyword)));
         let of_element = keywords.filter_map(|keyword| match keyword {
             Value::Array(by_place) => by_place.get(at),
             one => Some(one),
@@ -329,8 +331,7 @@ impl<'a> Masking<'a> {
             push_text(masked, name);
             masked.push(':');
             let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-            let of_member =
-                applied.and_then(|applied| self.applied(Self::of_member(applied, name)));
+            let of_member = applied.and_then(|applied| self.applied(Self::of_member(applied, name)));
             self.value(of_member.as_deref(), value, &path, masked);
         }
         masked.push('}');
@@ -410,7 +411,8 @@ mod tests {
 
     #[test]
     fn marked_members_are_masked_and_others_keep_their_digits() {
-        let schema = r#"{"properties":{"Iban":{"type":"string","x-personal":true},"Total":{"type":"number"}}}"#;
+        let schema =
+            r#"{"properties":{"Iban":{"type":"string","x-personal":true},"Total":{"type":"number"}}}"#;
         let (json, fields) = masked(schema, r#"{"Iban":"DE89","Total":1.10,"iban":"x"}"#);
         assert_eq!(json, r#"{"Iban":"***","Total":1.10,"iban":"x"}"#);
         assert_eq!(fields, ["Iban"]);
@@ -459,7 +461,8 @@ mod tests {
         let schema = r##"{"$defs":{"person":{"properties":{"name":{"x-personal":true},"of":{"$ref":"#/$defs/person"}}}},
             "properties":{"all":{"items":{"$ref":"#/$defs/person"}},"pair":{"prefixItems":[{},{"x-personal":true}]},
             "whole":{"x-personal":true}}}"##;
-        let json = r#"{"all":[{"name":"A","n":1},{"of":{"name":"B"}}],"pair":["x","y","z"],"whole":{"a":[1]}}"#;
+        let json =
+            r#"{"all":[{"name":"A","n":1},{"of":{"name":"B"}}],"pair":["x","y","z"],"whole":{"a":[1]}}"#;
         let (json, fields) = masked(schema, json);
         assert_eq!(
             json,
@@ -470,7 +473,9 @@ mod tests {
 
     #[test]
     fn a_schema_that_cannot_be_read_masks_everything() {
-        for schema in [r#"{"properties":{"b":{"x-personal":true}}"#, "x-personal", r"\", r#"{"x-personal":true}"#] {
+        for schema in
+            [r#"{"properties":{"b":{"x-personal":true}}"#, "x-personal", r"\", r#"{"x-personal":true}"#]
+        {
             assert_eq!(masked(schema, r#"{"a":1,"b":"2"}"#).0, r#"{"a":"***","b":"***"}"#, "{schema}");
         }
         let deep = format!("{}{{\"x-personal\":true}}{}", "[".repeat(500), "]".repeat(500));
@@ -491,7 +496,10 @@ mod tests {
         let personal = of(r#"{"properties":{"Iban":{"x-personal":true},"Name":{"x-personal":true}}}"#);
         let original = SpecificContent::from_json(r#"{"Iban":"DE89","Name":"Ada","Total":1.10}"#).unwrap();
         let edited = |json: &str| {
-            personal.restore(&original, json).map(|content| content.as_json().to_owned()).map_err(|error| error.to_string())
+            personal
+                .restore(&original, json)
+                .map(|content| content.as_json().to_owned())
+                .map_err(|error| error.to_string())
         };
         assert_eq!(edited(r#"{"Iban":"***","Name":"***","Total":1.10}"#).unwrap(), original.as_json());
         assert_eq!(

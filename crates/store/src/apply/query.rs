@@ -9,7 +9,7 @@ use super::super::scoped_queues::QueueSelector;
 use super::super::sweep::LiveJobs;
 use super::super::unreadable_rows::is_unreadable;
 use super::personal::masked;
-use super::{assets, selection};
+use super::{assets, selection, webhooks};
 use performer_core::model::deadlines::DueWork;
 use performer_core::model::figures::Figures;
 use performer_core::model::history::events;
@@ -214,6 +214,7 @@ fn whole_answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Result<Ans
             Ok(Answer::DueOperations(rows.due_operations(now)?))
         }
         Query::Assets(query) => assets::answer(rows, scope, query),
+        Query::Webhooks(query) => webhooks::answer(rows, query),
         Query::LiveJobs => {
             let jobs = rows.live_jobs()?;
             let told = jobs.into_iter().map(|job| {

@@ -13,7 +13,11 @@ use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 
 /// Each migrates the schema from the version before it to its own (its position in this list, from 1). One that programs of older
 /// versions would not go on correctly with sets `schema_version.oldest`.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_schema.sql"), include_str!("migrations/0003_assets.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_schema.sql"),
+    include_str!("migrations/0003_assets.sql"),
+    include_str!("migrations/0005_webhooks.sql"),
+];
 
 /// How often a migration asks whether other transactions have ended, for some fifteen minutes in all.
 const MOST_WAITS: u32 = 600;

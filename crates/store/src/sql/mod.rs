@@ -15,6 +15,7 @@
 //! | `operations.rs` | acts on many items |
 //! | `reasons.rs` | the list of groups of failures |
 //! | `review.rs` | the table of items that people look for |
+//! | `webhooks.rs` | webhooks, and what is to be delivered to them |
 
 mod assets;
 mod audit;
@@ -29,3 +30,4 @@ pub(crate) mod operations;
 mod places;
 pub(crate) mod reasons;
 pub(crate) mod review;
+mod webhooks;

@@ -24,7 +24,11 @@ const APPLICATION_ID: i32 = 0x7065_7266;
 const OLDEST_SQLITE: i32 = 3_051_003;
 
 /// Each migrates the schema from the version before it to its own (its position in this list, from 1).
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_schema.sql"), include_str!("migrations/0003_assets.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_schema.sql"),
+    include_str!("migrations/0003_assets.sql"),
+    include_str!("migrations/0005_webhooks.sql"),
+];
 
 /// Opens a file for use. Creates or migrates it first.
 pub(super) fn open(path: &Path) -> Result<Connection> {
