@@ -207,7 +207,7 @@ impl RotateKey {
         let rotation = self.global.store().await?.rotate_encryption_key().await?;
         if output::is_json() {
             let left: Vec<_> =
-                rotation.left.iter().map(|(asset, why)| json!({ "AssetId": asset, "Reason": why })).collect();
+                rotation.left.iter().map(|(asset, why)| json!({ "SecretOf": asset, "Reason": why })).collect();
             output::json(&json!({
                 "Key": rotation.key, "Encrypted": rotation.encrypted, "Left": left, "Cleaned": rotation.cleaned,
             }))?;
@@ -217,7 +217,7 @@ impl RotateKey {
                 rotation.encrypted, rotation.key
             ))?;
             for (asset, why) in &rotation.left {
-                output::warning(format!("asset {asset}: {why}"));
+                output::warning(format!("{asset}: {why}"));
             }
             match (&rotation.cleaned, rotation.left.is_empty()) {
                 (Some(file), _) => {

@@ -43,6 +43,8 @@ pub(super) struct Config {
     pub(super) origins: Vec<Origin>,
     pub(super) maintenance: bool,
     pub(super) desk: DeskMode,
+    /// Whether events are sent to addresses that are not public.
+    pub(super) webhooks_allow_private: bool,
 }
 
 impl Config {
@@ -112,6 +114,7 @@ impl Default for Config {
             origins: Vec::new(),
             maintenance: true,
             desk: DeskMode::default(),
+            webhooks_allow_private: false,
         }
     }
 }

@@ -38,6 +38,8 @@ enumeration! {
         Audit = 9,
         /// Assets.
         Assets = 10,
+        /// Webhooks.
+        Webhooks = 12,
     }
 }
 

@@ -276,7 +276,8 @@ async fn edit_of(call: &DeskCall, found: &FolderItem) -> Result<ItemEdit, ApiErr
         .field("priority")
         .parse()
         .map_err(|_| ApiError::invalid(format!("priority: {:?} is no priority.", call.field("priority"))))?;
-    let content = PersonalFields::of(&queue.schemas).restore(&item.specific_content, call.field("content"))?;
+    let content =
+        PersonalFields::of(&queue.schemas).restore(&item.specific_content, call.field("content"))?;
     Ok(ItemEdit::default()
         .priority(Some(priority).filter(|priority| *priority != item.priority))
         .due_date(changed_time(call, "due", item.due_date)?)

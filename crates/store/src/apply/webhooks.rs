@@ -269,7 +269,7 @@ impl<R: Rows> Apply<'_, R> {
             WebhookOperation::Ping(id) => self.ping_webhook(id)?,
             WebhookOperation::Trigger(data) => {
                 let event = custom_event(self.event_id(), stored(self.now), data);
-                let event = event.by(self.scope.folder, self.scope.user);
+                let event = event.by(None, self.scope.user);
                 self.tell(EventType::Custom, About::Made(Box::new(event.clone()), None));
                 WebhookAnswer::Event(Box::new(event))
             }
@@ -349,7 +349,7 @@ impl<R: Rows> Apply<'_, R> {
             let message = format!("webhook {:?} is disabled: nothing is sent to it", webhook.settings.name);
             return Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, message).into());
         }
-        let event = ping_event(self.event_id(), stored(self.now)).by(self.scope.folder, self.scope.user);
+        let event = ping_event(self.event_id(), stored(self.now)).by(None, self.scope.user);
         self.tell(EventType::Ping, About::Made(Box::new(event.clone()), Some(id)));
         Ok(WebhookAnswer::Event(Box::new(event)))
     }

@@ -183,8 +183,8 @@ impl WebhookEvent {
 
     /// The folder in which it happened, and who did it. Default: none.
     #[must_use]
-    pub fn by(mut self, folder: FolderId, user: Option<i64>) -> Self {
-        (self.folder, self.user) = (Some(folder), user);
+    pub fn by(mut self, folder: impl Into<Option<FolderId>>, user: Option<i64>) -> Self {
+        (self.folder, self.user) = (folder.into(), user);
         self
     }
 }
