@@ -23,7 +23,7 @@ pub(super) enum Store {
     RotateKey(RotateKey),
 }
 
-/// Replace the key that secrets of assets are encrypted with, and encrypt them anew
+/// Replace the key that secrets of assets and webhooks are encrypted with, and encrypt them anew
 #[derive(Args)]
 #[command(after_help = "\
 The key of a SQLite file is in the file beside it (invoices.db.key): a new random one is put into it, and the old one is removed when nothing is\n\
@@ -206,8 +206,11 @@ impl RotateKey {
     async fn run(self) -> CommandResult {
         let rotation = self.global.store().await?.rotate_encryption_key().await?;
         if output::is_json() {
-            let left: Vec<_> =
-                rotation.left.iter().map(|(asset, why)| json!({ "SecretOf": asset, "Reason": why })).collect();
+            let left: Vec<_> = rotation
+                .left
+                .iter()
+                .map(|(asset, why)| json!({ "SecretOf": asset, "Reason": why }))
+                .collect();
             output::json(&json!({
                 "Key": rotation.key, "Encrypted": rotation.encrypted, "Left": left, "Cleaned": rotation.cleaned,
             }))?;

@@ -229,7 +229,10 @@ impl Show {
             details.lines().try_for_each(|text| output::line(format!("  {}", output::printable(text))))?;
         }
         if !masked.is_empty() {
-            output::remark(format!("masked: {}; --reveal REASON shows them, and the audit records it", masked.join(", ")));
+            output::remark(format!(
+                "masked: {}; --reveal REASON shows them, and the audit records it",
+                masked.join(", ")
+            ));
         }
         if chain.len() > 1 {
             output::line("\nAttempts")?;
