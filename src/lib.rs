@@ -35,6 +35,7 @@
 //! | [`exception`] | how a transaction fails: the words the user writes |
 //! | [`model`] | what an item is, and what may happen to it |
 //! | `progress` | how far a performer is, on a terminal (feature `progress`) |
+//! | `robot_logs` | ships what a program logs to its Orchestrator (feature `robot-logs`) |
 //! | `server` | an Orchestrator in a box (feature `server`) |
 //! | `tables` | the rows of CSV, JSON and spreadsheets, for a [`Dispatcher`] (feature `tables`) |
 //! | [`guide`] | the guide, in the documentation alone |
@@ -48,6 +49,8 @@ pub mod model;
 pub mod orchestrator;
 #[cfg(feature = "progress")]
 pub mod progress;
+#[cfg(feature = "robot-logs")]
+pub mod robot_logs;
 pub mod runtime;
 pub mod testing;
 

@@ -19,13 +19,15 @@
 //! | [`review`] | who may change a comment |
 //! | [`query`] | conditions on items, and sort orders of lists |
 //! | [`item_query`] | filters of items as people write them, in URLs and options |
+//! | [`personal`] | which fields of an item are personal, and masks in their places |
+//! | [`view`] | filters of items under a name |
 //! | `schema_fit` | whether what one JSON schema allows is accepted by another one (feature `json-schema`) |
 
 #[cfg(feature = "json-schema")]
 pub use performer_core::model::schema_fit;
 pub use performer_core::model::{
     audit, claim_blockers, clock_guard, deadlines, difference, groups, history, item_query, lifecycle,
-    limits, operation, query, review, selection, sweep,
+    limits, operation, personal, query, review, selection, sweep, view,
 };
 
 // Items.
@@ -73,7 +75,7 @@ pub use performer_core::model::job::{
     DEFAULT_LEASE, Job, JobEnd, JobFigures, JobOwner, JobState, MAX_JOBS_LISTED, MAX_LEASE, MAX_ROBOTS,
     MIN_LEASE, NewJob, SWEEP_INTERVAL, StopStrategy, validate_job_limit,
 };
-pub use performer_core::model::key::{Holder, JobKey, JobNumber};
+pub use performer_core::model::key::{Holder, JobId, JobKey, JobNumber};
 pub use performer_core::model::robot::{Held, MAX_ROBOTS_LISTED, Robot, RobotState};
 
 // Assets.
@@ -86,6 +88,6 @@ pub use performer_core::model::key::AssetKey;
 // What is not about one of them.
 pub use performer_core::model::clock::{Clock, ManualClock, SteadyTime, SystemClock};
 pub use performer_core::model::code::ErrorCode;
-pub use performer_core::model::log::LogLevel;
+pub use performer_core::model::log::{self, LogLevel};
 pub use performer_core::model::user::UserType;
 pub use performer_core::model::{FieldEdit, Refusal, UnknownValue};

@@ -124,6 +124,20 @@ impl Decorator for Counting {
     }
 }
 
+/// Reads the value, has it changed, and reads it before and after its minute.
+async fn read_for_a_minute(store: Store, item: TransactionItem) -> Result<(), Exception> {
+    let first: i32 = item.asset("Threshold").await?;
+    let changed = plain("Threshold", AssetValue::Integer(2));
+    store.update_asset("Threshold", changed).await?;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(item.asset::<i32>("THRESHOLD").await?, first, "it is kept");
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert_eq!(item.asset::<i32>("Threshold").await?, 2, "it is read again");
+    // An error is not kept.
+    assert!(item.asset::<i32>("Later").await.is_err());
+    Ok(())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_value_is_used_for_a_minute_by_all_robots() {
     let store = Store::memory();
@@ -134,18 +148,8 @@ async fn a_value_is_used_for_a_minute_by_all_robots() {
     }
     let counting = Arc::new(Counting { store: store.clone(), reads: AtomicUsize::new(0) });
     let of_robots = counting.clone();
-    let performer = Performer::from_fn("Invoices", async move |_: Value, item| {
-        let first: i32 = item.asset("Threshold").await?;
-        let changed = plain("Threshold", AssetValue::Integer(2));
-        store.update_asset("Threshold", changed).await?;
-        tokio::time::sleep(Duration::from_secs(30)).await;
-        assert_eq!(item.asset::<i32>("THRESHOLD").await?, first, "it is kept");
-        tokio::time::sleep(Duration::from_secs(31)).await;
-        assert_eq!(item.asset::<i32>("Threshold").await?, 2, "it is read again");
-        // An error is not kept.
-        assert!(item.asset::<i32>("Later").await.is_err());
-        Ok(())
-    });
+    let performer =
+        Performer::from_fn("Invoices", move |_: Value, item| read_for_a_minute(store.clone(), item));
     let summary = performer.robots(4).handle_signals(false).run_until_empty(of_robots).await.unwrap();
     assert_eq!(summary.successful, 8);
     let reads = counting.reads.load(Ordering::Relaxed);

@@ -66,6 +66,7 @@ async fn a_failure_is_logged_once_and_an_expected_one_is_no_error() {
         "queue=Invoices".to_owned(),
         format!("item={}", item.id),
         format!("key={}", item.key),
+        format!("job={}", item.executor_job.unwrap()),
         "reference=\"INV-1\"".to_owned(),
         "retry_number=0".to_owned(),
         "robot=1".to_owned(),

@@ -1,11 +1,12 @@
 //! The desk over a store with a million items of which 30,000 failed, while robots drain another queue of it: the 95th percentile of each
-//! page beside 100 ms, the bytes of a first visit, and what fifty viewers take from the robots.
+//! page beside 100 ms, the bytes of a first visit, what acts on many items take, and what fifty viewers take from the robots.
 //!
 //! `cargo bench -p performer-benches --bench desk [-- NAME…]` prints lines of `name  ours  limit  ratio`; names begin with `sqlite.desk` or
 //! `postgres.desk`.
 
 #![expect(clippy::disallowed_methods, reason = "a bench reads the machine's clock and opens its own files")]
 
+mod acts;
 #[path = "../queries/store.rs"]
 mod store;
 
@@ -91,6 +92,7 @@ fn figures(bench: &Bench, runtime: &Runtime, engine: &str, store: &Store) {
         let bytes = runtime.block_on(desk.first_visit("/desk/items"));
         print_line(&name, Unit::Bytes, Bar::AtMost(1.0), bytes, COLD);
     }
+    acts::figures(bench, runtime, engine, store);
     let desk = &desk;
     bench.figure(
         &format!("{engine}.desk.viewers"),
@@ -193,9 +195,9 @@ impl Desk {
         let text = whole.send().await.expect("an answer").text().await.expect("a page");
         let mut bytes = compressed.len();
         let mut loaded = 0;
-        for part in text.split("\"/desk/assets/").skip(1) {
+        for part in text.split("\"/desk/static/").skip(1) {
             let asset = part.split('"').next().unwrap_or_default();
-            bytes += self.get(&format!("/desk/assets/{asset}")).await.bytes().await.expect("an asset").len();
+            bytes += self.get(&format!("/desk/static/{asset}")).await.bytes().await.expect("an asset").len();
             loaded += 1;
         }
         assert!(loaded >= 3, "a style sheet, a script and an icon");

@@ -54,7 +54,7 @@ pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
-async fn sqlite(folder: &Path) -> Arc<dyn Administration> {
+pub async fn sqlite(folder: &Path) -> Arc<dyn Administration> {
     let store = Store::sqlite(folder.join("ours.db")).await.expect("a file");
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.expect("a queue");
     Arc::new(store)
@@ -85,7 +85,7 @@ pub async fn drain(orchestrator: Arc<dyn Administration>, count: usize, ahead: u
     started.elapsed()
 }
 
-fn folder() -> tempfile::TempDir {
+pub fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a folder")
 }
 

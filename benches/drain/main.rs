@@ -13,6 +13,7 @@
 mod dependent;
 mod figures;
 mod limits;
+mod logs;
 mod postgres;
 
 use performer_benches::{Bench, print_heading};
@@ -37,6 +38,7 @@ fn main() {
     figures::drains(&bench);
     dependent::all(&bench);
     figures::limited(&bench);
+    logs::all(&bench);
     figures::groups(&bench);
     figures::single_calls(&bench);
     figures::adds(&bench);

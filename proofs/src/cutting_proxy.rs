@@ -1,7 +1,8 @@
-//! A proxy to a database that can cut connections after any number of bytes, in either direction.
+//! A proxy to a database that can cut connections after any number of bytes, in either direction, and counts round trips.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// The direction in which bytes are counted.
@@ -18,6 +19,8 @@ struct State {
     was_cut: bool,
     /// Whether the server does not notice that its client is gone.
     silently: bool,
+    /// How often a client has sent something after it had received something.
+    round_trips: usize,
 }
 
 /// Forwards connections until one is to be cut.
@@ -41,12 +44,14 @@ impl Proxy {
                 for stream in [&client, &server] {
                     stream.set_nodelay(true).unwrap();
                 }
+                let is_asked = Arc::new(AtomicBool::new(false));
                 for (from, to, direction) in
                     [(&client, &server, Direction::ToServer), (&server, &client, Direction::ToClient)]
                 {
                     let (from, to, shared) =
                         (from.try_clone().unwrap(), to.try_clone().unwrap(), shared.clone());
-                    std::thread::spawn(move || pass_on(from, to, direction, &shared));
+                    let is_asked = is_asked.clone();
+                    std::thread::spawn(move || pass_on(from, to, direction, &shared, &is_asked));
                 }
             }
         });
@@ -59,13 +64,19 @@ impl Proxy {
 
     /// Cuts the connection once, in both directions, after this many bytes in one.
     pub fn cut_after(&self, direction: Direction, bytes: usize) {
-        *self.state.lock().unwrap() =
-            State { cut: Some((direction, bytes)), was_cut: false, silently: false };
+        *self.state.lock().unwrap() = State { cut: Some((direction, bytes)), ..State::default() };
     }
 
     /// Cuts the connection in such a way that the server does not notice it, as if a cable was pulled.
     pub fn cut_silently_after(&self, direction: Direction, bytes: usize) {
-        *self.state.lock().unwrap() = State { cut: Some((direction, bytes)), was_cut: false, silently: true };
+        *self.state.lock().unwrap() =
+            State { cut: Some((direction, bytes)), silently: true, ..State::default() };
+    }
+
+    /// How often a client has sent something and waited, since this was asked before. A statement that is longer than a packet may
+    /// count twice.
+    pub fn round_trips(&self) -> usize {
+        std::mem::take(&mut self.state.lock().unwrap().round_trips)
     }
 
     /// Stops cutting. Returns whether a connection was cut.
@@ -76,7 +87,13 @@ impl Proxy {
     }
 }
 
-fn pass_on(mut from: TcpStream, mut to: TcpStream, direction: Direction, state: &Mutex<State>) {
+fn pass_on(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    direction: Direction,
+    state: &Mutex<State>,
+    is_asked: &AtomicBool,
+) {
     let mut buffer = [0; 16 * 1024];
     loop {
         let count = match from.read(&mut buffer) {
@@ -86,6 +103,8 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, direction: Direction, state: 
         let (mut passed, mut ends) = (count, false);
         {
             let mut state = state.lock().unwrap();
+            let asks = direction == Direction::ToServer;
+            state.round_trips += usize::from(!is_asked.swap(asks, Ordering::Relaxed) && asks);
             if let Some((cut, left)) = &mut state.cut
                 && *cut == direction
             {

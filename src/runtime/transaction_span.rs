@@ -15,6 +15,7 @@ macro_rules! span {
         tracing::info_span!(
             "transaction",
             queue = %$job.queue,
+            job = %$job.key(),
             item = %$item.id(),
             key = %$item.key(),
             reference = $item.reference(),

@@ -29,6 +29,7 @@ async function paths() {
     return page.locator(`main a[href^="${prefix}"]`).first().getAttribute('href');
   };
   const [job, reason] = [await first('/desk/jobs', '/desk/jobs/'), await first('/desk/reasons', '/desk/reasons/')];
+  const user = await first('/desk/access', '/desk/access/users/');
   const compared = await first(`/desk/items/${failed}`, `/desk/items/${failed}?diff=`);
   await page.context().close();
   return {
@@ -38,6 +39,8 @@ async function paths() {
     'failed item': `/desk/items/${failed}`, 'item that waits': `/desk/items/${waiting}`, 'item that was retried': `/desk/items/${retried}`,
     comparison: compared, edit: `/desk/items/${waiting}/edit`, reasons: '/desk/reasons', reason, review: '/desk/review',
     'end of the review': '/desk/review?queue=Letters', jobs: '/desk/jobs', job, health: '/desk/health', error: '/desk/items/999999999',
+    operations: '/desk/operations', deadlines: '/desk/deadlines', audit: '/desk/audit', access: '/desk/access', 'a user': user, 'a folder': '/desk/access/folders/1',
+    views: '/desk/views',
   };
 }
 
@@ -86,7 +89,7 @@ test('what is seeded is found', async () => {
     await route.fulfill({ response: answer, body: (await answer.text()).replace('</main>', `${html}</main>`) });
   });
   for (const [html, rule] of [
-    ['<img src="/desk/assets/x.svg">', 'image-alt'],
+    ['<img src="/desk/static/x.svg">', 'image-alt'],
     ['<button></button>', 'button-name'],
     ['<input name="x">', 'label'],
   ]) {

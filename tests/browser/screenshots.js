@@ -37,6 +37,8 @@ const pages = {
   comparison: failed && await first(page, failed, `${failed}?diff=`),
   reasons: '/desk/reasons', reason: await first(page, '/desk/reasons', '/desk/reasons/'), review: '/desk/review',
   'review-end': '/desk/review?whose=mine', jobs: '/desk/jobs', job: await lastJob(page), health: '/desk/health',
+  operations: '/desk/operations', deadlines: '/desk/deadlines', audit: '/desk/audit', views: '/desk/views',
+  access: '/desk/access', user: await first(page, '/desk/access', '/desk/access/users/'), folder: '/desk/access/folders/1',
   error: '/desk/items/999999999',
 };
 await opened.close();

@@ -244,7 +244,7 @@ fn password() -> Result<String, CliError> {
     Ok(password.to_owned())
 }
 
-/// What a list has for each of the columns of [`AccessEntry::COLUMNS`], under the names of the API.
+/// A row of `performer access list`. Its fields have the names of the API, in the order of [`AccessEntry::COLUMNS`].
 #[derive(Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct AccessEntry {
@@ -287,7 +287,7 @@ impl AccessEntry {
     }
 }
 
-/// The headings of a table for people, with the kind of entries below each, and the columns that those have.
+/// The tables that are printed on a terminal: the heading of each, the kind of its entries, and its columns.
 const TABLES: [(&str, &str, &[&str]); 5] = [
     ("Folders", "Folder", &["ID", "NAME", "KEY"]),
     ("Applications", "Application", &["ID", "NAME", "SCOPES", "ROLES"]),

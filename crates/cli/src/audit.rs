@@ -12,6 +12,7 @@ use super::up_to;
 use performer_core::model::audit::{Act, AuditFilter, AuditRecord, FieldChange, MAX_RECORDS};
 use performer_core::model::clock::{Clock as _, SystemClock};
 use performer_core::model::item_query::TimeRange;
+use performer_core::orchestrator::OrchestratorError;
 
 /// List, check and export what people changed
 ///
@@ -54,7 +55,8 @@ pub(super) struct List {
 /// Check that no record was changed, removed or inserted
 ///
 /// A program that can write to the database can compute a whole new chain. Keep the head that this prints somewhere else, and give it
-/// next time: then that is found too. The digests are computed by this command, also for a server, which needs the permission Audit.View.
+/// next time: then that is found too. The digests are computed by this command, also for a server, which needs the permission
+/// Audit.View, and for an application the scope OR.Audit.Read in UIPATH_SCOPE.
 #[derive(Args)]
 #[command(after_help = "\
 The exit code is 1 if the chain is broken:\n\n  \
@@ -113,13 +115,17 @@ impl List {
         if let Some(when) = self.when {
             (filter.from, filter.to) = when.at(SystemClock::new().now());
         }
-        let records = orchestrator.list_audit(filter).await?;
+        let records = orchestrator.list_audit(filter).await.map_err(refused)?;
         format.print(&records, &COLUMNS, cells)?;
         if records.is_empty() && format.has_columns() {
             output::remark("no act matches");
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn refused(error: OrchestratorError) -> CliError {
+    CliError::with_scope(error, "OR.Audit.Read")
 }
 
 fn cells(record: &AuditRecord) -> Vec<String> {
@@ -159,7 +165,7 @@ fn change(change: &FieldChange) -> String {
 impl Verify {
     async fn run(self) -> CommandResult {
         let orchestrator = self.global.connect().await?;
-        let check = orchestrator.check_audit(self.head.as_deref()).await?;
+        let check = orchestrator.check_audit(self.head.as_deref()).await.map_err(refused)?;
         if output::is_json() {
             output::json(&check)?;
         } else {
@@ -191,14 +197,14 @@ impl Export {
         let orchestrator = self.global.connect().await?;
         let mut after = self.after;
         loop {
-            let lines = orchestrator.audit_lines(after).await?;
+            let lines = orchestrator.audit_lines(after).await.map_err(refused)?;
             for line in &lines {
                 let entry: &RawValue = serde_json::from_str(&line.text)
                     .map_err(|error| CliError::failed(format!("record {}: {error}", line.id)))?;
                 output::json_line(&Line { id: line.id, entry, digest: &line.digest })?;
             }
             match lines.last() {
-                Some(last) if lines.len() == MAX_RECORDS => after = last.id,
+                Some(last) if last.id > after => after = last.id,
                 _ => return Ok(ExitCode::SUCCESS),
             }
         }

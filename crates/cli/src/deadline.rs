@@ -5,10 +5,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use performer_core::model::clock::{Clock as _, SystemClock};
-use performer_core::model::deadlines::{Forecast, PACE_MINUTES, Pace, forecast};
-use performer_core::model::figures::FiguresFilter;
+use performer_core::model::deadlines::{Forecast, forecast};
 use performer_core::model::queue::QueueDefinition;
-use performer_core::orchestrator::Administration;
+use performer_core::orchestrator::{Administration, read_pace};
 use serde::Serialize;
 
 use super::GlobalArgs;
@@ -108,11 +107,7 @@ async fn forecast_of(
     if work.items.is_empty() {
         return Ok(None);
     }
-    let minute = std::time::Duration::from_secs(60);
-    let since = now.checked_sub(minute * PACE_MINUTES as u32).unwrap_or(now);
-    let until = now.checked_add(minute).unwrap_or(now);
-    let figures = orchestrator.queue_figures(FiguresFilter::new(since, until).queues([&*queue.name])).await?;
-    let pace = Pace::of(&figures, queue.id, work.robots, now).filter(|_| !queue.limits.paused);
+    let pace = read_pace(orchestrator, queue, work.robots, now).await?;
     Ok(Some(QueueForecast {
         name: queue.name.clone(),
         forecast: forecast(&work.items, pace, now),

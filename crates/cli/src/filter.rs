@@ -7,6 +7,7 @@ use performer_core::model::clock::{Clock as _, SystemClock};
 use performer_core::model::item::{ItemFilter, PAGE_LIMIT, QueueItem};
 use performer_core::model::item_query::ItemQuery;
 use performer_core::model::list::{COUNT_LIMIT, Page};
+use performer_core::model::view::{COLUMNS, ViewContent};
 use performer_core::orchestrator::Administration;
 
 /// The options that select items.
@@ -79,8 +80,27 @@ impl FilterArgs {
         values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 
+    /// The query of a saved view, narrowed by these options: an option takes the place of what the view has under its name.
+    pub(super) fn of_view(&self, view: &ViewContent, others: &[(&str, &str)]) -> Result<ItemQuery, CliError> {
+        let given = self.checked_pairs()?;
+        let is_given = |name: &str| {
+            given.iter().any(|(known, _)| *known == name) || others.iter().any(|(known, _)| *known == name)
+        };
+        let of_view = view.query.iter().filter(|(name, _)| name != COLUMNS && !is_given(name));
+        let of_view = of_view.map(|(name, value)| (name.as_str(), value.as_str()));
+        let given = given.iter().map(|(name, value)| (*name, value.as_str()));
+        let pairs = of_view.chain(given).chain(others.iter().copied());
+        ItemQuery::parse(pairs).map_err(|refusal| CliError::usage(refusal.to_string()))
+    }
+
     /// The query of these options and of others.
     pub(super) fn query(&self, others: &[(&str, &str)]) -> Result<ItemQuery, CliError> {
+        let pairs = self.checked_pairs()?;
+        let pairs = pairs.iter().map(|(name, value)| (*name, value.as_str())).chain(others.iter().copied());
+        ItemQuery::parse(pairs).map_err(|refusal| CliError::usage(refusal.to_string()))
+    }
+
+    fn checked_pairs(&self) -> Result<Vec<(&'static str, String)>, CliError> {
         let pairs = self.pairs();
         // In a URL it is a field that was left empty. Here it may be an empty variable of a script, and the command act on all items.
         let has_none =
@@ -88,8 +108,7 @@ impl FilterArgs {
         if let Some((name, _)) = pairs.iter().find(has_none) {
             return Err(CliError::usage(format!("--{name} has no value")));
         }
-        let pairs = pairs.iter().map(|(name, value)| (*name, value.as_str())).chain(others.iter().copied());
-        ItemQuery::parse(pairs).map_err(|refusal| CliError::usage(refusal.to_string()))
+        Ok(pairs)
     }
 }
 

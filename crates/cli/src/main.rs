@@ -3,11 +3,12 @@
 //! | file | what it contains |
 //! |---|---|
 //! | `serve.rs`, `signals.rs` | `performer serve`: runs an Orchestrator server; the signals of commands |
+//! | `desk.rs` | `performer desk`: the pages alone over a store, or a link to those of a server |
 //! | `filter.rs` | the options that select items |
 //! | `queue.rs`, `item/`, `reason.rs`, `import/`, `stats.rs` | `performer queue`, `item`, `reason`, `item import` and `stats`, for any URL |
 //! | `deadline.rs` | `performer deadline`: whether what waits will be done in time |
-//! | `operation.rs` | `performer operation`: acts on many items at once, which a store or a server keeps |
 //! | `asset.rs` | `performer asset`: named values for transactions |
+//! | `operation.rs` | `performer operation`: acts on many items at once, which a store or a server keeps |
 //! | `webhook.rs` | `performer webhook`: addresses that are told what happens in a store |
 //! | `job.rs` | `performer job`: the running performers and their results |
 //! | `audit.rs` | `performer audit`: what people changed in a store or on a server |
@@ -29,6 +30,7 @@ mod access;
 mod asset;
 mod audit;
 mod deadline;
+mod desk;
 mod doctor;
 mod environment;
 mod filter;
@@ -97,6 +99,7 @@ struct Command {
 enum Action {
     New(new::New),
     Serve(Box<serve::Serve>),
+    Desk(desk::Desk),
     #[command(subcommand)]
     Queue(queue::Queue),
     #[command(subcommand)]
@@ -184,6 +187,7 @@ fn main() -> ExitCode {
         match command.action {
             Action::New(new) => new.run(),
             Action::Serve(serve) => serve.run().await,
+            Action::Desk(desk) => desk.run().await,
             Action::Queue(queue) => queue.run().await,
             Action::Item(item) => item.run().await,
             Action::Reason(reason) => reason.run().await,

@@ -6,11 +6,16 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use jiff::SignedDuration;
+use performer_core::model::clock::{Clock as _, SystemClock};
+use performer_core::model::deadlines::PACE_MINUTES;
+use performer_core::model::key::QueueId;
 use performer_core::model::operation::{
     Act, ItemOperation, ItemResult, OPERATION_PAGE_LIMIT, OperationId, OperationItem, OperationState, Plan,
+    QueueLoad,
 };
 use performer_core::model::review::ItemVersion;
-use performer_core::orchestrator::{Administration, OrchestratorError};
+use performer_core::orchestrator::{Administration, OrchestratorError, QueueAdministration, read_queue_load};
 use serde_json::json;
 
 use super::GlobalArgs;
@@ -199,7 +204,17 @@ impl Show {
                     "one operation is no table; use -o csv with --refused, or --json",
                 ));
             }
-            ListFormat::Table => output::list(&facts(&operation))?,
+            ListFormat::Table => {
+                let mut facts = facts(&operation);
+                let is_unstarted = operation.started.is_none() && operation.plan.act == Act::Retry;
+                let copies = if is_unstarted { &*operation.preview.queues } else { &[] };
+                let copies: Vec<_> =
+                    copies.iter().map(|queue| (QueueId(queue.queue_definition_id), queue.count)).collect();
+                for load in loads(&*orchestrator, &copies).await? {
+                    facts.push(("Load", load_text(&load, operation.plan.pace)));
+                }
+                output::list(&facts)?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -231,6 +246,48 @@ fn facts(operation: &ItemOperation) -> Vec<(&'static str, String)> {
     facts.extend(operation.ended.map(|at| ("Ended", at.to_string())));
     facts.extend(operation.taken_back_by.map(|by| ("Taken back by", format!("operation {by}"))));
     facts
+}
+
+/// What copies would mean for their queues, as these are now. A queue that is gone is left out.
+pub(super) async fn loads(
+    queues: &(impl QueueAdministration + ?Sized),
+    copies: &[(QueueId, u64)],
+) -> Result<Vec<QueueLoad>, CliError> {
+    let (mut loads, now) = (Vec::new(), SystemClock::new().now());
+    let known = if copies.is_empty() { Vec::new() } else { queues.list_queues().await? };
+    for (id, count) in copies {
+        if let Some(queue) = known.iter().find(|queue| queue.id == *id) {
+            match read_queue_load(queues, queue, *count, now).await {
+                Err(error) if error.is_not_found() => {}
+                read => loads.push(read?),
+            }
+        }
+    }
+    Ok(loads)
+}
+
+/// `pace`: that of the retry, a minute.
+pub(super) fn load_text(load: &QueueLoad, pace: Option<u32>) -> String {
+    let mut parts = vec![format!(
+        "{}: {} copies, {} items would wait, {} are InProgress",
+        load.name,
+        load.copies,
+        load.would_wait(),
+        load.in_progress
+    )];
+    parts.extend(load.held_back_by());
+    parts.push(match (load.takes(pace), load.per_minute) {
+        (Some(takes), Some(per_minute)) => {
+            let seconds = i64::try_from(takes.as_secs()).unwrap_or(i64::MAX);
+            format!(
+                "done in about {:#} at {per_minute:.1} a minute",
+                SignedDuration::from_secs(seconds.max(1))
+            )
+        }
+        _ if load.limits.paused => "nothing is done before it is resumed".to_owned(),
+        _ => format!("nothing has ended within {PACE_MINUTES} minutes, so there is no pace to go by"),
+    });
+    parts.join("; ")
 }
 
 /// The items that an operation refused, with the codes and the reasons.

@@ -17,6 +17,7 @@ use super::output::{self, CliError, CommandResult};
 use super::signals::Signals;
 use super::store_url::StoreUrl;
 use super::up_to;
+use performer_core::model::log::{DEFAULT_LOG_DAYS, DEFAULT_MAX_LINES};
 use performer_core::private_file::read_secret;
 use performer_server::{DeskMode, Fault, FirstClient, Origin, Server, ServerBuilder, TrustedProxy};
 use performer_store::Store;
@@ -96,6 +97,12 @@ pub(super) struct Serve {
     /// The time limit for the search of a list, in seconds; a longer one is answered 400
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     list_timeout: u64,
+    /// For how many days lines of robot logs are kept
+    #[arg(long, default_value_t = DEFAULT_LOG_DAYS, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    keep_logs: u32,
+    /// The maximum number of lines of robot logs; the oldest are removed first
+    #[arg(long, default_value_t = DEFAULT_MAX_LINES, value_name = "N")]
+    max_log_lines: u64,
     /// The desk, pages for the people who look after failed work, under /desk: with all that their permissions allow (on), to look
     /// only (read-only), or not at all (off)
     #[arg(long, default_value = "on", value_name = "on|read-only|off")]
@@ -114,7 +121,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) async fn run(self) -> CommandResult {
-        let log = self.start_logging()?;
+        let log = start_logging(&self.log, self.log_json)?;
         let store_url = self.store.get()?;
         let addresses: Vec<SocketAddr> = tokio::net::lookup_host(&self.listen)
             .await
@@ -173,7 +180,8 @@ impl Serve {
             .most_requests(self.max_requests)
             .most_connections(self.max_connections)
             .request_limit(Duration::from_secs(self.request_timeout))
-            .list_limit(Duration::from_secs(self.list_timeout));
+            .list_limit(Duration::from_secs(self.list_timeout))
+            .keep_logs(self.keep_logs, self.max_log_lines);
         if let Some(memory) = self.max_memory {
             builder = builder.memory(memory.saturating_mul(1024 * 1024));
         }
@@ -193,23 +201,6 @@ impl Serve {
             builder = builder.tls(certificates, key);
         }
         builder
-    }
-
-    /// Starts the log. Panics are logged too, because the standard library would block on a full pipe.
-    fn start_logging(&self) -> Result<Log, CliError> {
-        let filter =
-            EnvFilter::try_new(&self.log).map_err(|error| CliError::usage(format!("--log: {error}")))?;
-        let remark = if self.log_json { json_remark } else { plain_remark };
-        let log = Log::start(std::io::stderr(), remark)?;
-        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone());
-        if self.log_json {
-            subscriber.json().init();
-        } else {
-            subscriber.with_ansi(false).init();
-        }
-        let panics = log.clone();
-        std::panic::set_hook(Box::new(move |panic| panics.remark(&panic.to_string())));
-        Ok(log)
     }
 
     /// Refuses to serve other machines without encryption.
@@ -281,6 +272,22 @@ impl Serve {
     }
 }
 
+/// Starts the log. Panics are logged too, because the standard library would block on a full pipe.
+pub(super) fn start_logging(filter: &str, is_json: bool) -> Result<Log, CliError> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| CliError::usage(format!("--log: {error}")))?;
+    let remark = if is_json { json_remark } else { plain_remark };
+    let log = Log::start(std::io::stderr(), remark)?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone());
+    if is_json {
+        subscriber.json().init();
+    } else {
+        subscriber.with_ansi(false).init();
+    }
+    let panics = log.clone();
+    std::panic::set_hook(Box::new(move |panic| panics.remark(&panic.to_string())));
+    Ok(log)
+}
+
 /// A shell command that passes the secret to curl on its standard input.
 const SECRET_FROM_ENVIRONMENT: &str = "printf %s \"${UIPATH_CLIENT_SECRET:-$PERFORMER_CLIENT_SECRET}\" | ";
 
@@ -325,7 +332,7 @@ fn write_secret<'a>(
 }
 
 /// The URL of a store without its password.
-fn without_password(url: &str) -> String {
+pub(super) fn without_password(url: &str) -> String {
     let (url, query) = url.split_once('?').map_or((url, None), |(url, query)| (url, Some(query)));
     let is_shown = |pair: &&str| !pair.starts_with("password=");
     let query = query.map_or_else(Vec::new, |query| query.split('&').filter(is_shown).collect());

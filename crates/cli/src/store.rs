@@ -8,8 +8,8 @@ use performer_store::Store as OpenStore;
 use performer_store::inspection::{CheckReport, StoreInfo, StoreInspector, Violation};
 use serde_json::json;
 
-use super::GlobalArgs;
 use super::output::{self, CliError, Column, CommandResult, ListOutput};
+use super::{GlobalArgs, environment};
 
 /// Show, check, copy and migrate the file or the database with the queues, and replace the key of its secrets
 ///
@@ -112,7 +112,7 @@ impl Store {
 }
 
 /// The store at the URL.
-fn inspector(global: &GlobalArgs) -> Result<(String, StoreInspector), CliError> {
+pub(super) fn inspector(global: &GlobalArgs) -> Result<(String, StoreInspector), CliError> {
     let url = global.target()?.url().to_owned();
     if url.starts_with("http:") || url.starts_with("https:") || url.starts_with("uipath:") {
         let message = "the store of a server is not reached over HTTP: give its own location, such as --url sqlite:orchestrator.db";
@@ -188,7 +188,8 @@ impl Check {
 
 impl Backup {
     async fn run(self) -> CommandResult {
-        let backup = inspector(&self.global)?.1.back_up(&self.file).await?;
+        let (url, inspector) = inspector(&self.global)?;
+        let backup = inspector.back_up(&self.file).await?;
         if output::is_json() {
             output::json(&backup)?;
         } else {
@@ -198,13 +199,19 @@ impl Backup {
                 bytes(backup.bytes)
             ))?;
         }
+        let key = format!("{}.key", url.trim_start_matches("sqlite:").trim_start_matches("//"));
+        if std::path::Path::new(&key).exists() {
+            output::remark(format!("the secrets in it need the key in {key}, which was not copied"));
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
 
 impl RotateKey {
     async fn run(self) -> CommandResult {
-        let rotation = self.global.store().await?.rotate_encryption_key().await?;
+        let (url, _) = inspector(&self.global)?; // a store that is not there is not made
+        let store = OpenStore::open(&url).await?.acting_as(environment::actor());
+        let rotation = store.rotate_encryption_key().await?;
         if output::is_json() {
             let left: Vec<_> = rotation
                 .left

@@ -17,6 +17,7 @@ use super::GlobalArgs;
 use super::asset::read_secret;
 use super::environment;
 use super::output::{self, CliError, Column, CommandResult, ListOutput};
+use super::store::inspector;
 use super::up_to;
 
 /// List, add, change, test and delete webhooks, addresses that are told what happens; show and send again what was not delivered
@@ -187,7 +188,8 @@ impl Webhooks {
 }
 
 async fn open(global: &GlobalArgs) -> Result<Store, CliError> {
-    Ok(global.store().await?.acting_as(environment::actor()))
+    let (url, _) = inspector(global)?; // a store that is not there is not made
+    Ok(Store::open(&url).await?.acting_as(environment::actor()))
 }
 
 async fn named(store: &Store, name: &str) -> Result<Webhook, CliError> {

@@ -31,15 +31,8 @@ impl WhoAmI {
             return Err(CliError::usage(message));
         }
         let server = target.connect_server().await?;
-        let caller = server.caller().await.map_err(|error| {
-            let message = format!(
-                "{} (an application needs the scope OR.Users.Read, in UIPATH_SCOPE)",
-                error.with_causes()
-            );
-            let is_refused = error.is_unauthorized();
-            let shown = CliError::from(error);
-            if is_refused { shown.with_message(message) } else { shown }
-        })?;
+        let caller = server.caller().await;
+        let caller = caller.map_err(|error| CliError::with_scope(error, "OR.Users.Read"))?;
         if output::is_json() {
             output::json(&json!({
                 "Id": caller.id, "UserName": caller.user_name, "Permissions": caller.permissions,

@@ -85,6 +85,8 @@ const list = {
 
 // Numbers that change while the page is open
 
+const HELD_BACK = 'Numbers have changed; they are shown when you are done here.';
+
 const live = {
   source: null,
   isPaused: false,
@@ -125,12 +127,14 @@ const live = {
   receive(changes) {
     const before = this.waiting ?? { numbers: {} };
     this.waiting = { ...before, ...changes, numbers: { ...before.numbers, ...changes.numbers } };
+    if (this.isBusy()) this.say(HELD_BACK);
     this.show();
   },
   show() {
     if (!this.waiting || this.isBusy()) return;
     const { numbers, newer } = this.waiting;
     this.waiting = null;
+    if (find('[data-live-state]')?.textContent === HELD_BACK) this.say('');
     let hasChanged = false;
     for (const place of findAll('[data-live]')) {
       const number = numbers[place.dataset.live];
@@ -181,7 +185,7 @@ function up() {
 
 // After g: to a section, if the reader has it.
 const SECTIONS = [
-  ['h', '/desk', 'start'], ['r', '/desk/review', 'review'], ['i', '/desk/items', 'items'], ['q', '/desk/queues', 'queues'],
+  ['h', '/desk', 'start'], ['u', '/desk/access', 'access'], ['r', '/desk/review', 'review'], ['i', '/desk/items', 'items'], ['q', '/desk/queues', 'queues'],
   ['e', '/desk/reasons', 'reasons'], ['o', '/desk/operations', 'operations'], ['d', '/desk/deadlines', 'deadlines'],
   ['j', '/desk/jobs', 'jobs'], ['a', '/desk/audit', 'audit'], ['s', '/desk/health', 'health'],
 ];

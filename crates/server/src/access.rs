@@ -67,6 +67,8 @@ pub(super) struct Access {
     user_logins: LoginLimit,
     /// Compared with the secret of an unknown application.
     unknown_client_hash: String,
+    /// The person whose own desk this is, who is in no directory.
+    operator: Option<User>,
 }
 
 /// The maximum number of cached callers.
@@ -97,8 +99,15 @@ impl DirectorySnapshot {
     }
 
     /// Caches and returns the caller of a token. `None`: its user does not exist or is inactive.
-    fn remember(&self, digest: &str, token: &Token, now: Duration) -> Option<Caller> {
-        let user = self.directory.user(token.user).filter(|user| user.is_active)?;
+    fn remember(
+        &self,
+        digest: &str,
+        token: &Token,
+        operator: Option<&User>,
+        now: Duration,
+    ) -> Option<Caller> {
+        let operator = operator.filter(|operator| operator.id == token.user);
+        let user = operator.or_else(|| self.directory.user(token.user)).filter(|user| user.is_active)?;
         let caller = Caller {
             user: Arc::new(user.clone()),
             scopes: Arc::new(token.scopes.clone().into()),
@@ -139,7 +148,13 @@ impl Access {
             client_logins: LoginLimit::of_clients(),
             user_logins: LoginLimit::of_users(),
             unknown_client_hash: secret::hash_generated(&secret::new_secret()?),
+            operator: None,
         }))
+    }
+
+    /// With a user who is in no directory.
+    pub(super) fn with_operator(self, operator: User) -> Self {
+        Self { operator: Some(operator), ..self }
     }
 
     /// Creates the directory of a new store.
@@ -185,10 +200,14 @@ impl Access {
         actor: Option<Actor>,
         changes: Vec<Change>,
     ) -> Result<Vec<i64>, ApiError> {
-        let store = actor.map_or_else(|| self.store.clone(), |actor| self.store.acting_as(actor));
-        let numbers = directory_store::change(&store, None, &changes).await?;
+        let numbers = directory_store::change(&self.store_of(actor), None, &changes).await?;
         self.refresh().await?;
         Ok(numbers)
+    }
+
+    /// The store, whose audit names the actor.
+    fn store_of(&self, actor: Option<Actor>) -> Store {
+        actor.map_or_else(|| self.store.clone(), |actor| self.store.acting_as(actor))
     }
 
     /// The caller with this token; `None` if the token is not valid.
@@ -206,17 +225,19 @@ impl Access {
             self.known().forget(digest);
             return Ok(None);
         };
-        let caller = self.known().remember(digest, &token, now);
+        let operator = self.operator.as_ref();
+        let caller = self.known().remember(digest, &token, operator, now);
         if caller.is_some() {
             return Ok(caller);
         }
         self.refresh().await?; // another process may just have created the user
-        Ok(self.known().remember(digest, &token, now))
+        Ok(self.known().remember(digest, &token, operator, now))
     }
 
-    /// Issues a token.
+    /// Issues a token. `actor`: as in [`change`](Self::change).
     pub(super) async fn issue(
         &self,
+        actor: Option<Actor>,
         user: i64,
         client: Option<String>,
         name: Option<String>,
@@ -226,7 +247,7 @@ impl Access {
         let text = secret::new_secret()?;
         let expires = secret::end_of_token(life, self.clock.now())?;
         let token = Token { user, client, name, scopes: scopes.into(), expires };
-        let evicted = self.store.add_token(secret::digest_of(&text), token).await?;
+        let evicted = self.store_of(actor).add_token(secret::digest_of(&text), token).await?;
         let known = self.known();
         evicted.iter().for_each(|digest| known.forget(digest));
         Ok(text)
@@ -240,11 +261,27 @@ impl Access {
         Ok(())
     }
 
-    /// Revokes tokens. Returns their number.
-    pub(super) async fn revoke(&self, of: TokensOf) -> Result<u64, ApiError> {
-        let removed = directory_store::revoke(&self.store, of).await?;
+    /// The user of a link that signs somebody in to the desk; `None` for one that is not valid, or was used.
+    pub(super) async fn redeem_link(&self, token: &str) -> Result<Option<i64>, ApiError> {
+        let caller = self.caller(token).await?.filter(|caller| caller.scopes.are_of_desk_link());
+        let Some(caller) = caller else { return Ok(None) };
+        let digest = secret::digest_of(token);
+        // Of two who use it at the same time, one removes it.
+        let is_first = self.store.remove_token(&digest).await?;
+        self.known().forget(&digest);
+        Ok(is_first.then_some(caller.user.id))
+    }
+
+    /// Revokes tokens. Returns their number. `actor`: as in [`change`](Self::change).
+    pub(super) async fn revoke(&self, actor: Option<Actor>, of: TokensOf) -> Result<u64, ApiError> {
+        let removed = directory_store::revoke(&self.store_of(actor), of).await?;
         self.refresh().await?;
         Ok(removed)
+    }
+
+    /// All tokens of a user, with their digests.
+    pub(super) async fn tokens_of(&self, user: i64) -> Result<Vec<(String, Token)>, ApiError> {
+        Ok(self.store.tokens_of(user).await?)
     }
 
     /// The personal access tokens.

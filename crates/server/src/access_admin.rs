@@ -8,7 +8,6 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::access::{Access, new_user};
-use super::api_error::ApiError;
 use super::api_error::orchestrator_error;
 use super::secret;
 use crate::directory::{Change, Client, Directory, Folder, NewUser, Robot, Role, User};
@@ -143,10 +142,7 @@ impl AccessAdmin {
                 let message = format!("a user of the type {user_type} has no password");
                 return Err(OrchestratorError::new(ErrorKind::Invalid, message));
             }
-            let hashed = tokio::task::spawn_blocking(move || secret::hash_chosen(&password)).await;
-            let hashed = hashed
-                .map_err(|_| orchestrator_error(ApiError::internal("a password could not be hashed")))?;
-            user.password = Some(hashed.map_err(orchestrator_error)?);
+            user.password = Some(secret::hash_on_thread(password).await.map_err(orchestrator_error)?);
         }
         self.change(Change::AddUser(Box::new(user))).await
     }
@@ -173,7 +169,10 @@ impl AccessAdmin {
     /// NotFound for the user, Invalid for a scope or a longer lifetime.
     pub async fn add_token(&self, user: &str, name: &str, scopes: &str, life: Duration) -> Result<String> {
         let (user, scopes) = (self.user_id(user).await?, Scopes::parse(scopes)?);
-        self.access.issue(user, None, Some(name.to_owned()), scopes, life).await.map_err(orchestrator_error)
+        self.access
+            .issue(None, user, None, Some(name.to_owned()), scopes, life)
+            .await
+            .map_err(orchestrator_error)
     }
 
     /// Revokes the user's token with this name, or all of its tokens. Returns their number.
@@ -184,7 +183,7 @@ impl AccessAdmin {
     pub async fn revoke_tokens(&self, user: &str, name: Option<&str>) -> Result<usize> {
         let id = self.user_id(user).await?;
         let of = name.map_or(TokensOf::User(id), |name| TokensOf::Named(id, name.to_owned()));
-        let removed = self.access.revoke(of).await.map_err(orchestrator_error)?;
+        let removed = self.access.revoke(None, of).await.map_err(orchestrator_error)?;
         Ok(usize::try_from(removed).unwrap_or(usize::MAX))
     }
 

@@ -70,8 +70,9 @@ pub(super) async fn authenticate(server: &Inner, headers: &HeaderMap) -> Result<
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let Some((_, token)) = token else { return Err(ApiError::not_authenticated()) };
     let caller = server.access.caller(token.trim()).await?;
-    // The API does not accept the token of a session.
-    caller.filter(|caller| !caller.scopes.are_of_desk()).ok_or_else(ApiError::not_authenticated)
+    // The API does not accept the token of a session, nor that of a link.
+    let is_of_desk = |caller: &Caller| caller.scopes.are_of_desk() || caller.scopes.are_of_desk_link();
+    caller.filter(|caller| !is_of_desk(caller)).ok_or_else(ApiError::not_authenticated)
 }
 
 /// The folder in the headers (orchestrator-api 2). Several headers must name the same folder.

@@ -21,6 +21,7 @@ use super::idempotency_cache::IdempotencyCache;
 use super::lease_protocol::JobOwnerCache;
 use super::memory_budget::MemoryBudget;
 use super::metrics::Metrics;
+use super::operator::Operator;
 use super::permission::Scopes;
 use super::proxies::{Proxies, TrustedProxy};
 use super::rate_limit::RateLimit;
@@ -29,6 +30,8 @@ use super::statistics::StatisticsCache;
 use super::tls::Tls;
 use super::webhooks::receiver::Receivers;
 use super::{FirstClient, Inner, MAX_CONCURRENT_LOGINS, Server, routes, secret};
+use performer_core::model::audit::Actor;
+use performer_core::model::log::LogRetention;
 use performer_core::model::user::UserType;
 use performer_core::orchestrator::{BoxFuture, ErrorKind, OrchestratorError, Result};
 use performer_store::Store;
@@ -43,6 +46,7 @@ pub struct ServerBuilder {
     rate_limit: Option<usize>,
     first: Option<(String, SecretText)>,
     log_lines_dropped: Option<Arc<AtomicU64>>,
+    operator: Option<Operator>,
 }
 
 /// A secret that the caller supplied. Its `Debug` output is redacted.
@@ -63,6 +67,7 @@ impl ServerBuilder {
             rate_limit: None,
             first: None,
             log_lines_dropped: None,
+            operator: None,
         }
     }
 
@@ -159,6 +164,15 @@ impl ServerBuilder {
         self
     }
 
+    /// Serves the desk alone, to the person who runs this program: no API, no users, and [a link](Server::desk_link) in place of passwords.
+    /// The person has all permissions, in the folders that the store has when this is opened; the audit names this actor. Of this nothing is
+    /// written to the store: it may have a server, or never get one. Listen on a loopback address only: requests by other names are refused.
+    /// Default: a whole server.
+    pub fn own_desk(mut self, actor: Actor) -> Self {
+        self.operator = Some(Operator::new(actor));
+        self
+    }
+
     /// Whether events are sent to webhooks whose address is one of this machine or of its network. Whoever may make webhooks can then
     /// have requests sent to everything that the server reaches. Default: only to addresses of the public internet.
     pub fn webhooks_allow_private(mut self, allow: bool) -> Self {
@@ -176,6 +190,13 @@ impl ServerBuilder {
     /// answered 400 with a hint how to narrow it. The memory store has no limit. Default: 10 seconds.
     pub fn list_limit(mut self, limit: Duration) -> Self {
         self.config.list_limit = limit;
+        self
+    }
+
+    /// For how many days lines of robot logs are kept, and how many lines at most; the oldest are removed first. The memory store
+    /// keeps at most 100,000. Default: 30 days, 10,000,000 lines.
+    pub fn keep_logs(mut self, days: u32, max_lines: u64) -> Self {
+        self.config.log_retention = LogRetention { days, max_lines };
         self
     }
 
@@ -229,8 +250,9 @@ impl ServerBuilder {
             Some((certificates, key)) => Some(Tls::open(certificates, key, clock.now())?),
             None => None,
         };
-        let (access, first) =
-            match Access::open(&self.store, clock.clone()).await.map_err(orchestrator_error)? {
+        let (access, first) = match &self.operator {
+            Some(operator) => (operator.access(&self.store).await.map_err(orchestrator_error)?, None),
+            None => match Access::open(&self.store, clock.clone()).await.map_err(orchestrator_error)? {
                 Some(access) => (access, None),
                 None => {
                     let first = self.create_directory().await.map_err(orchestrator_error)?;
@@ -239,7 +261,8 @@ impl ServerBuilder {
                     let missing = || OrchestratorError::new(ErrorKind::Other, "the new directory is missing");
                     (access.ok_or_else(missing)?, Some(first))
                 }
-            };
+            },
+        };
         let metrics = Metrics::new();
         if let Some(counted) = self.log_lines_dropped {
             metrics.set_dropped_lines(counted);
@@ -248,6 +271,7 @@ impl ServerBuilder {
             tls,
             clock,
             access,
+            operator: self.operator,
             routes: Router::new(routes::ROUTES),
             faults: FaultInjector::new(self.faults),
             rate_limit: self.rate_limit.map(RateLimit::new),

@@ -36,6 +36,12 @@ pub(super) async fn change(
             if let Change::RemoveFolder(folder) = change {
                 document.without_queues.push(*folder);
             }
+            let client = match change {
+                Change::RemoveClient(id) => directory.client(id).map(|client| client.user),
+                Change::RemoveUser(user) => Some(*user),
+                _ => None,
+            };
+            document.removed_users.extend(client);
             document.acts.push(change.described(directory));
             ids.push(directory.change(change.clone(), store.clock().now())?);
         }
@@ -66,6 +72,7 @@ fn revocation(directory: &Directory, of: &TokensOf) -> Option<(String, Vec<Field
         TokensOf::User(user) => format!("tokens of user {} revoked", name(*user)),
         TokensOf::Logins(user) => format!("sessions of user {} ended", name(*user)),
         TokensOf::Named(user, token) => format!("token {token} of user {} revoked", name(*user)),
+        TokensOf::One(user, _) => format!("a token or session of user {} revoked", name(*user)),
         TokensOf::Digest(_) => return None,
     };
     Some((subject, Vec::new()))

@@ -139,9 +139,9 @@ pub(super) async fn assign_users(call: &Call) -> HandlerResult {
         let (id, roles) = (FolderId(folder.folder_id), folder.role_ids.iter().copied().collect());
         visible_folder(call, id)?;
         require(call, Some(id), Action::Edit)?;
-        check_roles(call, Some(id), &roles)?;
+        call.caller()?.check_may_grant(Some(id), &roles)?;
         for user in users {
-            check_outranks_in_folder(call, id, *user)?;
+            call.caller()?.check_outranks_in(id, *user)?;
             changes.push(Change::Assign { user: *user, folder: Some(id), roles: roles.clone() });
         }
     }
@@ -149,48 +149,11 @@ pub(super) async fn assign_users(call: &Call) -> HandlerResult {
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }
 
-/// Refuses roles with permissions that the caller does not have itself.
-pub(super) fn check_roles(
-    call: &Call,
-    folder: Option<FolderId>,
-    roles: &BTreeSet<i64>,
-) -> Result<(), ApiError> {
-    let caller = call.caller()?;
-    let own = caller.directory.permissions(&caller.user, folder);
-    for id in roles {
-        let role = caller.directory.role(*id);
-        let role = role.ok_or_else(|| ApiError::not_found(format!("Role {id} does not exist.")))?;
-        if !role.permissions.is_subset(&own) {
-            return Err(ApiError::forbidden());
-        }
-    }
-    Ok(())
-}
-
-/// Like [`check_roles`], for the roles of a user who is to be changed: 403 with the code for a user who is not editable.
-pub(super) fn check_roles_of_user(
-    call: &Call,
-    folder: Option<FolderId>,
-    roles: &BTreeSet<i64>,
-) -> Result<(), ApiError> {
-    check_roles(call, folder, roles).map_err(|failure| match failure.status {
-        StatusCode::FORBIDDEN => ApiError::user_not_editable(),
-        _ => failure,
-    })
-}
-
-/// Refuses a change of a user's roles in a folder if the user has more permissions there than the caller.
-fn check_outranks_in_folder(call: &Call, folder: FolderId, user: i64) -> Result<(), ApiError> {
-    let user = call.directory()?.user(user);
-    let roles = user.and_then(|user| user.folder_roles.get(&folder.0));
-    roles.map_or(Ok(()), |roles| check_roles_of_user(call, Some(folder), roles))
-}
-
 pub(super) async fn remove_user(call: &Call) -> HandlerResult {
     let body: RemoveUserRequest = call.body(&strict::UNCHECKED)?;
     let id = visible_folder(call, FolderId(call.id()?))?.id;
     require(call, Some(id), Action::Edit)?;
-    check_outranks_in_folder(call, id, body.user_id)?;
+    call.caller()?.check_outranks_in(id, body.user_id)?;
     let change = Change::Assign { user: body.user_id, folder: Some(id), roles: BTreeSet::new() };
     call.server.access.change(call.actor(), change).await?;
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))

@@ -56,7 +56,7 @@ impl FuzzServer {
             inner.stopping.send_replace(true); // calls that wait return at once
             let user = inner.access.directory().client("fuzz").expect("the first client").user;
             let day = Duration::from_secs(86_400);
-            let token = inner.access.issue(user, None, None, Scopes::all(), day).await;
+            let token = inner.access.issue(None, user, None, None, Scopes::all(), day).await;
             (inner, token.expect("a token"))
         });
         Self { runtime, server, token }

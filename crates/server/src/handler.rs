@@ -23,6 +23,7 @@ use super::listener::Peer;
 use super::login::{self, TokenGrant};
 use super::memory_budget::{BudgetOwner, Reservation};
 use super::metrics::queue_depths;
+use super::operator;
 use super::proxies::ClientAddress;
 use super::rate_limit::RateLimitStatus;
 use super::request_body::RequestBody;
@@ -150,6 +151,15 @@ async fn dispatch(
         return Ok(build_response(StatusCode::NO_CONTENT, "", Bytes::new()));
     }
     let path = head.uri.path();
+    if server.operator.is_some() {
+        operator::check_host(&head)?;
+        if path == "/" {
+            return Ok(desk::to_start(&head));
+        }
+        if !desk::owns(server, path) {
+            return Err(ApiError::no_route());
+        }
+    }
     let is_overflow = head.extensions.get::<OverflowConnection>().is_some();
     if is_overflow && !path.eq_ignore_ascii_case(HEALTH_PATH) {
         return Err(ApiError::unavailable());

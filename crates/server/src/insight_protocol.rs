@@ -2,6 +2,7 @@
 
 use super::api_error::ApiError;
 use super::call::{ApiResponse, Call};
+use super::desk::{self, DeskMode};
 use super::operation_rights::{self, OperationRights};
 use crate::permission::Permission;
 use performer_core::model::item_query::ItemQuery;
@@ -11,10 +12,11 @@ use performer_core::model::review::Person;
 use performer_core::orchestrator::{Insight as _, QueueAdministration as _};
 use performer_store::{OperationItems, QueueSelector, Store};
 use performer_wire::insight_protocol::{
-    AuditLineDto, AuditLinesRequest, AuditRequest, DueWorkRequest, DueWorkResponse, FiguresRequest,
-    FiguresResponse, OperationItemDto, OperationItemsRequest, OperationReference, OperationsRequest,
-    PrepareOperationRequest, operation_response,
+    AuditLineDto, AuditLinesRequest, AuditRequest, DeskLinkRequest, DeskLinkResponse, DueWorkRequest,
+    DueWorkResponse, FiguresRequest, FiguresResponse, OperationItemDto, OperationItemsRequest,
+    OperationReference, OperationsRequest, PrepareOperationRequest, operation_response,
 };
+use performer_wire::lease_protocol::EmptyRequest;
 
 type HandlerResult = Result<ApiResponse, ApiError>;
 
@@ -129,6 +131,11 @@ pub(super) async fn audit_lines(call: &Call) -> HandlerResult {
     ApiResponse::ok(&lines.into_iter().map(AuditLineDto::from).collect::<Vec<_>>())
 }
 
+pub(super) async fn views(call: &Call) -> HandlerResult {
+    let EmptyRequest {} = call.own_body_or_default()?;
+    ApiResponse::ok(&call.store()?.list_views().await?)
+}
+
 pub(super) async fn due_work(call: &Call) -> HandlerResult {
     let DueWorkRequest { queue } = call.own_body()?;
     let work = call.store()?.due_work(QueueSelector::Name(queue)).await?;
@@ -139,4 +146,17 @@ pub(super) async fn figures(call: &Call) -> HandlerResult {
     let body: FiguresRequest = call.own_body()?;
     let figures = call.store()?.queue_figures(body.into()).await?;
     ApiResponse::ok(&FiguresResponse::from(figures))
+}
+
+/// A link to the desk for a caller who may do there whatever they may do here.
+pub(super) async fn desk_link(call: &Call) -> HandlerResult {
+    let DeskLinkRequest {} = call.own_body_or_default()?;
+    let caller = call.caller()?;
+    if !caller.scopes.are_all() {
+        return Err(ApiError::forbidden());
+    }
+    if call.server.config.desk == DeskMode::Off {
+        return Err(ApiError::not_found("This server has no desk: it was started with --desk off."));
+    }
+    ApiResponse::ok(&DeskLinkResponse { path: desk::link(&call.server, caller.user.id).await? })
 }

@@ -21,6 +21,7 @@ use performer_core::model::review::FailedItems;
 use performer_core::model::status::ReviewStatus;
 use performer_core::orchestrator::{ItemAdministration as _, ReviewAdministration as _};
 use performer_wire::ContentMap;
+use performer_wire::insight_protocol::REFUSED_OPTION;
 use performer_wire::odata::{self, QueryOptions, entity_set};
 use performer_wire::requests::{BulkRequest, ContentPresence};
 use performer_wire::responses::{self, ItemContext, ItemResponse, JsonObject, QueueResponse};
@@ -55,16 +56,18 @@ pub(super) async fn list(call: &Call) -> HandlerResult {
     call.collection(ENTITY, selected, count)
 }
 
-/// The number of a group of failures, in a query option of performer's own.
-fn reason(call: &Call) -> Result<Option<i64>, ApiError> {
-    let given = call.query.iter().find(|(name, _)| name.eq_ignore_ascii_case(REASON_OPTION));
-    let wrong = |_| ApiError::invalid(format!("{REASON_OPTION} is not the number of a group of failures."));
+/// The number in a query option of performer's own.
+fn own_option(call: &Call, option: &str, what: &str) -> Result<Option<i64>, ApiError> {
+    let given = call.query.iter().find(|(name, _)| name.eq_ignore_ascii_case(option));
+    let wrong = |_| ApiError::invalid(format!("{option} is not the number of {what}."));
     given.map(|(_, number)| number.parse().map_err(wrong)).transpose()
 }
 
 /// The filter and order of a list of items.
 async fn item_filter(call: &Call, options: &QueryOptions) -> Result<ItemFilter, ApiError> {
-    let mut filter = ItemFilter::default().order(odata::order(&options.order)?).reason(reason(call)?);
+    let mut filter = ItemFilter::default().order(odata::order(&options.order)?);
+    filter.reason = own_option(call, REASON_OPTION, "a group of failures")?;
+    filter.refused_by = own_option(call, REFUSED_OPTION, "an operation")?;
     if let Some(expression) = &options.filter {
         // The names of queues are needed only for filters.
         let queues =

@@ -23,6 +23,7 @@
 //! | `insight_protocol.rs`, `operation_rights.rs` | acts on many items, the audit, what is due, and figures; who may act on many items |
 //! | `lease_protocol.rs` | jobs, leases, claims and batches for performers over HTTP |
 //! | `strict.rs`, `fault_injection.rs`, `rate_limit.rs` | options for testing clients: strict bodies, injected faults, the cloud's rate limits |
+//! | `operator.rs` | a desk of one person: the pages alone, on this machine |
 //! | `desk/` | pages for the people who look after failed work |
 //! | `access_admin.rs` | administration of applications, users, tokens, robots and folders from the command line |
 //! | `config.rs`, `metrics.rs`, `maintenance.rs`, `background.rs` | settings with their defaults and ranges; metrics; background maintenance; supervision of background tasks |
@@ -57,19 +58,23 @@ mod handler;
 mod idempotency_cache;
 mod insight_protocol;
 mod items;
+mod jobs;
 mod lease_protocol;
 mod listener;
 mod login;
 mod login_failures;
 mod login_limit;
+mod logs;
 mod maintenance;
 mod memory_budget;
 mod metrics;
 mod operation_rights;
+mod operator;
 mod password_limit;
 pub mod permission;
 mod proxies;
 mod queues;
+mod rank;
 mod rate_limit;
 mod request_body;
 mod request_head;
@@ -103,6 +108,7 @@ use self::idempotency_cache::IdempotencyCache;
 use self::lease_protocol::JobOwnerCache;
 use self::memory_budget::MemoryBudget;
 use self::metrics::Metrics;
+use self::operator::Operator;
 use self::proxies::Proxies;
 use self::rate_limit::RateLimit;
 use self::router::Router;
@@ -111,7 +117,7 @@ use self::tls::Tls;
 use crate::directory::Directory;
 use performer_core::model::clock::Clock;
 use performer_core::model::key::FolderId;
-use performer_core::orchestrator::Result;
+use performer_core::orchestrator::{OrchestratorError, Result};
 use performer_store::Store;
 
 pub use access_admin::{AccessAdmin, Roles};
@@ -170,6 +176,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     config: Config,
     access: Access,
+    /// The person whose own desk this is; `None` for a server.
+    operator: Option<Operator>,
     routes: Router,
     faults: FaultInjector,
     rate_limit: Option<RateLimit>,
@@ -235,6 +243,18 @@ impl Server {
         tls.map_or(Ok(false), |tls| tls.reload(self.inner.now()).map(|()| true))
     }
 
+    /// The path of a link that signs in the person who runs [a desk of their own](ServerBuilder::own_desk). It works once, within five minutes.
+    ///
+    /// # Errors
+    ///
+    /// Invalid for a server that is none.
+    pub async fn desk_link(&self) -> Result<String> {
+        let operator = self.inner.operator.as_ref();
+        let missing = || OrchestratorError::invalid("only a desk of one person has such a link".to_owned());
+        operator.ok_or_else(missing)?;
+        desk::link(&self.inner, Operator::NUMBER).await.map_err(api_error::orchestrator_error)
+    }
+
     /// The application that this start created; `None` if the store already had users.
     pub fn first_client(&self) -> Option<&FirstClient> {
         self.first.as_ref()
@@ -250,14 +270,18 @@ impl Server {
     #[doc(hidden)]
     pub fn routes() -> Vec<(String, String, String, String)> {
         let path = |route: &router::Route| {
-            let key = if route.keyed { "(1)" } else { "" };
-            let action = match route.action {
-                "" => String::new(),
-                action if route.entity.starts_with("api/") => format!("/{action}"),
-                action => format!("/UiPathODataSvc.{action}"),
-            };
-            let root = if route.entity.starts_with("api/") { "" } else { "odata/" };
-            format!("/{root}{}{key}{action}", route.entity)
+            let entity = route.entity;
+            // Under `/odata` unless it names another root.
+            let is_odata = !entity.contains('/');
+            match (is_odata, route.keyed, route.action) {
+                (true, false, "") => format!("/odata/{entity}"),
+                (true, true, "") => format!("/odata/{entity}(1)"),
+                (true, false, action) => format!("/odata/{entity}/UiPathODataSvc.{action}"),
+                (true, true, action) => format!("/odata/{entity}(1)/UiPathODataSvc.{action}"),
+                (false, _, "") => format!("/{entity}"),
+                (false, false, action) => format!("/{entity}/{action}"),
+                (false, true, action) => format!("/{entity}/1/{action}"),
+            }
         };
         let needs = |route: &router::Route| match route.needs {
             router::RouteAccess::Public => "public".to_owned(),

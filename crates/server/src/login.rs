@@ -87,7 +87,7 @@ pub(super) async fn issue_token(
     let scope = scopes.to_string();
     let life = Duration::from_secs(ACCESS_TOKEN_SECONDS);
     let _permit = server.logins.try_acquire().map_err(|_| ApiError::unavailable())?;
-    let token = server.access.issue(user, Some(id), None, scopes, life).await?;
+    let token = server.access.issue(None, user, Some(id), None, scopes, life).await?;
     Ok(TokenGrant::Issued(responses::token_response(&token, ACCESS_TOKEN_SECONDS, &scope)))
 }
 
@@ -115,7 +115,7 @@ pub(super) async fn authenticate(call: &Call) -> Result<ApiResponse, ApiError> {
     };
     let life = Duration::from_secs(USER_TOKEN_SECONDS);
     let _permit = call.server.logins.try_acquire().map_err(|_| ApiError::unavailable())?;
-    let token = access.issue(user, None, None, Scopes::all(), life).await?;
+    let token = access.issue(None, user, None, None, Scopes::all(), life).await?;
     ApiResponse::ok(&responses::authenticate_response(&token))
 }
 

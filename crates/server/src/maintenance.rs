@@ -1,5 +1,6 @@
 //! Background maintenance: refreshes the directory, sweeps lost jobs, removes the items of deleted queues and items past
-//! their retention in small batches, does the steps of operations on many items, sends to webhooks, and warns about a certificate that expires.
+//! their retention and old logs in small batches, does the steps of operations on many items, sends to webhooks, and warns about a
+//! certificate that expires.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub(super) const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(86_400);
 
 /// How many items are removed in one transaction. Small, because other writers wait for it.
 const REMOVAL_BATCH: usize = 200;
+/// How many lines of robot logs are removed in one transaction: their rows are narrow.
+const LOG_LINES: usize = 2_000;
 /// The pause between batches, for other writers.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How many removed items are reported by one line of the log.
@@ -44,6 +47,11 @@ pub(super) fn start(server: &Arc<Inner>) -> JoinHandle<()> {
         let always = async { tokio::join!(directory, certificate) };
         if !server.config.maintenance {
             always.await;
+            return;
+        }
+        if server.operator.is_some() {
+            // Somebody looks: what they begin goes on, and nothing else is done to the store.
+            tokio::join!(always, supervise(server, Task::Operations, || run_operations(server)));
             return;
         }
         let sweep = supervise(server, Task::Sweep, || sweep_jobs(server));
@@ -175,6 +183,31 @@ async fn apply_retention(server: &Inner) {
         {
             tracing::warn!(%error, "failed to remove old dead letters of webhooks");
         }
+        remove_logs(server).await;
+    }
+}
+
+/// Removes old lines of robot logs.
+async fn remove_logs(server: &Inner) {
+    let mut removed = 0;
+    loop {
+        server.tasks.report_alive(Task::Retention);
+        match server.store.remove_log_lines(server.config.log_retention, LOG_LINES).await {
+            Ok(lines) => {
+                removed += lines;
+                if lines < LOG_LINES as u64 {
+                    break;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "failed to remove old lines of robot logs");
+                break;
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    if removed > 0 {
+        tracing::info!(lines = removed, "removed old lines of robot logs");
     }
 }
 

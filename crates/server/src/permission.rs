@@ -38,6 +38,8 @@ enumeration! {
         Audit = 9,
         /// Assets.
         Assets = 10,
+        /// Robot logs.
+        Logs = 11,
         /// Webhooks.
         Webhooks = 12,
     }
@@ -138,6 +140,9 @@ const USER_ACCESS: &str = "OrchestratorApiUserAccess";
 /// The scope of a session of the desk.
 const DESK: &str = "Desk";
 
+/// The scope of a link that signs somebody in to the desk.
+const DESK_LINK: &str = "DeskLink";
+
 /// The scopes of a token or an application.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -169,6 +174,16 @@ impl Scopes {
     /// Whether these are the scopes of a session of the desk.
     pub(crate) fn are_of_desk(&self) -> bool {
         self.0.contains(DESK)
+    }
+
+    /// The scope of a link that signs somebody in to the desk: it begins one session, and allows nothing else.
+    pub(crate) fn of_desk_link() -> Self {
+        Self([DESK_LINK.to_owned()].into())
+    }
+
+    /// Whether these are the scopes of a link to the desk.
+    pub(crate) fn are_of_desk_link(&self) -> bool {
+        self.0.contains(DESK_LINK)
     }
 
     /// Parses scopes, separated by spaces or commas.

@@ -1,4 +1,4 @@
-//! Imitates the rate limits of the cloud (orchestrator-api 3): a number of lists of items per minute, reported by
+//! Imitates the rate limits of the cloud (orchestrator-api 3): a number of lists of items, and of jobs, per minute, reported by
 //! `Retry-After` and `X-RateLimit-Remaining`.
 
 use std::collections::{HashMap, VecDeque};
@@ -7,6 +7,9 @@ use std::time::Duration;
 
 /// The time over which calls are counted.
 const WINDOW: Duration = Duration::from_secs(60);
+
+/// The operations that the cloud limits, each by itself.
+const LIMITED: [&str; 2] = ["GetQueueItems", "GetJobs"];
 
 /// With fewer remaining calls than this the header says 0, as the cloud does.
 const REPORTED_AS_ZERO: usize = 10;
@@ -34,7 +37,7 @@ impl RateLimit {
 
     /// Counts a call; `None` for an operation without a limit.
     pub(super) fn count(&self, operation: &'static str, now: Duration) -> Option<RateLimitStatus> {
-        if operation != "GetQueueItems" {
+        if !LIMITED.contains(&operation) {
             return None;
         }
         let mut all = self.calls.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,8 +5,8 @@ use axum::http::Method;
 
 use super::router::{FolderScope, Route, RouteAccess};
 use super::{
-    assets, comments, folders, insight_protocol, items, lease_protocol, login, queues, review_protocol,
-    statistics, status, transactions, users, webhooks,
+    assets, comments, folders, insight_protocol, items, jobs, lease_protocol, login, logs, queues,
+    review_protocol, statistics, status, transactions, users, webhooks,
 };
 use crate::permission::{Action, Area, Permission};
 
@@ -30,6 +30,8 @@ const ROLES_DELETE: Permission = Permission(Area::Roles, Action::Delete);
 const JOBS_VIEW: Permission = Permission(Area::Jobs, Action::View);
 const JOBS_EDIT: Permission = Permission(Area::Jobs, Action::Edit);
 const AUDIT_VIEW: Permission = Permission(Area::Audit, Action::View);
+const LOGS_VIEW: Permission = Permission(Area::Logs, Action::View);
+const LOGS_CREATE: Permission = Permission(Area::Logs, Action::Create);
 const ASSETS_VIEW: Permission = Permission(Area::Assets, Action::View);
 const ASSETS_CREATE: Permission = Permission(Area::Assets, Action::Create);
 const ASSETS_EDIT: Permission = Permission(Area::Assets, Action::Edit);
@@ -150,6 +152,19 @@ pub(super) static ROUTES: &[Route] = routes! {
     PUT "QueueRetention" ONE "" "PutQueueRetention": write("Queues", Folder, &[QUEUES_EDIT]) => statistics::set_retention;
     DEL "QueueRetention" ONE "" "DeleteQueueRetention": write("Queues", Folder, &[QUEUES_EDIT]) => statistics::reset_retention;
 
+    // Jobs
+    GET "Jobs" ALL "" "GetJobs": read("Jobs", AnyFolder, &[JOBS_VIEW]) => jobs::list;
+    GET "Jobs" ONE "" "GetJob": read("Jobs", Folder, &[JOBS_VIEW]) => jobs::get;
+    GET "Jobs" ALL "GetByKey" "GetJobByKey": read("Jobs", Folder, &[JOBS_VIEW]) => jobs::get_by_key;
+    POST "Jobs" ONE "StopJob" "StopOneJob": write("Jobs", Folder, &[JOBS_EDIT]) => jobs::stop_one;
+    POST "Jobs" ALL "StopJobs" "StopJobs": write("Jobs", Folder, &[JOBS_EDIT]) => jobs::stop_several;
+
+    // Robot logs
+    POST "api/logs" ALL "submitlogs" "SubmitLogs": write("Monitoring", AnyFolder, &[LOGS_CREATE]) => logs::submit;
+    POST "api/logs" ALL "" "PostLog": write("Monitoring", AnyFolder, &[LOGS_CREATE]) => logs::submit_one;
+    GET "RobotLogs" ALL "" "GetRobotLogs": read("Monitoring", AnyFolder, &[LOGS_VIEW]) => logs::list;
+    GET "RobotLogs" ALL "GetTotalCount" "GetTotalCountOfRobotLogs": read("Monitoring", AnyFolder, &[LOGS_VIEW]) => logs::total_count;
+
     // The lease protocol for performers over HTTP
     POST "api/performer" ALL "startjob" "StartJob": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::start_job;
     POST "api/performer" ALL "beat" "Beat": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::beat;
@@ -182,9 +197,12 @@ pub(super) static ROUTES: &[Route] = routes! {
     // The audit, what is due, and figures
     POST "api/performer" ALL "audit" "Audit": read("Audit", Tenant, &[AUDIT_VIEW]) => insight_protocol::audit;
     POST "api/performer" ALL "auditlines" "AuditLines": read("Audit", Tenant, &[AUDIT_VIEW]) => insight_protocol::audit_lines;
+    POST "api/performer" ALL "views" "Views": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => insight_protocol::views;
     POST "api/performer" ALL "duework" "DueWork": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => insight_protocol::due_work;
     POST "api/performer" ALL "figures" "Figures": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => insight_protocol::figures;
 
+    // The handler asks for all scopes.
+    POST "api/performer" ALL "desklink" "DeskLink": write("Default", Tenant, &[]) => insight_protocol::desk_link;
     // Assets
     GET "Assets" ALL "" "GetAssets": read("Assets", AnyFolder, &[ASSETS_VIEW]) => assets::list;
     GET "Assets" ALL "GetFiltered" "GetFilteredAssets": read("Assets", AnyFolder, &[ASSETS_VIEW]) => assets::list;

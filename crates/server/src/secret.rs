@@ -104,6 +104,16 @@ pub(super) fn hash_chosen(secret: &str) -> Result<String, ApiError> {
     hash.map(|hash| hash.to_string()).map_err(|_| ApiError::internal("a password cannot be hashed"))
 }
 
+/// As [`hash_chosen`], on a thread that may be slow.
+///
+/// # Errors
+///
+/// As [`hash_chosen`].
+pub(super) async fn hash_on_thread(secret: String) -> Result<String, ApiError> {
+    let hashed = tokio::task::spawn_blocking(move || hash_chosen(&secret));
+    hashed.await.map_err(|_| ApiError::internal("a password could not be hashed"))?
+}
+
 /// Whether a stored hash is a slow one, of a secret that a person chose.
 pub(super) fn is_password_hash(stored_hash: &str) -> bool {
     !stored_hash.starts_with("sha256:")

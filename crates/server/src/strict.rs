@@ -64,6 +64,9 @@ const ITEM: BodyShape = flat(
         "PerformerGroup",
     ],
 );
+pub(super) const LOGS: BodyShape = flat("logs", &[]);
+pub(super) const STOP_JOB: BodyShape = flat("stopJobRequest", &["strategy"]);
+pub(super) const STOP_JOBS: BodyShape = flat("stopJobsRequest", &["jobIds", "strategy"]);
 pub(super) const EDIT_ITEM: BodyShape = ITEM;
 pub(super) const ADD_ITEM: BodyShape = nested("itemData", &[], &[("itemData", &ITEM)]);
 pub(super) const BULK_ADD: BodyShape =

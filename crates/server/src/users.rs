@@ -7,12 +7,10 @@ use serde_json::Value;
 
 use super::api_error::ApiError;
 use super::call::{ApiResponse, Call};
-use super::folders::{check_roles, check_roles_of_user};
 use super::{access, secret, strict};
 use crate::directory::{Change, User};
 use crate::permission::{Action, Area, Permission};
 use performer_core::model::code::ErrorCode;
-use performer_core::model::key::FolderId;
 use performer_core::model::user::UserType;
 use performer_wire::odata::entity_set;
 use performer_wire::requests::{AssignRolesRequest, RoleRequest, UserRequest};
@@ -71,7 +69,7 @@ pub(super) async fn create(call: &Call) -> HandlerResult {
     user.tenant_roles = roles_named(call, body.roles_list.as_deref().unwrap_or_default())?;
     if let Some(password) = body.password {
         check_may_set_password(call, kind)?;
-        user.password = Some(hash_password(password).await?);
+        user.password = Some(secret::hash_on_thread(password).await?);
     }
     (user.name, user.surname, user.email_address) = (body.name, body.surname, body.email_address);
     let id = call.server.access.change(call.actor(), Change::AddUser(Box::new(user))).await?;
@@ -88,22 +86,8 @@ fn roles_named(call: &Call, names: &[String]) -> Result<BTreeSet<i64>, ApiError>
         let role = directory.role_named(name).ok_or_else(|| ApiError::not_found("A role does not exist."))?;
         roles.insert(role.id);
     }
-    check_roles(call, None, &roles)?;
+    call.caller()?.check_may_grant(None, &roles)?;
     Ok(roles)
-}
-
-async fn hash_password(password: String) -> Result<String, ApiError> {
-    let hashed = tokio::task::spawn_blocking(move || secret::hash_chosen(&password));
-    hashed.await.map_err(|_| ApiError::internal("a password could not be hashed"))?
-}
-
-/// Refuses a change of a user who has more permissions than the caller, in the tenant or in a folder.
-fn check_outranks(call: &Call, id: i64) -> Result<(), ApiError> {
-    let directory = call.directory()?;
-    let user = directory.user(id).ok_or_else(|| ApiError::not_found(format!("User {id} does not exist.")))?;
-    check_roles_of_user(call, None, &user.tenant_roles)?;
-    let mut in_folders = user.folder_roles.iter();
-    in_folders.try_for_each(|(folder, roles)| check_roles_of_user(call, Some(FolderId(*folder)), roles))
 }
 
 /// Refuses to set a password unless the caller has all scopes: a login with a password grants all scopes.
@@ -131,7 +115,7 @@ fn check_unchangeable(body: &UserRequest, existing: &User) -> Result<(), ApiErro
 
 pub(super) async fn edit(call: &Call) -> HandlerResult {
     let (id, body) = (call.id()?, call.body::<UserRequest>(&strict::UNCHECKED)?);
-    check_outranks(call, id)?;
+    call.caller()?.check_outranks(id)?;
     let existing = call.directory()?.user(id);
     let existing = existing.ok_or_else(|| ApiError::not_found(format!("User {id} does not exist.")))?;
     check_unchangeable(&body, existing)?;
@@ -144,7 +128,7 @@ pub(super) async fn edit(call: &Call) -> HandlerResult {
     }];
     if let Some(password) = body.password {
         check_may_set_password(call, existing.user_type)?;
-        changes.push(Change::SetPassword { user: id, password: hash_password(password).await? });
+        changes.push(Change::SetPassword { user: id, password: secret::hash_on_thread(password).await? });
     }
     if let Some(names) = &body.roles_list {
         let roles = roles_named(call, names)?;
@@ -156,7 +140,7 @@ pub(super) async fn edit(call: &Call) -> HandlerResult {
 
 pub(super) async fn delete(call: &Call) -> HandlerResult {
     let id = call.id()?;
-    check_outranks(call, id)?;
+    call.caller()?.check_outranks(id)?;
     if id == call.caller()?.user.id {
         return Err(ApiError::new(StatusCode::CONFLICT, 1013, "Users cannot delete themselves."));
     }
@@ -167,10 +151,10 @@ pub(super) async fn delete(call: &Call) -> HandlerResult {
 pub(super) async fn assign_roles(call: &Call) -> HandlerResult {
     let body: AssignRolesRequest = call.body(&strict::UNCHECKED)?;
     let user = call.id()?;
-    check_outranks(call, user)?;
+    call.caller()?.check_outranks(user)?;
     Call::check_length("roleIds", body.role_ids.len(), MAX_ROLES)?;
     let roles = body.role_ids.into_iter().collect();
-    check_roles(call, None, &roles)?;
+    call.caller()?.check_may_grant(None, &roles)?;
     call.server.access.change(call.actor(), Change::Assign { user, folder: None, roles }).await?;
     Ok(ApiResponse::empty(StatusCode::OK))
 }

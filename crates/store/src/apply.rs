@@ -21,7 +21,9 @@
 //! | `apply/operation.rs`, `apply/selection.rs` | acts on many items at once; which items they are |
 //! | `apply/personal.rs` | personal fields: masked in what is read, and revealed |
 //! | `apply/retention.rs` | what depends on age: retention, overdue items |
+//! | `apply/logs.rs` | robot logs |
 //! | `apply/document.rs` | the document of a server, and access tokens |
+//! | `apply/views.rs` | saved views |
 //! | `apply/query.rs` | queries |
 
 mod add;
@@ -34,6 +36,7 @@ mod commit;
 mod document;
 mod groups;
 mod jobs;
+mod logs;
 mod operation;
 mod parked;
 mod personal;
@@ -41,6 +44,7 @@ mod query;
 mod report;
 mod retention;
 mod selection;
+mod views;
 mod webhooks;
 
 pub(super) use retention::MAX_OVERDUE_PER_SWEEP;
@@ -289,7 +293,9 @@ impl<R: Rows> Apply<'_, R> {
                 self.steer_operation(id, reach.as_deref(), &steering)
             }
             Operation::StepActs { id, version } => self.step_operation(id, version),
+            Operation::View(change) => self.change_view(*change),
             Operation::RemoveActs { limit } => self.remove_operation(limit),
+            Operation::Log(operation) => self.log(operation),
             Operation::Assets(operation) => self.change_assets(*operation),
             Operation::Webhooks(operation) => self.change_webhooks(*operation),
         }

@@ -9,11 +9,13 @@ use super::arrivals::Arrivals;
 use super::assets::AssetOperation;
 use super::clock::StoreClock;
 use super::document::DocumentChange;
+use super::logs::LogOperation;
 use super::operations::Steering;
 pub(crate) use super::queries::{Answer, Query, expect_answer};
 use super::scoped_items::UnclaimedReport;
 use super::scoped_queues::{QueueSelector, Reach};
 use super::tokens::Token;
+use super::views::ViewOperation;
 use super::webhooks::WebhookOperation;
 pub(crate) use super::writer_hooks::{CommitEffects, WriterHooks};
 use performer_core::model::audit::Actor;
@@ -298,10 +300,14 @@ pub(crate) enum Operation {
         id: OperationId,
         version: u64,
     },
+    /// Adds, changes or removes a saved view.
+    View(Box<ViewOperation>),
     /// Removes about `limit` items of an operation that need not be kept any more.
     RemoveActs {
         limit: usize,
     },
+    /// Robot logs.
+    Log(LogOperation),
     Assets(Box<AssetOperation>),
     Webhooks(Box<WebhookOperation>),
 }
@@ -319,6 +325,8 @@ impl Operation {
             Self::StepActs { .. } => CHUNK,
             // Narrow rows, of which nothing but their place is known.
             Self::PrepareActs { items, .. } | Self::KeepItems { items, .. } => (items.len() / 20).max(1),
+            // Narrow rows, of which nothing is looked up.
+            Self::Log(LogOperation::Add(lines)) => (lines.len() / 20).max(1),
             _ => 1,
         }
     }
@@ -344,6 +352,7 @@ impl Operation {
             | Self::Correct { .. }
             | Self::EditReason { .. }
             | Self::Reveal { .. }
+            | Self::View(_)
             | Self::SteerActs { .. }
             | Self::StopJob { .. } => true,
             Self::AddToken { token, .. } => token.name.is_some(),

@@ -21,6 +21,8 @@ pub struct DocumentChange {
     pub added_tokens: Vec<(String, Token)>,
     /// Tokens that are removed.
     pub revoked_tokens: Vec<TokensOf>,
+    /// Users that are removed, with what only they see.
+    pub removed_users: Vec<i64>,
     /// What changes, for the audit: to what, and how.
     pub acts: Vec<(String, Vec<FieldChange>)>,
 }

@@ -15,6 +15,7 @@ use performer_core::model::audit::{AuditCheck, AuditFilter, AuditLine, AuditReco
 use performer_core::model::deadlines::DueWork;
 use performer_core::model::operation::{ItemOperation, OperationId, OperationItem, Plan};
 use performer_core::model::review::{ItemVersion, Person};
+use performer_core::model::view::SavedView;
 use performer_core::orchestrator::{Insight, Result};
 
 impl Store {
@@ -80,6 +81,10 @@ impl Insight for Store {
 
     async fn step_operation(&self, id: OperationId, version: u64) -> Result<ItemOperation> {
         Self::step_operation(self, id, version).await
+    }
+
+    async fn list_views(&self) -> Result<Vec<SavedView>> {
+        self.views(Arc::new([self.scope.folder])).await
     }
 
     async fn list_audit(&self, filter: AuditFilter) -> Result<Vec<AuditRecord>> {

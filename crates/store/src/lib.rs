@@ -34,6 +34,7 @@
 //! | `figures.rs` | figures by minute, counted in memory |
 //! | `sql/` | where a database looks for the items of a list |
 //! | `reasons.rs` | groups of failures |
+//! | `views.rs` | saved views |
 //! | `sweep.rs` | what a sweep reads |
 //! | `clock.rs` | the store's clock, with a guard for what depends on age |
 //! | `unreadable_rows.rs` | rows that do not match the schema |
@@ -57,6 +58,7 @@ use performer_core::model::clock::{Clock, SystemClock};
 use performer_core::model::item::{ClaimedItem, NewQueueItem, QueueItem};
 use performer_core::model::job::{JobEnd, JobState, NewJob};
 use performer_core::model::key::{Claim, JobKey};
+use performer_core::model::log::LogLine;
 use performer_core::model::schema::Schemas;
 use performer_core::model::sweep::{SweepHistory, SweepPlan};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -87,6 +89,8 @@ mod in_place;
 mod insight;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod inspection;
+mod jobs;
+mod logs;
 mod memory;
 mod notifier;
 mod open;
@@ -110,6 +114,7 @@ mod sqlite;
 mod sweep;
 mod tokens;
 mod unreadable_rows;
+mod views;
 mod waiting_claim;
 mod webhooks;
 mod writer_hooks;
@@ -118,6 +123,7 @@ pub use assets::{AssetSelector, KeyRotation};
 pub use comments::{CommentsOn, MAX_COMMENTS_LISTED};
 pub use document::{DocumentChange, DocumentOutcome};
 pub use encryption::EncryptionKeys;
+pub use jobs::JobFilter;
 pub use operations::OperationItems;
 #[cfg(feature = "postgres")]
 pub use postgres::tokio_postgres;
@@ -465,6 +471,16 @@ impl Orchestrator for Store {
 
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {
         done(self.one(Operation::Progress { claim, progress }).await)
+    }
+
+    async fn submit_logs(&self, mut lines: Vec<LogLine>) -> Result<()> {
+        for line in &mut lines {
+            line.folder = self.scope.folder;
+            if let Some(job) = line.job {
+                line.entry = line.entry_of_job(job);
+            }
+        }
+        self.add_log_lines(lines).await
     }
 
     async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration) {

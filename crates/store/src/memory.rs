@@ -8,6 +8,7 @@ mod figures;
 mod groups;
 mod item;
 mod list;
+mod logs;
 mod operations;
 mod queue;
 mod ready_items;
@@ -16,6 +17,7 @@ mod removal;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod views;
 mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +31,7 @@ use self::queue::StoredQueue;
 use self::ready_items::Indexes;
 use super::audit::AuditRow;
 use super::backend::{Request, WriterHooks};
+use super::jobs::JobFilter;
 use super::rows::{ItemRow, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate};
 use super::tokens::Token;
 use super::unreadable_rows::SkippedItems;
@@ -37,7 +40,7 @@ use performer_core::model::content::SpecificContent;
 use performer_core::model::history::Recorded;
 use performer_core::model::item::QueueItem;
 use performer_core::model::job::Job;
-use performer_core::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
+use performer_core::model::key::{FolderId, ItemId, ItemKey, JobId, JobKey, JobNumber, KeyMaker, QueueId};
 use performer_core::model::lifecycle::ItemState;
 use performer_core::model::limits::Starts;
 use performer_core::model::queue::{QueueDefinition, folded};
@@ -66,12 +69,15 @@ pub(crate) struct Memory {
     audit: Vec<AuditRow>,
     figures: figures::StoredFigures,
     operations: operations::StoredOperations,
+    views: views::StoredViews,
     assets: assets::StoredAssets,
     webhooks: webhooks::StoredWebhooks,
     document: Option<(u64, String)>,
     last_queue: i64,
     last_item: i64,
     last_comment: i64,
+    last_job: i64,
+    log: logs::StoredLines,
     in_transaction: bool,
     damaged: bool,
     skipped_items: SkippedItems,
@@ -97,12 +103,15 @@ impl Memory {
             audit: Vec::new(),
             figures: figures::StoredFigures::default(),
             operations: operations::StoredOperations::default(),
+            views: views::StoredViews::default(),
             assets: assets::StoredAssets::default(),
             webhooks: webhooks::StoredWebhooks::default(),
             document: None,
             last_queue: 0,
             last_item: 0,
             last_comment: 0,
+            last_job: 0,
+            log: logs::StoredLines::default(),
             in_transaction: false,
             damaged: false,
             skipped_items: SkippedItems::default(),
@@ -399,7 +408,10 @@ impl Rows for Memory {
     }
 
     fn insert_job(&mut self, job: &Job, _of_this_process: bool) -> Result<()> {
-        self.write_job(job)
+        self.last_job += 1;
+        let mut job = job.clone();
+        job.id = JobId(self.last_job);
+        self.write_job(&job)
     }
 
     fn job(&mut self, key: JobKey) -> Result<Option<Job>> {
@@ -424,6 +436,13 @@ impl Rows for Memory {
         let mut jobs: Vec<_> = self.jobs.values().filter(is_here).cloned().collect();
         jobs.sort_by_key(|job| std::cmp::Reverse((job.start_time, job.key)));
         jobs.truncate(limit);
+        Ok(jobs)
+    }
+
+    fn listed_jobs(&mut self, filter: &JobFilter) -> Result<Vec<Job>> {
+        let mut jobs: Vec<_> = self.jobs.values().filter(|job| filter.matches(job)).cloned().collect();
+        jobs.sort_by_key(|job| job.id);
+        jobs.truncate(filter.limit);
         Ok(jobs)
     }
 

@@ -18,7 +18,8 @@ use performer_core::model::Refusal;
 use performer_core::model::clock::Clock as _;
 use performer_core::model::code::ErrorCode;
 use performer_core::model::item::ItemFilter;
-use performer_core::model::key::{FolderId, ItemId};
+use performer_core::model::key::{FolderId, ItemId, QueueId};
+use performer_core::model::lifecycle::ItemState;
 use performer_core::model::operation::{
     Act, ItemOperation, MAX_ITEMS, OperationId, OperationItem, Plan, Selected,
 };
@@ -62,7 +63,8 @@ pub(crate) struct ListOperationItems {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing {
     pub(crate) id: ItemId,
-    pub(crate) row: ItemRow,
+    pub(crate) queue: QueueId,
+    pub(crate) state: ItemState,
     pub(crate) reason: Option<i64>,
 }
 
@@ -86,6 +88,8 @@ pub(crate) trait OperationRows {
     fn operation_items(&mut self, ask: &ListOperationItems) -> Result<Vec<OperationItem>>;
     /// The copies that an operation made, in the order of their originals.
     fn operation_copies(&mut self, id: OperationId) -> Result<Vec<ItemId>>;
+    /// The last attempts of the chains of those copies, in the same order; a copy that was removed stands for itself.
+    fn last_attempts_of_copies(&mut self, id: OperationId) -> Result<Vec<ItemId>>;
     /// How many of the copies that an operation made have each status.
     fn count_copies(&mut self, id: OperationId) -> Result<Vec<(Status, u64)>>;
 }

@@ -9,6 +9,8 @@ use super::audit::AuditRow;
 use super::backend::ClaimedBatch;
 use super::comments::CommentsOn;
 use super::document::DocumentOutcome;
+use super::jobs::JobFilter;
+use super::logs::{LogAnswer, LogQuery};
 use super::operations::{ListOperationItems, OperationItems, OperationRemoval};
 use super::removal::RetentionProgress;
 use super::scoped_queues::{QueueSelector, Reach};
@@ -29,6 +31,7 @@ use performer_core::model::review::{Comment, FailedItems};
 use performer_core::model::robot::Robot;
 use performer_core::model::statistics::{Ended, QueueStatistics};
 use performer_core::model::status::Status;
+use performer_core::model::view::SavedView;
 use performer_core::orchestrator::{BulkAdded, Swept};
 
 /// One question.
@@ -84,6 +87,8 @@ pub(crate) enum Query {
     Token(String),
     /// All personal access tokens.
     NamedTokens,
+    /// All tokens of a user, with their digests.
+    TokensOf(i64),
     History(ItemId),
     Events(ItemId),
     /// Ready items with a DueDate, in the order in which they will be handed out.
@@ -98,6 +103,8 @@ pub(crate) enum Query {
     Jobs {
         limit: usize,
     },
+    /// Jobs of some folders, in the order of their numbers.
+    JobsOf(Box<JobFilter>),
     Job(JobKey),
     /// Jobs that ended before the retention of jobs, in the order of their numbers, from behind `after` on; and whether
     /// an item names each of them.
@@ -137,10 +144,14 @@ pub(crate) enum Query {
         ask: ListOperationItems,
         reach: Reach,
     },
+    /// The views of the user, and those that are shared with one of these folders.
+    Views(Arc<[FolderId]>),
     /// How many copies of an operation have each status.
     CountCopies(OperationId, Reach),
     /// Operations whose next step is due at a time.
     DueOperations(Timestamp),
+    /// Robot logs.
+    Log(Box<LogQuery>),
     Assets(AssetQuery),
     Webhooks(WebhookQuery),
 }
@@ -163,6 +174,7 @@ pub(crate) enum Answer {
     DocumentOutcome(DocumentOutcome),
     Token(Option<Token>),
     Tokens(Vec<Token>),
+    TokensOf(Vec<(String, Token)>),
     /// Digests of tokens.
     Digests(Vec<String>),
     EndedJobs(Vec<(JobKey, bool)>),
@@ -196,9 +208,11 @@ pub(crate) enum Answer {
     Operation(Box<ItemOperation>),
     Operations(Vec<ItemOperation>),
     OperationItems(Vec<OperationItem>),
+    Views(Vec<SavedView>),
     CountedCopies(Vec<(Status, u64)>),
     DueOperations(Vec<(OperationId, u64)>),
     OperationRemoval(OperationRemoval),
+    Log(LogAnswer),
     Asset(AssetAnswer),
     Webhook(WebhookAnswer),
 }

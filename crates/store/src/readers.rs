@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::assets::AssetQuery;
 use super::backend::{Answer, Backend, Query, Scope};
 use super::comments::CommentsOn;
 use super::group_commit::{catch_panic, thread_ended};
@@ -48,7 +49,8 @@ impl Lane {
             Query::CommentsOf { on: CommentsOn::Any, .. }
             | Query::Ended { .. }
             | Query::EndedJobs { .. }
-            | Query::Select { .. } => Self::Search,
+            | Query::Select { .. }
+            | Query::Log(_) => Self::Search,
             // By time it is found by reading what is newer.
             Query::Audit(filter) if filter.from.is_some() || filter.to.is_some() => Self::Search,
             Query::Audit(_)
@@ -65,11 +67,14 @@ impl Lane {
             | Query::Events(_)
             | Query::CommentsOf { .. }
             | Query::Jobs { .. }
+            | Query::JobsOf(_)
             | Query::Robots { .. }
             | Query::Operations { .. }
             | Query::CountCopies(..)
             | Query::OperationItems { .. }
-            | Query::Assets(_)
+            | Query::TokensOf(_)
+            | Query::Views(_)
+            | Query::Assets(AssetQuery::Of(_) | AssetQuery::UnderOtherKeys { .. })
             | Query::Webhooks(_)
             | Query::NamedTokens => Self::ListRequest,
             Query::Queue(_)
@@ -84,6 +89,7 @@ impl Lane {
             | Query::Held(_)
             | Query::Operation { .. }
             | Query::DueOperations(_)
+            | Query::Assets(_)
             | Query::OwnerOf(_) => Self::Quick,
         }
     }

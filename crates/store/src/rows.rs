@@ -16,11 +16,14 @@ use super::comments::Comments;
 use super::deadlines::DueRows;
 use super::figures::FigureRows;
 use super::groups::GroupRows;
+use super::jobs::JobFilter;
+use super::logs::LogRows;
 use super::operations::{BulkRows, OperationRows};
 use super::reasons::Reasons;
 use super::removal::Removal;
 use super::tokens::Tokens;
 use super::unreadable_rows::SkippedItems;
+use super::views::ViewRows;
 use super::webhooks::WebhookRows;
 use performer_core::model::clock::Clock;
 use performer_core::model::content::{Analytics, Output, SpecificContent};
@@ -72,8 +75,10 @@ pub(crate) trait Rows:
     + AuditRows
     + DueRows
     + OperationRows
-    + BulkRows
+    + ViewRows
     + AssetRows
+    + BulkRows
+    + LogRows
     + WebhookRows
 {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
@@ -248,6 +253,8 @@ pub(crate) trait Rows:
     fn live_jobs(&mut self) -> Result<Vec<Job>>;
     /// The jobs of one folder, or all; the latest first.
     fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>>;
+    /// Jobs by number, at least those that match; not more than the limit of the filter.
+    fn listed_jobs(&mut self, filter: &JobFilter) -> Result<Vec<Job>>;
     /// Whether the process of a job is known to have ended. False if that cannot be known.
     fn process_is_gone(&mut self, job: JobKey) -> bool;
 }

@@ -36,12 +36,17 @@ pub enum TokensOf {
     Named(i64, String),
     /// The one with this digest.
     Digest(String),
+    /// The one with this digest, if it is the user's.
+    One(i64, String),
 }
 
 /// How many login tokens an application or a user has at a time; the oldest are removed.
 pub const MAX_LOGIN_TOKENS: usize = 1_000;
 /// The most personal access tokens of a user at a time.
 pub const MAX_NAMED_TOKENS: usize = 1_000;
+
+/// The most tokens of a user that are listed.
+pub(crate) const MAX_TOKENS_LISTED: usize = MAX_LOGIN_TOKENS + MAX_NAMED_TOKENS;
 
 impl Store {
     /// The token with a digest.
@@ -60,6 +65,15 @@ impl Store {
     /// Unavailable if the store is unavailable.
     pub async fn named_tokens(&self) -> Result<Vec<Token>> {
         expect_answer!(self.read(Query::NamedTokens).await, Tokens)
+    }
+
+    /// The tokens of a user with their digests, personal access tokens and those from logins; the ones that expire last come first.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable if the store is unavailable.
+    pub async fn tokens_of(&self, user: i64) -> Result<Vec<(String, Token)>> {
+        expect_answer!(self.read(Query::TokensOf(user)).await, TokensOf)
     }
 
     /// Removes the token with a digest. Returns whether there was one.
@@ -89,6 +103,9 @@ pub(crate) trait Tokens {
 
     /// Personal access tokens, of one user or of all.
     fn named_tokens(&mut self, user: Option<i64>) -> Result<Vec<Token>>;
+
+    /// The tokens of a user with their digests, the ones that expire last first, up to `limit`.
+    fn tokens_of(&mut self, user: i64, limit: usize) -> Result<Vec<(String, Token)>>;
 
     /// Adds a token, or replaces the one with this digest.
     fn insert_token(&mut self, digest: &str, token: &Token) -> Result<()>;

@@ -65,6 +65,8 @@ async fn what_is_revoked_is_gone_and_nothing_else(store: &Store) {
         (TokensOf::Digest("A".to_owned()), &[]),
         (TokensOf::Named(7, "a token".to_owned()), &["a"]),
         (TokensOf::Named(8, "another".to_owned()), &[]),
+        (TokensOf::One(7, "c".to_owned()), &["c"]),
+        (TokensOf::One(8, "c".to_owned()), &[]),
         (TokensOf::Logins(7), &["c"]),
         (TokensOf::User(8), &["d", "e"]),
     ] {
@@ -77,6 +79,9 @@ async fn what_is_revoked_is_gone_and_nothing_else(store: &Store) {
             DocumentChange { added_tokens, revoked_tokens: vec![revoked.clone()], ..change(version, &text) };
         let written = DocumentOutcome::Written { revoked: gone.len() as u64 };
         assert_eq!(store.put_document(both).await.unwrap(), written, "{revoked:?}");
+        let left = store.tokens_of(7).await.unwrap().into_iter().map(|(digest, _)| digest);
+        let expected = ["c", "b", "a"].into_iter().filter(|digest| !gone.contains(digest));
+        assert!(left.eq(expected), "{revoked:?}");
         for (digest, ..) in tokens {
             let is_gone = store.token(digest).await.unwrap().is_none();
             assert_eq!(is_gone, gone.contains(&digest), "{digest} of {revoked:?}");

@@ -4,11 +4,14 @@
 use std::path::Path;
 
 use performer::jiff::Timestamp;
-use performer::model::{LimitsEdit, ReviewStatus, TransactionResult};
+use performer::model::{
+    AssetValue, LimitsEdit, NewAsset, NewValue, ReviewStatus, TransactionResult, ValueOf,
+};
 use performer::orchestrator::store::Store;
 use performer::orchestrator::store::inspection::{CheckReport, Engine, StoreInspector};
 use performer::orchestrator::{
-    ItemAdministration as _, Orchestrator as _, QueueAdministration as _, Report, ReviewAdministration as _,
+    AssetAdministration as _, ItemAdministration as _, Orchestrator as _, QueueAdministration as _, Report,
+    ReviewAdministration as _,
 };
 use performer::{ErrorKind, ItemId, JobKey, NewQueueDefinition, QueuePolicy};
 use performer_proofs::*;
@@ -59,10 +62,12 @@ async fn filled(store: &Store) {
     store.create_queue(NewQueueDefinition::new("Deleted")).await.unwrap();
     store.add_queue_item("Deleted", named("gone")).await.unwrap();
     store.delete_queue("Deleted").await.unwrap();
+    let value = NewValue::plain(ValueOf::Everybody, AssetValue::Bool(true));
+    store.create_asset(NewAsset::global("Enabled", value)).await.unwrap();
 }
 
 /// What another program may do, and the name of what does not hold afterwards. Each is undone.
-const DAMAGES: [(&str, &str, &str); 11] = [
+const DAMAGES: [(&str, &str, &str); 12] = [
     (
         "DELETE FROM {schema}.item_deferred WHERE item_id = 21",
         "INSERT INTO {schema}.item_deferred SELECT * FROM {schema}.kept_row",
@@ -112,6 +117,11 @@ const DAMAGES: [(&str, &str, &str); 11] = [
         "UPDATE {schema}.item_exception SET item_id = 9999 WHERE item_id = 3",
         "UPDATE {schema}.item_exception SET item_id = 3 WHERE item_id = 9999",
         "rows-belong-to-items",
+    ),
+    (
+        "UPDATE {schema}.asset_folder SET asset_id = 9999 WHERE asset_id = 1",
+        "UPDATE {schema}.asset_folder SET asset_id = 1 WHERE asset_id = 9999",
+        "assets-are-in-folders",
     ),
     ("SELECT 1", "SELECT 1", ""),
 ];

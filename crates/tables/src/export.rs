@@ -1,8 +1,12 @@
 //! Writes items as rows that an import reads again.
 //!
-//! Fields of an item have the columns of an import (`Reference`, `Priority`, `DueDate`, …), members of its content have their names behind
-//! `content.`, and what describes an item and is not added with it has a name behind `Item.`. Content has no names with a point, so
-//! none of a user's columns is taken for one of these.
+//! | column | what it has |
+//! |---|---|
+//! | `Reference`, `Priority`, `DueDate`, … | the fields that an import sets |
+//! | `content.NAME` | a member of the content |
+//! | `Item.NAME` | what an import leaves out, such as the id and the status |
+//!
+//! Names in the content have no point, so they are never mistaken for these columns.
 
 use std::io::{self, Write};
 
@@ -19,7 +23,7 @@ pub(crate) const CONTENT_PREFIX: &str = "content.";
 /// The column with the types of the columns that are imported.
 pub(crate) const TYPES_COLUMN: &str = "Item.Types";
 
-/// The name of a member of the content that a column has.
+/// The name of the member of the content that belongs to a column.
 pub(crate) fn content_name(column: &str) -> &str {
     column.strip_prefix(CONTENT_PREFIX).unwrap_or(column)
 }
@@ -27,19 +31,19 @@ pub(crate) fn content_name(column: &str) -> &str {
 /// How an export is written.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExportOptions {
-    /// What became of each item too: its id, status, times, exception and output.
+    /// Whether to write also the id, status, times, exception and output of each item.
     pub with_history: bool,
-    /// A text that a spreadsheet program would take for a formula gets an apostrophe in front. It is not removed by an import.
+    /// Whether to write an apostrophe before a text that a spreadsheet program would take for a formula. An import does not remove it.
     pub guard_formulas: bool,
 }
 
-/// The columns of an export: those of the content are the members that any item has.
+/// The columns of an export. Each member that the content of any item has is one.
 #[derive(Clone, Debug, Default)]
 pub struct ExportColumns {
     members: Vec<(String, ColumnType)>,
 }
 
-/// The type that the cells of a column have in common.
+/// Which types of values a column has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct ColumnType {
     texts: bool,
@@ -69,7 +73,7 @@ fn fields(item: &QueueItem) -> [Option<String>; FIELDS.len()] {
     ]
 }
 
-/// The columns of what became of an item, which an import leaves out.
+/// The columns that describe the item and that an import leaves out.
 pub(crate) const HISTORY: [&str; 12] = [
     "Item.Id",
     "Item.Key",
@@ -109,7 +113,7 @@ fn members(item: &QueueItem) -> Vec<(String, Box<RawValue>)> {
 
 #[expect(clippy::len_without_is_empty, reason = "nobody asks whether there are none")]
 impl ExportColumns {
-    /// How many members of contents have a column.
+    /// The number of columns for members of contents.
     pub fn len(&self) -> usize {
         self.members.len()
     }
@@ -132,7 +136,7 @@ impl ExportColumns {
         }
     }
 
-    /// The word of an import for the type of each column.
+    /// The type of each column, as the import names it.
     fn types(&self) -> String {
         let word = |(_, kind): &(String, ColumnType)| match kind {
             ColumnType { texts: false, numbers: true, booleans: false } => "number",

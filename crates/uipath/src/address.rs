@@ -31,6 +31,14 @@ pub(super) struct Address {
     pub(super) host: String,
 }
 
+impl Address {
+    /// A path and query on the same host.
+    pub(super) fn on_host(&self, path: &str) -> String {
+        let origin = Url::parse(&self.base).map(|base| base.origin().ascii_serialization());
+        format!("{}{path}", origin.as_deref().unwrap_or(&self.base))
+    }
+}
+
 /// Shows nothing that could be a secret.
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

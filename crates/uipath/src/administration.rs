@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 
-use super::Uipath;
 use super::call::Call;
+use super::{Inner, Uipath};
 use performer_core::model::figures::{Figures, FiguresFilter};
 use performer_core::model::history::ItemEvent;
 use performer_core::model::item::{ItemEdit, ItemFilter, ItemPage, Page, QueueItem};
-use performer_core::model::job::{Job, StopStrategy};
+use performer_core::model::job::{Job, StopStrategy, validate_job_limit};
 use performer_core::model::key::{ItemId, JobKey};
 use performer_core::model::limits::LimitsEdit;
 use performer_core::model::queue::{NewQueueDefinition, QueueDefinition};
@@ -22,6 +22,9 @@ use performer_core::orchestrator::{
 };
 use performer_wire::Collection;
 use performer_wire::job::{JobDto, StopJobRequest};
+
+/// The most jobs of one page (orchestrator-api 4.1).
+const JOBS_PER_PAGE: usize = 1_000;
 
 #[async_trait]
 impl QueueAdministration for Uipath {
@@ -164,11 +167,13 @@ impl ReviewAdministration for Uipath {
 
 #[async_trait]
 impl FleetAdministration for Uipath {
+    /// Jobs of the Orchestrator's processes, which stand for the queue, in the client's folder. Each page counts against the limit of
+    /// 100 calls per minute (orchestrator-api 3).
     async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>> {
         if self.inner.supports_leases() {
             return self.inner.leased_jobs(limit).await;
         }
-        unsupported("the Orchestrator lists runs of its own processes, not those of performers")
+        self.inner.jobs_of_processes(limit).await
     }
 
     async fn list_robots(&self) -> Result<Vec<Robot>> {
@@ -194,6 +199,32 @@ impl FleetAdministration for Uipath {
         let path = format!("/odata/Jobs({})/UiPath.Server.Configuration.OData.StopJob", found.id);
         let body = StopJobRequest { strategy: strategy.into() };
         Ok(http.done(Call::post("StopJob", path, &body).repeatable()).await?)
+    }
+}
+
+impl Inner {
+    /// The newest jobs of a folder.
+    async fn jobs_of_processes(&self, limit: usize) -> Result<Vec<Job>> {
+        validate_job_limit(limit)?;
+        let mut jobs = Vec::new();
+        while jobs.len() < limit {
+            let top = (limit - jobs.len()).min(JOBS_PER_PAGE);
+            let call = Call::get("GetJobs", "/odata/Jobs").query("$orderby", "Id desc");
+            let call = call.query("$top", top.to_string()).query("$skip", jobs.len().to_string());
+            let page: Collection<JobDto> = self.http.json(call).await?;
+            let is_last = page.value.len() < top;
+            for job in page.value {
+                let id = job.id;
+                jobs.push(job.into_job().ok_or_else(|| {
+                    let message = format!("the Orchestrator's answer has no key, state or time of job {id}");
+                    OrchestratorError::new(ErrorKind::Other, message)
+                })?);
+            }
+            if is_last {
+                break;
+            }
+        }
+        Ok(jobs)
     }
 }
 

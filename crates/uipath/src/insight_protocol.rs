@@ -10,11 +10,12 @@ use performer_core::model::deadlines::DueWork;
 use performer_core::model::figures::{Figures, FiguresFilter};
 use performer_core::model::operation::{ItemOperation, OperationId, OperationItem, Plan};
 use performer_core::model::review::ItemVersion;
+use performer_core::model::view::SavedView;
 use performer_core::orchestrator::{ErrorKind, Insight, OrchestratorError, Result};
 use performer_wire::insight_protocol::{
-    AuditLineDto, AuditLinesRequest, AuditRequest, DueWorkRequest, DueWorkResponse, FiguresRequest,
-    FiguresResponse, OperationItemDto, OperationItemsRequest, OperationReference, OperationsRequest,
-    PrepareOperationRequest,
+    AuditLineDto, AuditLinesRequest, AuditRequest, DeskLinkRequest, DeskLinkResponse, DueWorkRequest,
+    DueWorkResponse, FiguresRequest, FiguresResponse, OperationItemDto, OperationItemsRequest,
+    OperationReference, OperationsRequest, PrepareOperationRequest,
 };
 
 fn call(operation: &'static str, body: &impl serde::Serialize) -> Call {
@@ -45,6 +46,21 @@ impl Inner {
 
 const NO_OPERATIONS: &str = "the Orchestrator keeps no operations on many items";
 const NO_AUDIT: &str = "the Orchestrator has no audit of queues and items";
+
+impl Uipath {
+    /// A link that signs the user of these credentials in to the desk of performer's own server. It works once, within
+    /// five minutes.
+    ///
+    /// # Errors
+    ///
+    /// Unsupported for a UiPath Orchestrator; Unauthorized without all scopes; NotFound if the server has no desk.
+    pub async fn desk_link(&self) -> Result<String> {
+        self.inner
+            .require_own_server("a UiPath Orchestrator has pages of its own, and no desk of performer")?;
+        let link: DeskLinkResponse = self.inner.http.json(call("DeskLink", &DeskLinkRequest {})).await?;
+        Ok(self.inner.http.address.on_host(&link.path))
+    }
+}
 
 #[async_trait]
 impl Insight for Uipath {
@@ -131,6 +147,11 @@ impl Insight for Uipath {
         let call = call("AuditLines", &AuditLinesRequest { after });
         let lines: Vec<AuditLineDto> = self.inner.http.json(call.repeatable()).await?;
         Ok(lines.into_iter().map(AuditLine::from).collect())
+    }
+
+    async fn list_views(&self) -> Result<Vec<SavedView>> {
+        self.inner.require_own_server("the Orchestrator keeps no saved views")?;
+        Ok(self.inner.http.json(call("Views", &serde_json::json!({})).repeatable()).await?)
     }
 
     async fn due_work(&self, queue: &str) -> Result<DueWork> {

@@ -17,6 +17,7 @@ use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::{ReviewStatus, Status};
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 use performer_wire::filter::{and, condition, order};
+use performer_wire::insight_protocol::REFUSED_OPTION;
 use performer_wire::item::QueueItemDto;
 use performer_wire::review::{BulkItemsRequest, BulkItemsResponse, QueueItemCommentDto, QueueItemEventDto};
 use performer_wire::review_protocol::REASON_OPTION;
@@ -41,12 +42,15 @@ struct BulkOperation<'a> {
     is_done: &'a (dyn Fn(&QueueItemDto) -> bool + Sync),
 }
 
-/// Only items that failed with this reason: an option of performer's own server.
-fn with_reason(call: Call, reason: Option<i64>) -> Call {
-    match reason {
-        Some(reason) => call.query(REASON_OPTION, reason.to_string()),
-        None => call,
+/// Only items that failed with a reason, or that an operation refused: options of performer's own server.
+fn with_own_options(mut call: Call, wanted: &ItemFilter) -> Call {
+    if let Some(reason) = wanted.reason {
+        call = call.query(REASON_OPTION, reason.to_string());
     }
+    if let Some(operation) = wanted.refused_by {
+        call = call.query(REFUSED_OPTION, operation.to_string());
+    }
+    call
 }
 
 impl Inner {
@@ -60,7 +64,7 @@ impl Inner {
             let message = "the Orchestrator does not group failures by reason";
             return Err(OrchestratorError::new(ErrorKind::Unsupported, message));
         }
-        if wanted.refused_by.is_some() {
+        if wanted.refused_by.is_some() && !self.supports_leases() {
             let message = "the Orchestrator has no operations on many items";
             return Err(OrchestratorError::new(ErrorKind::Unsupported, message));
         }
@@ -69,8 +73,7 @@ impl Inner {
         let (behind, all) = match &page.after {
             Some(cursor) => {
                 let behind = condition(&cursor.condition(&wanted.order, page.descending)?);
-                let all =
-                    if counts { Some(self.counted(filter.clone(), wanted.reason).await?) } else { None };
+                let all = if counts { Some(self.counted(filter.clone(), wanted).await?) } else { None };
                 (Some(behind), all)
             }
             None => (None, None),
@@ -79,7 +82,7 @@ impl Inner {
         if let Some(filter) = and(filter, behind) {
             call = call.query("$filter", filter);
         }
-        let mut call = with_reason(call, wanted.reason)
+        let mut call = with_own_options(call, wanted)
             .query("$orderby", order(&wanted.order, page.descending))
             .query("$top", page.top.max(1).to_string())
             .query("$skip", page.skip.to_string());
@@ -93,12 +96,12 @@ impl Inner {
     }
 
     /// How many items a filter matches.
-    async fn counted(&self, filter: Option<String>, reason: Option<i64>) -> Result<u64> {
+    async fn counted(&self, filter: Option<String>, wanted: &ItemFilter) -> Result<u64> {
         let mut call = Call::get("GetQueueItems", "/odata/QueueItems");
         if let Some(filter) = filter {
             call = call.query("$filter", filter);
         }
-        let call = with_reason(call, reason);
+        let call = with_own_options(call, wanted);
         let page: Collection<QueueItemDto> =
             self.http.json(call.query("$top", "1").query("$count", "true")).await?;
         page.count.ok_or_else(|| {
@@ -111,7 +114,7 @@ impl Inner {
         let id = self.queue_info(&self.queue(queue)).await?.id;
         let count = async |condition: &str| {
             let wanted = format!("QueueDefinitionId eq {id} and {condition}");
-            let count = self.counted(Some(wanted), None).await?;
+            let count = self.counted(Some(wanted), &ItemFilter::default()).await?;
             Ok::<i64, OrchestratorError>(i64::try_from(count).unwrap_or(i64::MAX))
         };
         let (new, in_progress, successful, failed) = tokio::try_join!(

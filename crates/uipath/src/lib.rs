@@ -17,7 +17,6 @@
 //! | `lease_protocol.rs` | the protocol of performer's own server, which has leases and claims |
 //! | `review_protocol.rs` | groups of failures, and corrected retries, on performer's own server |
 //! | `insight_protocol.rs` | operations, the audit, what is due, and figures, on performer's own server |
-//! | `logs.rs` | robot logs (feature `robot-logs`) |
 //!
 //! The guarantees are weaker than those of a store. The Orchestrator has no leases: when this process dies, its items stay
 //! InProgress until the Orchestrator abandons them, after about 24 hours.
@@ -33,6 +32,7 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use self::add::as_definition;
+use self::call::Call;
 use self::claim_registry::ClaimRegistry;
 use self::ownership::OwnIdentity;
 use self::queue::Queue;
@@ -42,6 +42,7 @@ use performer_core::model::clock::{Clock, SystemClock};
 use performer_core::model::item::{ClaimedItem, NewQueueItem, QueueItem};
 use performer_core::model::job::{JobEnd, JobState, NewJob};
 use performer_core::model::key::{Claim, JobKey, KeyMaker};
+use performer_core::model::log::{LogLine, validate_lines};
 use performer_core::model::queue::folded;
 use performer_core::model::result::TransactionResult;
 use performer_core::model::schema::Schemas;
@@ -67,8 +68,6 @@ mod follow_up;
 mod insight_protocol;
 mod items;
 mod lease_protocol;
-#[cfg(feature = "robot-logs")]
-mod logs;
 mod ownership;
 mod queue;
 mod rate_limit;
@@ -82,8 +81,6 @@ mod unreadable;
 
 pub use builder::UipathBuilder;
 pub use caller::{Caller, ConnectionProbe};
-#[cfg(feature = "robot-logs")]
-pub use logs::{LogShipping, RobotLogs};
 
 /// A client for a UiPath Orchestrator.
 ///
@@ -430,6 +427,21 @@ impl Orchestrator for Uipath {
             return self.inner.leased_progress(claim, progress).await;
         }
         self.inner.progress(claim, progress).await
+    }
+
+    /// By SubmitLogs (scope `OR.Monitoring`, permission Logs.Create). A line is one of the Orchestrator's job that this program runs in;
+    /// performer's own server knows the jobs of performers too.
+    async fn submit_logs(&self, lines: Vec<LogLine>) -> Result<()> {
+        validate_lines(&lines)?;
+        let entry = |line: LogLine| match (self.inner.job_key, line.job) {
+            (Some(job), _) => line.entry_of_job(job),
+            (None, Some(job)) if self.inner.supports_leases() => line.entry_of_job(job),
+            _ => line.entry,
+        };
+        let entries: Vec<String> = lines.into_iter().map(entry).collect();
+        // A duplicate line is better than a lost one.
+        let call = Call::post("SubmitLogs", "/api/Logs/SubmitLogs", &entries).repeatable();
+        Ok(self.inner.http.done(call).await?)
     }
 
     /// One of the waiting robots of this process polls the queue: first after `at_most`, then at growing intervals up to the

@@ -17,6 +17,9 @@ use performer_core::model::operation::{
 use performer_core::model::result::Outcome;
 use performer_core::model::review::ItemVersion;
 
+/// The query option of a list of items with the number of an operation that refused them.
+pub const REFUSED_OPTION: &str = "performerRefused";
+
 /// What an operation does with each item. Copies are taken back by a route of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ActDto {
@@ -394,6 +397,17 @@ impl TryFrom<FiguresResponse> for Figures {
             .collect();
         Ok(figures)
     }
+}
+
+/// Asks for a link to the desk.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct DeskLinkRequest {}
+
+/// A link that signs the caller in to the desk, once.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DeskLinkResponse {
+    /// Its path and query.
+    pub path: String,
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 //! and claims. The server announces it by a header; clients that do not know it use the vendor's API (orchestrator-api 15.3,
 //! choices 6).
 
+mod fleet;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -17,13 +19,14 @@ use performer_core::model::exception::ExceptionType;
 #[cfg(feature = "server")]
 use performer_core::model::exception::ProcessingException;
 use performer_core::model::item::ReferenceFilter;
-use performer_core::model::job::{Job, JobFigures, JobOwner, JobState, NewJob, StopStrategy};
-use performer_core::model::key::{Claim, FolderId, ItemId, JobKey};
+use performer_core::model::job::{JobFigures, JobState, NewJob, StopStrategy};
+use performer_core::model::key::{Claim, ItemId, JobKey};
 use performer_core::model::limits::LimitsEdit;
 use performer_core::model::result::TransactionResult;
 use performer_core::model::review::Person;
-use performer_core::model::robot::{Robot, RobotState};
 use performer_core::model::status::Status;
+
+pub use fleet::{ListedJob, ListedRobot};
 
 /// The response header that announces the protocol. Its value is [`VERSION`].
 pub const HEADER: &str = "performer-leases";
@@ -122,79 +125,6 @@ pub struct JobStateResponse {
 pub struct SweepResponse {
     pub jobs: Vec<uuid::Uuid>,
     pub abandoned: u64,
-}
-
-/// A job in a list.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ListedJob {
-    job: uuid::Uuid,
-    about: StartJobRequest,
-    state: JobState,
-    start_time: ApiTime,
-    held_until: ApiTime,
-    end_time: Option<ApiTime>,
-    info: Option<String>,
-    #[serde(default)]
-    figures: Option<JobFigures>,
-}
-
-impl From<Job> for ListedJob {
-    fn from(job: Job) -> Self {
-        Self {
-            job: guid(job.key),
-            about: job.about.into(),
-            state: job.state,
-            start_time: ApiTime(job.start_time),
-            held_until: ApiTime(job.held_until),
-            end_time: job.end_time.map(ApiTime),
-            info: job.info,
-            figures: job.figures,
-        }
-    }
-}
-
-impl From<ListedJob> for Job {
-    fn from(job: ListedJob) -> Self {
-        let mut listed = Self::new(key(job.job), job.about.into(), job.start_time.0);
-        listed.folder = FolderId::SHARED;
-        listed.owner = JobOwner::Unknown;
-        listed.state = job.state;
-        listed.held_until = job.held_until.0;
-        listed.end_time = job.end_time.map(|at| at.0);
-        listed.info = job.info;
-        listed.figures = job.figures;
-        listed
-    }
-}
-
-/// A robot of a job in a list.
-#[derive(Serialize, Deserialize)]
-pub struct ListedRobot {
-    job: uuid::Uuid,
-    number: u32,
-    state: RobotState,
-    item: Option<i64>,
-    reference: Option<String>,
-    since: ApiTime,
-}
-
-impl From<Robot> for ListedRobot {
-    fn from(robot: Robot) -> Self {
-        let Robot { job, number, state, item, reference, since, .. } = robot;
-        let (job, item) = (guid(job), item.map(|item| item.0));
-        Self { job, number, state, item, reference, since: ApiTime(since) }
-    }
-}
-
-impl From<ListedRobot> for Robot {
-    fn from(robot: ListedRobot) -> Self {
-        let ListedRobot { job, number, state, item, reference, since } = robot;
-        let mut robot = Self::new(key(job), number, state, since.0);
-        robot.item = item.map(ItemId);
-        robot.reference = reference;
-        robot
-    }
 }
 
 /// Changes the limits of a queue.

@@ -56,7 +56,6 @@ pub mod item;
 pub mod job;
 pub mod json;
 pub mod lease_protocol;
-pub mod log;
 #[cfg(feature = "server")]
 pub mod metadata;
 #[cfg(feature = "server")]

@@ -15,8 +15,10 @@ use performer_core::model::result::StatedResult;
 use performer_core::model::review::ItemVersion;
 use performer_core::model::stored_time::stored;
 
+mod log;
 mod queue;
 
+pub use log::{SubmittedLine, submitted_line};
 pub use queue::{QueueRequest, days_of};
 
 /// Whether a body has the member SpecificContent, even with the value null.

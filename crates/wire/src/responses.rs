@@ -22,10 +22,14 @@ use performer_core::model::review::Comment;
 use performer_core::model::statistics::{Ended, QueueStatistics};
 
 mod access;
+mod job;
+mod log;
 mod object;
 #[cfg(test)]
 mod tests;
 
+pub use job::{JobView, job};
+pub use log::log_line;
 pub use object::JsonObject;
 
 pub use access::{

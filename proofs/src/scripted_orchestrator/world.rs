@@ -376,7 +376,8 @@ impl World {
                 collection(rows.collect(), seen)
             }
             "GetJob" | "GetJobs" => {
-                let job = json!({"Id": 77, "Key": JOB_KEY, "State": self.job_state, "Robot": {"Id": ROBOT_ID, "Name": "R"}});
+                let job = json!({"Id": 77, "Key": JOB_KEY, "State": self.job_state, "Robot": {"Id": ROBOT_ID, "Name": "R"},
+                    "ReleaseName": "PostInvoices", "HostMachineName": "M1", "StartTime": "2026-03-01T08:00:00Z", "EndTime": null});
                 if seen.operation == "GetJob" { Answer::json(200, &job) } else { collection(vec![job], seen) }
             }
             "StopJob" => {

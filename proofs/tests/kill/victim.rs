@@ -225,6 +225,9 @@ pub fn main(arguments: &[String]) {
         if program == "operate" {
             return super::operations::operate(&open_store(store).await.unwrap()).await;
         }
+        if program == "rotate" {
+            return super::key_rotation::rotate(&open_store(store).await.unwrap()).await;
+        }
         let store = open(store).await.unwrap();
         match program.as_str() {
             "everything" => everything(&work, &store).await,

@@ -24,6 +24,7 @@ use super::super::filter::{FilterArgs, selected};
 use super::super::output::{self, CliError, CommandResult};
 use super::super::up_to;
 use super::list;
+use super::masked::Masks;
 
 /// How many items one call has: a call is one transaction, beside those of robots.
 const CHUNK: usize = 200;
@@ -160,17 +161,19 @@ impl Purge {
 impl Selection {
     async fn act(self, act: Act, verb: &str, name: &str, says: &str) -> CommandResult {
         let query = self.filter.query(&[])?;
-        let Some((orchestrator, items)) = self.items(verb, &query).await? else {
+        let Some((orchestrator, items)) = self.items(verb, &query, async |_, _| Ok(())).await? else {
             return Ok(ExitCode::SUCCESS);
         };
         apply(&*orchestrator, &act, &versions(&items)).await?.report(name, says)
     }
 
     /// The selected items, if the act is to be done: after the preview and the question. `verb`: what will be done with them.
+    /// `preview`: shows more of them before the question.
     pub(super) async fn items(
         &self,
         verb: &str,
         query: &ItemQuery,
+        preview: impl AsyncFnOnce(&dyn Administration, &[QueueItem]) -> Result<(), CliError>,
     ) -> Result<Option<(Arc<dyn Administration>, Vec<QueueItem>)>, CliError> {
         let by_filter = *query != ItemQuery::default();
         if by_filter != self.ids.is_empty() {
@@ -192,6 +195,8 @@ impl Selection {
             }
         }
         if self.dry_run && output::is_json() {
+            let masks = Masks::of(&*orchestrator).await?;
+            items.iter_mut().try_for_each(|item| masks.mask(item).map(drop))?;
             output::json(&items)?;
             return Ok(None);
         }
@@ -203,6 +208,7 @@ impl Selection {
             if items.len() > list::PREVIEW {
                 output::remark(format!("and {} more", items.len() - list::PREVIEW));
             }
+            preview(&*orchestrator, &items).await?;
         }
         if self.dry_run {
             output::remark(format!("{} items would be {verb}; nothing was changed", items.len()));

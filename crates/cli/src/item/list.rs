@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use performer_core::model::item::{Page, QueueItem};
+use performer_core::model::item_query::ItemQuery;
 use performer_core::model::list::MAX_SKIP;
+use performer_core::model::view::SavedView;
 
 use super::super::GlobalArgs;
 use super::super::filter::{FilterArgs, each_page, item_filter};
@@ -19,11 +21,15 @@ use super::masked::Masks;
 Filters have the names of the desk's URLs, and mean the same there:\n\n  \
 performer item list --queue Invoices --status Failed --review None,InReview --ended yesterday\n  \
 performer item list --status Failed --type Business --sort -ended --top 20\n  \
-performer item list --queue Invoices --ref 'INV-2026*' --output jsonl")]
+performer item list --queue Invoices --ref 'INV-2026*' --output jsonl\n  \
+performer item list --view 'Failed this week'")]
 pub(in super::super) struct List {
-    /// The order: id, created, started, ended, due, priority or ref, with - in front for the greatest first
-    #[arg(long, default_value = "-id", value_name = "FIELD", allow_hyphen_values = true)]
-    sort: String,
+    /// The order: id, created, started, ended, due, priority or ref, with - in front for the greatest first [default: that of the view, or -id]
+    #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
+    sort: Option<String>,
+    /// Take the filters and the order of the saved view with this name or number; options take the place of what it has
+    #[arg(long, value_name = "NAME")]
+    view: Option<String>,
     /// Only what comes behind this position, which a list before it has printed
     #[arg(long, value_name = "POSITION")]
     after: Option<String>,
@@ -49,12 +55,14 @@ impl List {
     pub(super) async fn run(self) -> CommandResult {
         let format = self.output.format()?;
         let orchestrator = self.global.connect().await?;
-        let sort = if self.oldest { "id" } else { &self.sort };
+        let view = match &self.view {
+            Some(name) => Some(find_view(orchestrator.list_views().await?, name)?),
+            None => None,
+        };
         let after = match (&self.after, self.skip) {
             (after, 0) => after.clone(),
             (after, skip) => {
-                let query =
-                    self.filter.query(&[("sort", sort), ("after", after.as_deref().unwrap_or(""))])?;
+                let query = self.query(view.as_ref(), after.as_deref())?;
                 let filter = item_filter(&*orchestrator, &query).await?;
                 // The last of what is skipped is where the list begins.
                 let page = Page::first(1).skip(skip - 1).after(query.after.clone()).count_limit(0);
@@ -63,7 +71,7 @@ impl List {
                 Some(position.to_string())
             }
         };
-        let query = self.filter.query(&[("sort", sort), ("after", after.as_deref().unwrap_or(""))])?;
+        let query = self.query(view.as_ref(), after.as_deref())?;
         let mut items: Vec<QueueItem> = Vec::new();
         let masks = Masks::of(&*orchestrator).await?;
         let listed = each_page(&*orchestrator, &query, self.top, |mut page| {
@@ -80,6 +88,44 @@ impl List {
             format!("{} of {} items; list more with --after {position}", items.len(), listed.counted)
         });
         finish(format, &items, remark)
+    }
+}
+
+impl List {
+    fn query(&self, view: Option<&SavedView>, after: Option<&str>) -> Result<ItemQuery, CliError> {
+        let sort = if self.oldest { Some("id") } else { self.sort.as_deref() };
+        let place = after.map(|after| ("after", after));
+        let order = |by: &'static str| Some(("sort", by));
+        match view {
+            Some(view) => {
+                let others: Vec<_> = sort.map(|sort| ("sort", sort)).into_iter().chain(place).collect();
+                self.filter.of_view(&view.content, &others)
+            }
+            None => {
+                let sort = sort.map(|sort| ("sort", sort)).or(order("-id"));
+                self.filter.query(&sort.into_iter().chain(place).collect::<Vec<_>>())
+            }
+        }
+    }
+}
+
+/// The view of this name, or of this number.
+fn find_view(views: Vec<SavedView>, name: &str) -> Result<SavedView, CliError> {
+    let names: Vec<String> = views.iter().map(|view| format!("{:?}", view.content.name)).collect();
+    let number: Option<i64> = name.parse().ok();
+    let mut found = views.into_iter().filter(|view| view.content.name == name || number == Some(view.id));
+    match (found.next(), found.next()) {
+        (Some(view), None) => Ok(view),
+        (Some(one), Some(other)) => Err(CliError::usage(format!(
+            "several people have a view {name:?}; name one by its number, such as {} or {}",
+            one.id, other.id
+        ))),
+        (None, _) if names.is_empty() => {
+            Err(CliError::not_found(format!("there is no view {name:?}; there is none at all")))
+        }
+        (None, _) => {
+            Err(CliError::not_found(format!("there is no view {name:?}; views are {}", names.join(", "))))
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `performer item retry`: all items at once; or as an operation of a store or a server, with a canary, a pace, or both.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -8,12 +9,12 @@ use performer_core::model::Refusal;
 use performer_core::model::code::ErrorCode;
 use performer_core::model::item::QueueItem;
 use performer_core::model::item_query::ItemQuery;
-use performer_core::model::key::ItemId;
+use performer_core::model::key::{ItemId, QueueId};
 use performer_core::model::operation::{Act as OperationAct, ItemOperation, MAX_PACE, OperationState, Plan};
 use performer_core::model::status::ReviewStatus;
 use performer_core::orchestrator::Administration;
 
-use super::super::operation::{Followed, refused, start_and_follow};
+use super::super::operation::{Followed, load_text, loads, refused, start_and_follow};
 use super::super::output::{self, CliError, CommandResult};
 use super::act::{Act, Outcome, Selection, apply, versions};
 use super::canary::Canary;
@@ -55,7 +56,10 @@ impl Retry {
                 "a UiPath Orchestrator keeps no operations, so that nothing can be retried at a pace";
             return Err(CliError::usage(message));
         }
-        let Some((orchestrator, items)) = self.selection.items("retried", &query).await? else {
+        let preview = async |queues: &dyn Administration, items: &[QueueItem]| {
+            show_load(queues, items, self.pace).await
+        };
+        let Some((orchestrator, items)) = self.selection.items("retried", &query, preview).await? else {
             return Ok(ExitCode::SUCCESS);
         };
         if items.is_empty() {
@@ -76,6 +80,22 @@ impl Retry {
         outcome.refused.extend(second.refused);
         outcome.report("Retried", "are retried")
     }
+}
+
+/// Says what the copies of those that can be retried would mean for their queues.
+async fn show_load(
+    queues: &dyn Administration,
+    items: &[QueueItem],
+    pace: Option<u32>,
+) -> Result<(), CliError> {
+    let mut copies: BTreeMap<QueueId, u64> = BTreeMap::new();
+    for item in items.iter().filter(|item| item.may_be_reviewed_as(ReviewStatus::Retried)) {
+        *copies.entry(item.queue_id).or_default() += 1;
+    }
+    for load in loads(queues, &Vec::from_iter(copies)).await? {
+        output::remark(load_text(&load, pace));
+    }
+    Ok(())
 }
 
 /// Retries items by an operation, and waits until it ends.

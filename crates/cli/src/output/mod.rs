@@ -157,6 +157,14 @@ impl CliError {
     pub(super) fn with_message(self, message: impl Into<String>) -> Self {
         Self { message: message.into(), ..self }
     }
+
+    /// The error of a call that an application may make only with a scope that is not asked for by itself.
+    pub(super) fn with_scope(error: OrchestratorError, scope: &str) -> Self {
+        let is_refused = error.is_unauthorized();
+        let shown = Self::from(error);
+        let message = format!("{} (an application needs the scope {scope}, in UIPATH_SCOPE)", shown.message);
+        if is_refused { shown.with_message(message) } else { shown }
+    }
 }
 
 impl fmt::Display for CliError {

@@ -180,6 +180,11 @@ impl Target {
 
     /// Connects to a server.
     pub(super) async fn connect_server(&self) -> Result<Uipath, CliError> {
+        self.connect_server_with(None).await
+    }
+
+    /// Connects to a server, with a scope in place of that of the environment.
+    pub(super) async fn connect_server_with(&self, scope: Option<&str>) -> Result<Uipath, CliError> {
         let url = match self.url.strip_prefix("uipath:") {
             Some(_) => environment("UIPATH_URL")?
                 .ok_or_else(|| CliError::usage("uipath: requires UIPATH_URL, which is set in a job"))?,
@@ -189,6 +194,10 @@ impl Target {
         let builder = match &self.profile {
             Some(profile) => builder.variables(profile.variables(|name| std::env::var(name).ok())?)?,
             None => builder.environment()?,
+        };
+        let builder = match scope {
+            Some(scope) => builder.scope(scope),
+            None => builder,
         };
         Ok(builder.connect().await?)
     }

@@ -85,19 +85,24 @@ fn over_http_the_audit_is_read_from_the_server_and_checked_here() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
     let server = Server::known(here, &["--listen", "127.0.0.1:0", "--store", "sqlite:queue.db"]);
-    done(server.command(here, &["queue", "create", "Invoices"]));
-    done(server.command(here, &["queue", "pause", "Invoices"]));
-    let listed = json(server.command(here, &["audit", "list", "--act", "LimitsEdited", "--json"]));
+    let command = |words: &[&str]| {
+        let mut command = server.command(here, words);
+        command.env("UIPATH_SCOPE", "OR.Queues OR.Audit.Read");
+        command
+    };
+    done(command(&["queue", "create", "Invoices"]));
+    done(command(&["queue", "pause", "Invoices"]));
+    let listed = json(command(&["audit", "list", "--act", "LimitsEdited", "--json"]));
     assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
     assert_eq!(
         (&listed[0]["Actor"]["Source"], &listed[0]["Subject"]),
         (&"Api".into(), &"queue Invoices".into())
     );
-    let verified = done(server.command(here, &["audit", "verify"]));
+    let verified = done(command(&["audit", "verify"]));
     let (records, head) = verified.trim_end().split_once("\nhead ").unwrap();
     assert!(records.ends_with(" records, unbroken"), "{records}");
-    done(server.command(here, &["audit", "verify", "--head", head]));
-    let exported = done(server.command(here, &["audit", "export"]));
+    done(command(&["audit", "verify", "--head", head]));
+    let exported = done(command(&["audit", "export"]));
     assert_eq!(exported, done(ann(here, &["audit", "export"])), "as from the file itself");
     assert_eq!(lines(&exported).last().unwrap()["Digest"], head);
 
@@ -106,9 +111,10 @@ fn over_http_the_audit_is_read_from_the_server_and_checked_here() {
     let changed = file.execute("UPDATE audit SET entry = 'no JSON' WHERE id = 2", []).unwrap();
     assert_eq!(changed, 1);
     drop(file);
-    let broken = server.command(here, &["audit", "verify"]).output().unwrap();
+    let broken = command(&["audit", "verify"]).output().unwrap();
     assert_eq!(broken.status.code(), Some(1));
     assert!(text(&broken.stdout).starts_with("broken at record 2: "), "{}", text(&broken.stdout));
-    let no_right = command(here, &["audit", "list", "--url", "http://127.0.0.1:1"]).output().unwrap();
-    assert_eq!(no_right.status.code(), Some(6), "{}", text(&no_right.stderr));
+    let no_right = server.command(here, &["audit", "list"]).output().unwrap();
+    let said = text(&no_right.stderr);
+    assert!(no_right.status.code() == Some(4) && said.contains("OR.Audit.Read, in UIPATH_SCOPE"), "{said}");
 }

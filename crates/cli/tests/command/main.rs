@@ -1,5 +1,6 @@
 //! The command as a user runs it: the real program on real files, over real HTTP and TLS, with real signals.
 
+mod assets;
 mod audit;
 mod crash;
 mod deadlines;
@@ -17,6 +18,8 @@ mod new_project;
 mod operate;
 mod operations;
 mod output;
+mod own_desk;
+mod personal;
 mod profiles;
 mod queues_and_items;
 mod serve;

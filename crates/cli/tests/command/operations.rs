@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use performer::model::operation::{Act, Plan};
-use performer::model::{FolderId, Person};
+use performer::model::operation::{Act, OperationId, Plan};
+use performer::model::{FolderId, LimitsEdit, Person};
 use performer::orchestrator::store::{OperationItems, Store};
 use performer::prelude::*;
 use serde_json::json;
@@ -54,15 +54,20 @@ impl Failures {
         (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
     }
 
-    /// Starts an operation on all failed items, as the desk does, and leaves it to others.
-    async fn start(&self, act: Act) -> String {
+    /// Makes a preview of an act on all failed items, as the desk does.
+    async fn preview(&self, act: Act) -> OperationId {
         let by = Person { user_id: Some(3), user_name: Some("Ann".to_owned()) };
         let which =
             OperationItems::Matching(Box::new(performer::ItemFilter::default().status([Status::Failed])));
         let (folders, filter) = (Arc::new([FolderId::SHARED]), Some("status=Failed".to_owned()));
-        let made = self.store.preview_operation(folders, (Plan::new(act), by), which, filter).await.unwrap();
-        self.store.start_operation(made.id, None).await.unwrap();
-        made.id.to_string()
+        self.store.preview_operation(folders, (Plan::new(act), by), which, filter).await.unwrap().id
+    }
+
+    /// Starts an operation on all failed items, and leaves it to others.
+    async fn start(&self, act: Act) -> String {
+        let id = self.preview(act).await;
+        self.store.start_operation(id, None).await.unwrap();
+        id.to_string()
     }
 }
 
@@ -84,6 +89,27 @@ async fn a_retry_at_a_pace_is_an_operation() {
     assert_eq!(done(failures.command(&["operation", "list", "-o", "jsonl"])).lines().count(), 1);
     let (code, ..) = failures.run(&["item", "retry", "--status", "Failed", "--pace", "0", "--yes"]);
     assert_eq!(code, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_preview_says_what_a_retry_means_for_its_queue() {
+    let failures = Failures::new(3).await;
+    failures.store.add_queue_item("Invoices", NewQueueItem::new(json!({}))).await.unwrap();
+    let limits = LimitsEdit::default().max_in_progress(4);
+    failures.store.edit_queue_limits("Invoices", limits).await.unwrap();
+    let id = failures.preview(Act::Retry).await.to_string();
+    let load =
+        "Invoices: 3 copies, 4 items would wait, 0 are InProgress; 0 of at most 4 items are InProgress";
+    let shown = done(failures.command(&["operation", "show", &id]));
+    assert!(shown.contains(load) && shown.contains("a minute") | shown.contains("15 minutes"), "{shown}");
+    failures.store.edit_queue_limits("Invoices", LimitsEdit::default().paused(true)).await.unwrap();
+    let shown = done(failures.command(&["operation", "show", &id]));
+    assert!(shown.contains("the queue is paused") && shown.contains("before it is resumed"), "{shown}");
+    let select = ["item", "retry", "--queue", "Invoices", "--status", "Failed,New", "--dry-run"];
+    let (code, _, said) = failures.run(&select);
+    assert!(code == 0 && said.contains("Invoices: 3 copies, 4 items would wait"), "{said}");
+    let id = failures.preview(Act::Delete).await.to_string();
+    assert!(!done(failures.command(&["operation", "show", &id])).contains("copies"), "only a retry has some");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -178,7 +204,7 @@ async fn a_server_keeps_operations_and_does_their_steps() {
     assert!(code == 1 && said.contains("taken back already, by operation 2"), "{said}");
     assert!(done(served.command(&["operation", "show", "1"])).contains("operation 2"));
     let (code, _, said) = served.run(&["operation", "show", "99"]);
-    assert!(code == 5 && said.contains("operation 99 does not exist"), "{said}");
+    assert!(code == 5 && said.contains("peration 99 does not exist"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -194,7 +220,7 @@ async fn an_operation_on_a_server_is_stopped_and_resumed_and_says_what_it_refuse
     let (code, out, said) = served.run(&["operation", "stop", "1"]);
     assert!(code == 0 && out.contains("operation 1 is Stopped"), "{out}{said}");
     let (code, _, said) = served.run(&["operation", "stop", "1"]);
-    assert!(code == 1 && said.contains("operation 1 is not running"), "{said}");
+    assert!(code == 1 && said.contains("peration 1 is not running"), "{said}");
     let (code, out, said) = served.run(&["operation", "resume", "1"]);
     assert!(code == 0 && out.contains("is Running") && !said.contains("--follow"), "{out}{said}");
     served.run(&["operation", "stop", "1"]);
@@ -211,6 +237,8 @@ async fn an_operation_on_a_server_is_stopped_and_resumed_and_says_what_it_refuse
     };
     let refused = json(served.command(&["operation", "show", &id, "--refused", "--json"]));
     assert_eq!(refused.as_array().unwrap().len() as u64, shown["Refused"].as_u64().unwrap(), "{refused}");
+    let listed = json(served.command(&["item", "list", "--refused", &id, "--json"]));
+    assert_eq!(listed.as_array().unwrap().len(), refused.as_array().unwrap().len(), "{listed}");
 }
 
 /// What a UiPath Orchestrator lacks is said, and is no wrong usage of a list.

@@ -131,6 +131,7 @@ fn addresses_of_the_machine_are_refused_unless_they_are_allowed() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let (url, got) = receiver(200);
+    done(command(folder, &["queue", "create", "Invoices", "--url", STORE]));
     let arguments = ["webhook", "add", "Own", "--to", &url, "--allow-insecure-ssl", "true", "--url", STORE];
     done(command(folder, &arguments));
     done(command(folder, &["webhook", "ping", "Own", "--url", STORE]));
@@ -150,6 +151,7 @@ fn addresses_of_the_machine_are_refused_unless_they_are_allowed() {
 fn webhooks_have_a_life_by_the_command() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
+    done(command(folder, &["queue", "create", "Invoices", "--url", STORE]));
     std::fs::write(folder.join("secret.txt"), "hunter2\n").unwrap();
     let refused = |arguments: &[&str], code: i32, why: &str| {
         let output = run(folder, arguments);

@@ -45,7 +45,7 @@ impl DueWork {
 pub const MAX_FORECAST: usize = 10_000;
 
 /// Of how many minutes the pace is measured.
-pub const PACE_MINUTES: i64 = 15;
+pub const PACE_MINUTES: u32 = 15;
 
 /// How fast the items of a queue end.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,7 +66,7 @@ impl Pace {
     /// The pace of a queue, from its figures by minute of at least the last [`PACE_MINUTES`]. The minute that goes on counts by its part; so does a
     /// queue's first one. `None` if nothing ended.
     pub fn of(figures: &Figures, queue: QueueId, robots: u32, now: Timestamp) -> Option<Self> {
-        let since = start_of(minute_of(now) - PACE_MINUTES);
+        let since = start_of(minute_of(now) - i64::from(PACE_MINUTES));
         let recent = figures.ended.iter().filter(|figure| figure.queue == queue && figure.at >= since);
         let (mut count, mut first) = (0, now);
         for figure in recent {
@@ -216,8 +216,12 @@ mod tests {
             figure.count = count;
             figure
         };
-        let ended =
-            vec![figure(PACE_MINUTES + 1, 999, 1), figure(10, 50, 1), figure(1, 50, 1), figure(1, 7, 2)];
+        let ended = vec![
+            figure(i64::from(PACE_MINUTES) + 1, 999, 1),
+            figure(10, 50, 1),
+            figure(1, 50, 1),
+            figure(1, 7, 2),
+        ];
         let figures = Figures { ended, ..Figures::default() };
         let pace = Pace::of(&figures, QueueId(1), 4, NOW).unwrap();
         assert_eq!((pace.per_minute, pace.robots), (10.0, 4));

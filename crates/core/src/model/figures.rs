@@ -271,7 +271,8 @@ impl FiguresFilter {
             let message = format!("figures of more than {MAX_POINTS} points in time were asked for");
             return Err(Refusal::new(ErrorCode::INVALID_REQUEST, message));
         }
-        Ok((from, end))
+        // What ends before it begins has no minute.
+        Ok((from, end.max(from)))
     }
 }
 
@@ -337,6 +338,9 @@ mod tests {
         assert_eq!((start_of(from), start_of(end)), (at("2026-03-01T08:30:00Z"), at("2026-03-01T09:01:00Z")));
         let (from, end) = filter.resolution(Resolution::Hour).minutes().unwrap();
         assert_eq!((start_of(from), start_of(end)), (at("2026-03-01T08:00:00Z"), at("2026-03-01T09:01:00Z")));
+        let backwards = FiguresFilter::new(at("2026-03-01T09:00:00Z"), at("2026-03-01T08:00:00Z"));
+        let (from, end) = backwards.minutes().unwrap();
+        assert_eq!(from, end, "there is nothing, and no end before the beginning");
         let long = FiguresFilter::new(at("2026-03-01T08:00:00Z"), at("2026-03-03T08:00:00Z"));
         assert!(long.minutes().is_err() && long.resolution(Resolution::Hour).minutes().is_ok());
         assert_eq!(minute_of(at("1969-12-31T23:59:59Z")), -1);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::code::ErrorCode;
-use super::key::{FolderId, JobKey};
+use super::key::{FolderId, JobId, JobKey};
 use super::refusal::Refusal;
 use super::stored_time::{after, stored};
 use crate::enumeration;
@@ -259,6 +259,8 @@ impl JobOwner {
 #[serde(rename_all = "PascalCase")]
 #[non_exhaustive]
 pub struct Job {
+    /// Its number, which the store gives it when it starts.
+    pub id: JobId,
     /// Its identity, random at every start.
     pub key: JobKey,
     /// What it said about itself.
@@ -290,6 +292,7 @@ impl Job {
     pub fn new(key: JobKey, about: NewJob, start_time: Timestamp) -> Self {
         let held_until = stored(after(start_time, about.lease));
         Self {
+            id: JobId::default(),
             key,
             about,
             folder: FolderId::SHARED,

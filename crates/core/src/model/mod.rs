@@ -29,6 +29,7 @@
 //! | [`review`] | comments, reviewers, and answers to bulk calls |
 //! | [`deadlines`] | whether what waits will be done by its DueDate |
 //! | [`audit`] | who changed what, and from where |
+//! | [`view`] | filters of items under a name |
 //! | [`personal`] | which fields are personal, and masks in their places |
 //! | [`figures`] | what ended and what waited, by minute and hour |
 //! | [`reason`], [`fingerprint`] | failures grouped by their reason; which reasons are the same |
@@ -100,6 +101,7 @@ pub mod status;
 pub mod stored_time;
 pub mod sweep;
 pub mod user;
+pub mod view;
 pub mod webhook;
 
 pub use enumeration::UnknownValue;

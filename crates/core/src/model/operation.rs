@@ -24,11 +24,13 @@
 //! |---|---|
 //! | `operation/plan.rs` | what is to be done: the act, its pace, its canary |
 //! | `operation/canary.rs` | what became of the items that are retried first |
+//! | `operation/load.rs` | what a retry would mean for the queues in which its copies wait |
 //! | `operation/preview.rs` | what a preview says about the items that were selected |
 //!
 //! Nothing here reads a clock: each function is told the time.
 
 mod canary;
+mod load;
 mod plan;
 mod preview;
 
@@ -40,8 +42,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::canary::{Canary, CopyEnd};
 use self::canary::{Verdict, verdict};
+pub use self::load::QueueLoad;
 pub use self::plan::{Act, MAX_PACE, Plan};
-pub use self::preview::{Preview, PreviewGroup, PreviewRefusal, Selected};
+pub use self::preview::{Preview, PreviewGroup, PreviewQueue, PreviewRefusal, Selected};
 use super::audit::Actor;
 use super::code::ErrorCode;
 use super::kept_for::KeptFor;

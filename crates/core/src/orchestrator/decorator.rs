@@ -13,6 +13,7 @@ use crate::model::asset::RobotAsset;
 use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem};
 use crate::model::job::{JobEnd, JobState, NewJob};
 use crate::model::key::{Claim, JobKey};
+use crate::model::log::LogLine;
 use crate::model::schema::Schemas;
 
 /// An Orchestrator around another one. It implements the methods that it changes; all others are forwarded, those with a default
@@ -101,6 +102,11 @@ pub trait Decorator: fmt::Debug + Send + Sync + 'static {
     /// See [`Orchestrator::set_transaction_progress`].
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {
         self.inner().set_transaction_progress(claim, progress).await
+    }
+
+    /// See [`Orchestrator::submit_logs`].
+    async fn submit_logs(&self, lines: Vec<LogLine>) -> Result<()> {
+        self.inner().submit_logs(lines).await
     }
 
     /// See [`Orchestrator::read_asset`].
@@ -226,6 +232,14 @@ impl<D: Decorator> Orchestrator for D {
         Self: 'f,
     {
         Decorator::set_transaction_progress(self, claim, progress)
+    }
+
+    fn submit_logs<'s, 'f>(&'s self, lines: Vec<LogLine>) -> BoxFuture<'f, Result<()>>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        Decorator::submit_logs(self, lines)
     }
 
     fn read_asset<'s, 'n, 'f>(&'s self, name: &'n str) -> BoxFuture<'f, Result<RobotAsset>>

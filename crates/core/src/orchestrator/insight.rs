@@ -1,12 +1,13 @@
-//! What a back end keeps for people besides queues and items: acts on many items at once, the audit, and what is due.
+//! What a back end keeps for people besides queues and items: acts on many items at once, the audit, saved views, and what is due.
 
 use async_trait::async_trait;
 
 use super::{ErrorKind, OrchestratorError, Result};
-use crate::model::audit::{AuditChain, AuditCheck, AuditFilter, AuditLine, AuditRecord, MAX_RECORDS};
+use crate::model::audit::{AuditChain, AuditCheck, AuditFilter, AuditLine, AuditRecord};
 use crate::model::deadlines::DueWork;
 use crate::model::operation::{ItemOperation, OperationId, OperationItem, Plan};
 use crate::model::review::ItemVersion;
+use crate::model::view::SavedView;
 
 /// Acts on many items at once, the audit, and what is due.
 ///
@@ -136,7 +137,8 @@ pub trait Insight: std::fmt::Debug + Send + Sync {
         no_audit()
     }
 
-    /// Up to [`MAX_RECORDS`] records of the audit from behind a number on, the oldest first, as they are stored. 0: from the beginning.
+    /// Up to [`MAX_RECORDS`](crate::model::audit::MAX_RECORDS) records of the audit from behind a number on, the oldest first, as they are
+    /// stored. 0: from the beginning. Behind the last one there is none.
     ///
     /// # Errors
     ///
@@ -160,10 +162,20 @@ pub trait Insight: std::fmt::Debug + Send + Sync {
         loop {
             let lines = self.audit_lines(chain.last()).await?;
             let is_whole = lines.iter().all(|line| chain.follow(line));
-            if !is_whole || lines.len() < MAX_RECORDS {
+            // A page may be shorter than it could be; the last one is empty.
+            if !is_whole || lines.is_empty() {
                 return Ok(chain.finish());
             }
         }
+    }
+
+    /// Lists the saved views that the caller sees in this folder, by name: its own, and those that are shared with the folder.
+    ///
+    /// # Errors
+    ///
+    /// Unauthorized; Unsupported.
+    async fn list_views(&self) -> Result<Vec<SavedView>> {
+        Err(OrchestratorError::new(ErrorKind::Unsupported, "the Orchestrator keeps no saved views"))
     }
 
     /// Reads the items of a queue that are ready and have a DueDate, and how many robots work on the queue, for

@@ -13,6 +13,7 @@ use crate::model::asset::RobotAsset;
 use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem, ReferenceFilter};
 use crate::model::job::{JobEnd, JobState, NewJob};
 use crate::model::key::{Claim, JobKey};
+use crate::model::log::LogLine;
 use crate::model::result::TransactionResult;
 use crate::model::schema::Schemas;
 use crate::model::selection::validate_count;
@@ -26,6 +27,7 @@ mod error;
 mod follow_up;
 mod insight;
 mod observed;
+mod pace;
 
 pub use administration::{
     Administration, FleetAdministration, ItemAdministration, QueueAdministration, ReviewAdministration,
@@ -39,6 +41,7 @@ pub use error::{ErrorKind, OrchestratorError};
 pub use follow_up::{FOLLOW_UPS_SIZE_LIMIT, FollowUp, FollowUps, MAX_FOLLOW_UPS};
 pub use insight::Insight;
 pub use observed::Observed;
+pub use pace::{read_pace, read_queue_load};
 
 /// The future of a public async function, made by a function that is not generic: so it is compiled in the crate that has it,
 /// while the user's crate compiles an async function that awaits it.
@@ -180,6 +183,18 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     ///
     /// ClaimLost if the claim is no longer valid; NotFound or ClaimLost if the item was removed; Invalid if the text is too long.
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()>;
+
+    /// Adds lines to the robot logs, in the folder of this caller. A line without a job is one of the job that this program runs in, if
+    /// the Orchestrator knows it.
+    ///
+    /// # Errors
+    ///
+    /// Invalid for more than 10,000 lines, or an entry longer than 64 KiB; Unavailable; Unsupported if the Orchestrator keeps no
+    /// logs, which is the default.
+    async fn submit_logs(&self, lines: Vec<LogLine>) -> Result<()> {
+        let _ = lines;
+        Err(OrchestratorError::new(ErrorKind::Unsupported, "the Orchestrator keeps no robot logs"))
+    }
 
     /// Reads the value of an asset that is meant for this caller, with its secret part. The name is case-insensitive.
     ///

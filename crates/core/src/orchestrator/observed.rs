@@ -28,6 +28,7 @@ use crate::model::robot::Robot;
 use crate::model::schema::Schemas;
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::ReviewStatus;
+use crate::model::view::SavedView;
 use crate::trace_context;
 
 /// Wraps an Orchestrator and traces its calls, with the target `performer::orchestrator`.
@@ -360,6 +361,10 @@ impl<O: Insight> Insight for Observed<O> {
 
     async fn check_audit(&self, head: Option<&str>) -> Result<AuditCheck> {
         observe!(self.check_audit(head))
+    }
+
+    async fn list_views(&self) -> Result<Vec<SavedView>> {
+        observe!(self.list_views())
     }
 
     async fn due_work(&self, queue: &str) -> Result<DueWork> {

@@ -39,7 +39,7 @@ impl Asset {
         let digest = digest(&SHA256, content);
         let digest: String = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         let (stem, extension) = name.split_once('.').unwrap_or((name, ""));
-        let path = format!("{}/assets/{stem}.{digest}.{extension}", super::ROOT);
+        let path = format!("{}/static/{stem}.{digest}.{extension}", super::ROOT);
         let compressed = compressed(content, Compression::best()).map(Bytes::from);
         Self { path, content_type, plain: Bytes::from_static(content), compressed }
     }

@@ -10,7 +10,7 @@ use super::frame::Frame;
 use super::html;
 use super::reply::Reply;
 use super::routes::{self, DeskRoute, Needs, READ};
-use super::{DeskMode, ROOT};
+use super::{DeskMode, ROOT, owns};
 use crate::Inner;
 use crate::access::Caller;
 use crate::api_error::ApiError;
@@ -99,7 +99,7 @@ impl DeskCall {
 
     /// Whether the caller may open the page at a path without parameters, in any folder.
     pub(super) fn may_open(&self, path: &str) -> bool {
-        let Some(caller) = &self.caller else { return false };
+        let Some(caller) = self.caller.as_ref().filter(|_| owns(&self.server, path)) else { return false };
         match routes::needs_of_page(path) {
             None => false,
             Some(Needs::Public | Needs::Session) => true,
@@ -147,9 +147,18 @@ impl DeskCall {
         Ok(&self.caller()?.directory)
     }
 
+    /// The number of the caller as a user of the store. `None` without a session, and for somebody who runs a desk of their own.
+    pub(super) fn user_of_store(&self) -> Option<i64> {
+        let caller = self.caller.as_ref().filter(|_| self.server.operator.is_none());
+        caller.map(|caller| caller.user.id)
+    }
+
     /// The caller as the author of comments.
     pub(super) fn person(&self) -> Result<Person, ApiError> {
         let user = &self.caller()?.user;
+        if let Some(operator) = &self.server.operator {
+            return Ok(Person { user_id: None, user_name: operator.actor.user_name.clone() });
+        }
         Ok(Person { user_id: Some(user.id), user_name: Some(user.user_name.clone()) })
     }
 
@@ -164,11 +173,12 @@ impl DeskCall {
 
     /// The store with the personal fields, for forms that change content: no page shows what it reads.
     pub(super) fn whole_store(&self, folder: FolderId) -> Store {
-        let user = self.caller.as_ref().map(|caller| caller.user.id);
-        let store = self.server.store.in_scope(folder, user).with_list_limit(self.server.config.list_limit);
-        match &self.caller {
-            Some(caller) => store.acting_as(caller.actor(ActSource::Desk, self.from)),
-            None => store,
+        let store = self.server.store.in_scope(folder, self.user_of_store());
+        let store = store.with_list_limit(self.server.config.list_limit);
+        match (&self.server.operator, &self.caller) {
+            (Some(operator), _) => store.acting_as(operator.actor.clone()),
+            (None, Some(caller)) => store.acting_as(caller.actor(ActSource::Desk, self.from)),
+            (None, None) => store,
         }
     }
 

@@ -12,11 +12,10 @@ use super::html::{self, Html};
 use super::items;
 use super::reply::Reply;
 use crate::api_error::ApiError;
-use performer_core::model::deadlines::{DueItems, Forecast, MAX_FORECAST, PACE_MINUTES, Pace, forecast};
-use performer_core::model::figures::FiguresFilter;
+use performer_core::model::deadlines::{DueItems, Forecast, MAX_FORECAST, Pace, forecast};
 use performer_core::model::item_query::ItemQuery;
 use performer_core::model::status::Status;
-use performer_core::orchestrator::QueueAdministration as _;
+use performer_core::orchestrator::read_pace;
 use performer_store::QueueSelector;
 
 /// How many hours ahead a chart shows.
@@ -65,11 +64,8 @@ async fn row(call: &DeskCall, queue: &FolderQueue) -> Result<Option<DeadlineRow>
         Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let since = now.checked_sub(Duration::from_secs(60 * PACE_MINUTES as u64)).unwrap_or(now);
-    let until = now.checked_add(Duration::from_secs(60)).unwrap_or(now);
-    let figures = store.queue_figures(FiguresFilter::new(since, until).queues([&*queue.queue.name])).await?;
     let is_paused = queue.queue.limits.paused;
-    let pace = Pace::of(&figures, queue.queue.id, work.robots, now).filter(|_| !is_paused);
+    let pace = read_pace(&store, &queue.queue, work.robots, now).await?;
     let told = forecast(&work.items, pace, now);
     let mut query = ItemQuery::default();
     (query.queues, query.status) = (vec![queue.queue.name.clone()], vec![Status::New]);
@@ -100,11 +96,7 @@ fn sentence(told: &Forecast, pace: Option<Pace>, is_paused: bool) -> String {
         || "at no time that can be named".to_owned(),
         |done| done.strftime("%Y-%m-%d %H:%M UTC").to_string(),
     );
-    let per_minute = if pace.per_minute < 10.0 {
-        format!("{:.1}", pace.per_minute)
-    } else {
-        html::number(pace.per_minute as i64)
-    };
+    let per_minute = per_minute(pace.per_minute);
     let robots = match pace.robots {
         1 => "1 robot".to_owned(),
         robots => format!("{} robots", html::number(robots.into())),
@@ -117,6 +109,11 @@ fn sentence(told: &Forecast, pace: Option<Pace>, is_paused: bool) -> String {
         (_, None) => "no number of robots would do them in time.".to_owned(),
     };
     format!("Done {done} at {per_minute} a minute with {robots}; {more}")
+}
+
+/// A number of items a minute.
+pub(super) fn per_minute(pace: f64) -> String {
+    if pace < 10.0 { format!("{pace:.1}") } else { html::number(pace as i64) }
 }
 
 /// What is still to be done at the end of each hour: by its DueDate, and at the pace of now.

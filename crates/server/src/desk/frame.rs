@@ -49,11 +49,12 @@ const SECTIONS: &[(&str, &str)] = &[
     ("/desk/deadlines", "Deadlines"),
     ("/desk/assets", "Assets"),
     ("/desk/audit", "Audit"),
+    ("/desk/access", "Access"),
     ("/desk/health", "Health"),
 ];
 
 /// Sections that have no folders.
-const OF_TENANT: [&str; 2] = ["/desk/audit", "/desk/health"];
+const OF_TENANT: [&str; 3] = ["/desk/access", "/desk/audit", "/desk/health"];
 
 /// The path of the stream of events.
 pub(super) const EVENTS: &str = "/desk/events";
@@ -83,6 +84,19 @@ const NOTES: &[(&str, &str)] = &[
     ("noted", "noted"),
     ("stopping", "asked to stop"),
     ("killing", "asked to stop at once"),
+    ("user-added", "the user is added"),
+    ("user-enabled", "the user is enabled"),
+    ("user-disabled", "the user is disabled"),
+    ("user-removed", "the user is removed"),
+    ("password-set", "the password is set"),
+    ("roles-set", "the roles are set"),
+    ("view-saved", "the view is saved"),
+    ("view-deleted", "the view is deleted"),
+    ("revoked", "revoked"),
+    ("session-ended", "the session is ended"),
+    ("folder-added", "the folder is added"),
+    ("application-removed", "the application is removed"),
+    ("robot-added", "the robot is added"),
     ("operation-started", "started"),
     ("operation-stopped", "stopped"),
     ("operation-resumed", "resumed"),

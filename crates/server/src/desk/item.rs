@@ -1,4 +1,4 @@
-//! One item: its values, content, output and exception, what happened to it, and how it differs from another attempt.
+//! The page of an item: its values, content, output and exception, its attempts and events, and a comparison of two attempts.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use super::call::{DeskCall, FolderItem};
 use super::frame::Frame;
 use super::html::{self, Html};
 use super::items::{Choice, version_text};
+use super::logs::{self, LogRow};
 use super::members::{Difference, Member, differences, members};
 use super::personal::MaskedFields;
 use super::reply::Reply;
@@ -35,11 +36,12 @@ struct ItemPage {
     compared: Option<Compared>,
     acts: Acts,
     reviewers: Vec<Choice>,
+    log: Vec<LogRow>,
     json: String,
     masked: Option<MaskedFields>,
 }
 
-/// What is shown of an item wherever it is shown whole.
+/// The parts of an item that its own page, the review and a reveal show.
 pub(super) struct ItemView {
     pub(super) queue: String,
     pub(super) queue_href: String,
@@ -83,9 +85,9 @@ struct Compared {
     facts: Vec<Difference>,
 }
 
-/// What the reader may do with an item as it is now.
+/// The acts that a page offers for an item: those that its state allows and for which the reader has the permissions.
 pub(super) struct Acts {
-    /// Review statuses that it may be given: the value of the form and its text.
+    /// The review statuses to choose from: the value in the form, and the text of the button.
     pub(super) reviews: Vec<(&'static str, &'static str)>,
     pub(super) may_review: bool,
     pub(super) may_delete: bool,
@@ -95,7 +97,7 @@ pub(super) struct Acts {
 }
 
 impl Acts {
-    /// What may be done. The model decides what is possible; a form that comes too late is refused by it.
+    /// The acts on an item. The model decides which its state allows, and decides again when the form is sent.
     pub(super) fn of(call: &DeskCall, found: &FolderItem) -> Self {
         let (item, folder) = (&found.item, found.folder);
         let may_review = call.may(folder, REVIEW);
@@ -117,7 +119,7 @@ impl Acts {
     }
 }
 
-/// The view of an item.
+/// Prepares an item for the templates.
 pub(super) fn view(item: &QueueItem, queue: &str) -> ItemView {
     let exception = item.processing_exception.as_ref().map(|exception| ExceptionView {
         kind: html::exception(exception.exception_type),
@@ -146,7 +148,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
     let chain = store.processing_history(item.id).await?;
     let (events, comments) = (store.item_events(item.id).await?, store.comments(item.id).await?);
     let queue = call.queue_with_id(item.queue_id).await?.queue;
-    let (directory, reader) = (call.directory()?, call.caller()?.user.id);
+    let (directory, reader) = (call.directory()?, call.person()?);
     Reply::page(&ItemPage {
         frame: call.frame("/desk/items"),
         id: item.id.0,
@@ -154,10 +156,11 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         masked: MaskedFields::of(call, &found, &queue),
         facts: facts(call, &found, directory),
         attempts: chain.iter().map(|attempt| attempt_row(attempt, item.id)).collect(),
-        timeline: timeline::of((&chain, &events, &comments), directory, reader, item.id),
+        timeline: timeline::of((&chain, &events, &comments), directory, &reader, item.id),
         compared: compared(call, item, &chain)?,
         acts: Acts::of(call, &found),
         reviewers: reviewers_of(call, found.folder, item.reviewer_user_id)?,
+        log: logs::of_item(call, found.folder, item.id).await?,
         json: format!("/desk/items/{}/json", item.id),
     })
 }
@@ -264,7 +267,8 @@ pub(super) fn reviewers_of(
     Ok(directory.users().filter(|user| may_review(directory, user.id, folder)).map(choice).collect())
 }
 
-/// The users who may review items in one of the folders, for the filter of a list; at most the caller if it may review in none.
+/// The choices of the filter by reviewer: nobody, and the users who may review items in one of the folders. A caller who may not review
+/// sees no other user than itself.
 pub(super) fn reviewers(call: &DeskCall) -> Result<Vec<Choice>, ApiError> {
     let (directory, query) = (call.directory()?, super::items::query_of(call).unwrap_or_default());
     let chosen = match query.reviewer {

@@ -13,6 +13,7 @@ use super::live;
 use super::queues::{self, Count};
 use super::reply::Reply;
 use super::routes::{REMOVE, REVIEW};
+use super::views::ViewsPart;
 use crate::api_error::ApiError;
 use performer_core::model::cursor::PageCursor;
 use performer_core::model::exception::ExceptionType;
@@ -22,6 +23,7 @@ use performer_core::model::key::FolderId;
 use performer_core::model::list::COUNT_LIMIT;
 use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::{ReviewStatus, Status};
+use performer_core::model::view::{self, COLUMNS, VIEW_COLUMNS};
 
 /// How many items a page has.
 const ROWS: usize = 50;
@@ -74,6 +76,10 @@ struct ItemsPage {
     json: String,
     /// A new operation on all items that match.
     operation: String,
+    views: ViewsPart,
+    columns: Vec<Choice>,
+    /// The classes by which columns are hidden.
+    hidden_columns: String,
     next: Option<String>,
     first: Option<String>,
     may_review: bool,
@@ -89,8 +95,11 @@ impl ItemsPage {
 
 /// The address of a list, in the folder of the call.
 pub(super) fn list_address(call: &DeskCall, query: &ItemQuery) -> String {
-    address(call, "/desk/items", query)
+    address(call, LIST, query)
 }
+
+/// The path of the list.
+pub(super) const LIST: &str = "/desk/items";
 
 /// The page of a new operation.
 pub(super) const NEW_OPERATION: &str = "/desk/operations/new";
@@ -98,8 +107,27 @@ pub(super) const NEW_OPERATION: &str = "/desk/operations/new";
 pub(super) fn address(call: &DeskCall, path: &str, query: &ItemQuery) -> String {
     let folder = call.folder.map(|folder| format!("folder={folder}"));
     let query = Some(query.to_string()).filter(|query| !query.is_empty());
-    let parts: Vec<String> = query.into_iter().chain(folder).collect();
+    // From one list to another the columns stay.
+    let is_list = path == LIST && call.route.path == LIST;
+    let columns = columns_of(call).ok().filter(|_| is_list).and_then(|columns| columns_text(&columns));
+    let columns = columns.map(|columns| format!("{COLUMNS}={columns}"));
+    let parts: Vec<String> = query.into_iter().chain(columns).chain(folder).collect();
     if parts.is_empty() { path.to_owned() } else { format!("{path}?{}", parts.join("&")) }
+}
+
+/// The columns that the address names.
+///
+/// # Errors
+///
+/// 400 for an unknown column.
+fn columns_of(call: &DeskCall) -> Result<Vec<&'static str>, ApiError> {
+    let named = call.query.iter().filter(|(name, _)| name == COLUMNS);
+    Ok(view::columns(named.map(|(_, value)| value.as_str()))?)
+}
+
+/// The columns as a part of the address; nothing if all are shown.
+fn columns_text(columns: &[&str]) -> Option<String> {
+    (columns.len() < VIEW_COLUMNS.len()).then(|| columns.join(","))
 }
 
 /// The filters of the address.
@@ -108,7 +136,7 @@ pub(super) fn address(call: &DeskCall, path: &str, query: &ItemQuery) -> String 
 ///
 /// 400 with the name of an unknown filter, or of one whose value cannot be read.
 pub(super) fn query_of(call: &DeskCall) -> Result<ItemQuery, ApiError> {
-    let pairs = call.query.iter().filter(|(name, _)| name != "folder");
+    let pairs = call.query.iter().filter(|(name, _)| name != "folder" && name != COLUMNS);
     Ok(ItemQuery::parse(pairs.map(|(name, value)| (name.as_str(), value.as_str())))?)
 }
 
@@ -181,7 +209,7 @@ pub(super) fn version_text(item: &QueueItem) -> String {
 }
 
 pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
-    let query = query_of(call)?;
+    let (query, shown_columns) = (query_of(call)?, columns_of(call)?);
     let statistics = queues::with_statistics(call).await?;
     let queues: Vec<FolderQueue> = statistics.iter().map(|(queue, _)| queue.clone()).collect();
     let filter = filter(call, &query, &queues)?;
@@ -230,11 +258,19 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         csv: address(call, "/desk/items.csv", &whole),
         json: address(call, "/desk/items.json", &whole),
         operation: address(call, NEW_OPERATION, &whole),
+        views: ViewsPart::of(call, &whole, columns_text(&shown_columns)).await?,
+        columns: choices(VIEW_COLUMNS.into_iter(), |name| shown_columns.contains(&name)),
+        hidden_columns: hidden_classes(&shown_columns),
         next,
         first: query.after.is_some().then(|| list_address(call, &whole)),
         may_review: call.folders.iter().any(|folder| call.may(*folder, REVIEW)),
         may_delete: call.folders.iter().any(|folder| call.may(*folder, REMOVE)),
     })
+}
+
+fn hidden_classes(shown: &[&str]) -> String {
+    let hidden = VIEW_COLUMNS.iter().filter(|name| !shown.contains(name));
+    hidden.map(|name| format!(" hide-{name}")).collect()
 }
 
 /// A count of a list, which is made up to [`COUNT_LIMIT`]; by queue and status alone it is exact, whatever it is.

@@ -11,6 +11,7 @@ use super::call::DeskCall;
 use super::frame::Frame;
 use super::html::{self, Html};
 use super::items::{self, ItemRow};
+use super::logs::{self, LogRow};
 use super::reply::Reply;
 use super::routes::{JOBS_EDIT, JOBS_VIEW, READ};
 use crate::api_error::ApiError;
@@ -67,6 +68,7 @@ struct JobPage {
     lanes: Option<Html>,
     items: Vec<ItemRow>,
     all_items: String,
+    log: Vec<LogRow>,
     may_stop: bool,
 }
 
@@ -158,6 +160,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         lanes: lanes(&items, call.now()),
         items: items::rows(call, &items, &queues)?,
         all_items: if may_see_items { items::list_address(call, &query) } else { String::new() },
+        log: logs::of_job(call, folder, job.key).await?,
         may_stop: !job.state.is_final() && call.may(folder, &[JOBS_EDIT]),
         row: row(call, &job)?,
     })

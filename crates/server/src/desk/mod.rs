@@ -14,13 +14,19 @@
 //! | `live.rs`, `events.rs` | what streams of events share: the store is read once for all of them; the stream of one tab |
 //! | `start.rs`, `queues.rs`, `queue.rs`, `idle.rs` | the first page; queues; why nothing is handed out |
 //! | `items.rs`, `export.rs`, `item.rs`, `timeline.rs` | the list of items, and as a file; one item, and what happened to it |
+//! | `views.rs` | saved views of the list of items |
+//! | `logs.rs` | what was logged about an item, or by a job |
 //! | `personal.rs` | what the page of an item says of its masked fields, and the page that reveals them |
 //! | `reasons.rs`, `jobs.rs`, `health.rs`, `review.rs` | groups of failures; jobs; the server; items to be reviewed, one after the other |
 //! | `audit.rs`, `deadlines.rs` | what people changed; whether what waits will be done in time |
+//! | `access.rs`, `access_parts.rs`, `access_acts.rs` | users, roles, folders, applications, tokens and sessions; the rows of these pages; and what people change of them |
 //! | `asset_pages.rs` | named values for transactions |
 //! | `operations.rs`, `operation_acts.rs` | acts on many items at once, and what people do with them |
 //! | `acts.rs`, `item_acts.rs` | what people do with queues and jobs, and with items |
 
+mod access;
+mod access_acts;
+mod access_parts;
 mod acts;
 mod asset_pages;
 mod assets;
@@ -40,6 +46,7 @@ mod items;
 mod jobs;
 mod live;
 mod login;
+mod logs;
 mod members;
 mod operation_acts;
 mod operations;
@@ -55,9 +62,11 @@ mod same_origin;
 mod session;
 mod start;
 mod timeline;
+mod views;
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::request::Parts;
@@ -65,6 +74,7 @@ use axum::http::{HeaderMap, Method, Response, StatusCode};
 
 use self::call::DeskCall;
 pub(super) use self::live::Live;
+use self::reply::Reply;
 pub(super) use self::reply::{add_headers, error_page};
 use self::routes::DeskRoute;
 use self::session::Counts;
@@ -75,6 +85,7 @@ use super::memory_budget::BudgetOwner;
 use super::proxies::ClientAddress;
 use super::request_body::RequestBody;
 use super::{Inner, request_head};
+use crate::permission::Scopes;
 use performer_core::model::key::FolderId;
 
 /// Whether a server has pages for people, and what they can do there.
@@ -105,10 +116,32 @@ impl FromStr for DeskMode {
 /// The path of the first page; all others are below it.
 const ROOT: &str = "/desk";
 
+/// Leads to the first page.
+pub(super) fn to_start(head: &Parts) -> Response<Bytes> {
+    Reply::see_other(ROOT).into_response(&head.headers)
+}
+
+/// The path of a link that signs a user in, once.
+///
+/// # Errors
+///
+/// 503 if the store is unavailable.
+pub(super) async fn link(server: &Inner, user: i64) -> Result<String, ApiError> {
+    let token = server.access.issue(None, user, None, None, Scopes::of_desk_link(), LINK_LIFETIME).await?;
+    Ok(html::address(routes::OPEN, &[("key", &token)]))
+}
+
+/// How long a link can be used.
+const LINK_LIFETIME: Duration = Duration::from_secs(300);
+
+/// Pages about users and roles. A desk of one person has none: what was changed there would be lost with its process.
+const ACCESS: &str = "/desk/access";
+
 /// Whether a request belongs to the desk.
 pub(super) fn owns(server: &Inner, path: &str) -> bool {
     let is_below = path.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    is_below && server.config.desk != DeskMode::Off
+    let is_missing = server.operator.is_some() && path.starts_with(ACCESS);
+    is_below && server.config.desk != DeskMode::Off && !is_missing
 }
 
 /// All routes as method, path and permissions, for tests that walk through them.

@@ -4,6 +4,7 @@ use askama::Template;
 use jiff::Timestamp;
 
 use super::call::{DeskCall, FolderQueue};
+use super::deadlines;
 use super::frame::Frame;
 use super::html::{self, Html};
 use super::items::{self, ItemRow};
@@ -11,14 +12,16 @@ use super::reasons;
 use super::reply::Reply;
 use crate::api_error::ApiError;
 use crate::operation_rights::needed;
+use performer_core::model::deadlines::PACE_MINUTES;
 use performer_core::model::item::QueueItem;
 use performer_core::model::item_query::ItemQuery;
 use performer_core::model::key::ItemId;
 use performer_core::model::operation::{
     Act, ItemOperation, ItemResult, OPERATION_PAGE_LIMIT, OperationId, OperationItem, OperationState,
+    PreviewQueue,
 };
 use performer_core::model::reason::ReasonFilter;
-use performer_core::orchestrator::ItemAdministration as _;
+use performer_core::orchestrator::{ItemAdministration as _, read_queue_load};
 use performer_store::Store;
 use performer_tables::import::{csv_line, guarded};
 
@@ -59,6 +62,18 @@ struct PreviewRow {
     count: String,
 }
 
+/// What a retry would mean for a queue.
+struct LoadRow {
+    queue: String,
+    href: String,
+    copies: String,
+    would_wait: String,
+    in_progress: String,
+    held_back_by: String,
+    /// How long it takes until what waits has ended.
+    takes: String,
+}
+
 /// An item that was refused.
 struct RefusedRow {
     item: i64,
@@ -90,6 +105,7 @@ struct OperationPage {
     will_refuse_count: String,
     /// The statuses of the copies that a retry made, and how many have each.
     copies: Vec<(Html, String)>,
+    loads: Vec<LoadRow>,
     samples: Vec<ItemRow>,
     refused: Vec<RefusedRow>,
     has_refused: bool,
@@ -229,6 +245,7 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         will_refuse: if is_unstarted { will_refuse(&operation) } else { Vec::new() },
         will_refuse_count: count(preview.refused_count),
         copies: copies(call, &operation).await?,
+        loads: if is_unstarted { loads(call, &operation, &queues).await? } else { Vec::new() },
         samples: if is_unstarted { samples(call, &preview.samples, &queues).await? } else { Vec::new() },
         has_refused: !refused.is_empty(),
         refused: refused.iter().filter_map(refused_row).collect(),
@@ -316,6 +333,43 @@ async fn groups(
         let gone = || "Not found, or in a folder that you may not see".to_owned();
         let name = queue.map_or_else(gone, |queue| html::visible(&queue.queue.name));
         rows.push(PreviewRow { text, href, queue: name, count: count(group.count) });
+    }
+    Ok(rows)
+}
+
+/// What the copies of a retry would mean for their queues, as these are now.
+async fn loads(
+    call: &DeskCall,
+    operation: &ItemOperation,
+    queues: &[FolderQueue],
+) -> Result<Vec<LoadRow>, ApiError> {
+    let mut rows = Vec::new();
+    let copies = if operation.plan.act == Act::Retry { &*operation.preview.queues } else { &[] };
+    for PreviewQueue { queue_definition_id, count: copies, .. } in copies {
+        let Some(queue) = queues.iter().find(|queue| queue.queue.id.0 == *queue_definition_id) else {
+            continue;
+        };
+        let load = match read_queue_load(&call.store(queue.folder), &queue.queue, *copies, call.now()).await {
+            Ok(load) => load,
+            Err(error) if error.is_not_found() => continue, // deleted meanwhile
+            Err(error) => return Err(error.into()),
+        };
+        let takes = match (load.takes(operation.plan.pace), load.per_minute) {
+            (Some(takes), Some(pace)) => {
+                format!("{} at {} a minute", html::duration(takes), deadlines::per_minute(pace))
+            }
+            _ if load.limits.paused => "not before the queue is resumed".to_owned(),
+            _ => format!("not known: nothing has ended within {PACE_MINUTES} minutes"),
+        };
+        rows.push(LoadRow {
+            queue: html::visible(&load.name),
+            href: format!("/desk/queues/{queue_definition_id}"),
+            copies: count(load.copies),
+            would_wait: count(load.would_wait()),
+            in_progress: count(load.in_progress),
+            held_back_by: load.held_back_by().join("; "),
+            takes,
+        });
     }
     Ok(rows)
 }

@@ -74,25 +74,38 @@ pub(super) struct Range {
     pub(super) name: &'static str,
     text: &'static str,
     resolution: Resolution,
-    /// How many minutes or hours.
+    /// How many points a chart has.
     count: i64,
+    /// How many minutes or hours a point is for: a chart of 720 points has bars that nobody can see, and a table that takes long to send.
+    width: i64,
 }
 
 const RANGES: [Range; 4] = [
-    Range { name: "1h", text: "an hour", resolution: Resolution::Minute, count: 60 },
-    Range { name: "24h", text: "a day", resolution: Resolution::Hour, count: 24 },
-    Range { name: "7d", text: "a week", resolution: Resolution::Hour, count: 7 * 24 },
-    Range { name: "30d", text: "30 days", resolution: Resolution::Hour, count: 30 * 24 },
+    Range { name: "1h", text: "an hour", resolution: Resolution::Minute, count: 60, width: 1 },
+    Range { name: "24h", text: "a day", resolution: Resolution::Hour, count: 24, width: 1 },
+    Range { name: "7d", text: "a week", resolution: Resolution::Hour, count: 7 * 24, width: 1 },
+    Range { name: "30d", text: "30 days", resolution: Resolution::Hour, count: 30 * 4, width: 6 },
 ];
 
 /// The last day.
 pub(super) const DAY: Range = RANGES[1];
 
 impl Range {
-    /// The beginnings of its minutes or hours; the last one goes on.
+    /// The beginnings of its points; the last one goes on.
     pub(super) fn points(&self, now: Timestamp) -> Vec<Timestamp> {
-        let (last, step) = (self.resolution.start(minute_of(now)), self.resolution.minutes());
-        (0..self.count).rev().map(|back| start_of(last - back * step)).collect()
+        let last = minute_of(self.point_of(now));
+        (0..self.count).rev().map(|back| start_of(last - back * self.minutes())).collect()
+    }
+
+    /// The minutes of a point.
+    fn minutes(&self) -> i64 {
+        self.resolution.minutes() * self.width
+    }
+
+    /// The beginning of the point in which a time is.
+    fn point_of(&self, at: Timestamp) -> Timestamp {
+        let minute = minute_of(at);
+        start_of(minute - minute.rem_euclid(self.minutes()))
     }
 
     /// Which figures to read.
@@ -111,7 +124,7 @@ const OUTCOMES: [Outcome; 4] =
 pub(super) fn throughput(figures: &[Figures], range: Range, now: Timestamp) -> Html {
     let mut counts: HashMap<(Timestamp, Outcome), i64> = HashMap::new();
     for figure in figures.iter().flat_map(|figures| &figures.ended) {
-        *counts.entry((figure.at, figure.outcome)).or_default() += figure.count;
+        *counts.entry((range.point_of(figure.at), figure.outcome)).or_default() += figure.count;
     }
     let ended = |at: &Timestamp| {
         let of = |outcome: &Outcome| Some(counts.get(&(*at, *outcome)).map_or(0.0, |count| *count as f64));
@@ -135,7 +148,7 @@ fn seconds(value: f64) -> String {
 fn durations(figures: &Figures, range: Range, now: Timestamp) -> Html {
     let mut durations: HashMap<Timestamp, Durations> = HashMap::new();
     for figure in &figures.ended {
-        durations.entry(figure.at).or_default().merge(&figure.durations);
+        durations.entry(range.point_of(figure.at)).or_default().merge(&figure.durations);
     }
     let at = |at: &Timestamp| {
         let percentile = |share| Some(durations.get(at)?.percentile(share)?.as_secs_f64());
@@ -150,7 +163,9 @@ fn durations(figures: &Figures, range: Range, now: Timestamp) -> Html {
 
 /// What waited. A time without a level has the one before.
 fn backlog(figures: &Figures, range: Range, now: Timestamp) -> Html {
-    let levels: HashMap<Timestamp, &Level> = figures.levels.iter().map(|level| (level.at, level)).collect();
+    // Of several levels of a point the last one counts.
+    let levels: HashMap<Timestamp, &Level> =
+        figures.levels.iter().map(|level| (range.point_of(level.at), level)).collect();
     let mut last = vec![None, None];
     let mut at = |at: &Timestamp| {
         if let Some(level) = levels.get(at) {

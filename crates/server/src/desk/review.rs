@@ -9,6 +9,7 @@ use super::item::{self, Acts, ItemView};
 use super::items::{self, Choice};
 use super::reply::Reply;
 use crate::api_error::ApiError;
+use crate::operator::Operator;
 use performer_core::model::cursor::PageCursor;
 use performer_core::model::item::Page;
 use performer_core::model::item_query::{ItemQuery, Reviewer, list_value};
@@ -48,8 +49,8 @@ struct ReviewItem {
     acts: Acts,
     comments: Vec<(String, String, html::Html)>,
     reviewer: String,
-    /// The user's own number, for the form that takes the item over.
-    me: i64,
+    /// The user's own number, for the form that takes the item over. `None` for somebody who is no user of the store.
+    me: Option<i64>,
     is_mine: bool,
     reviewers: Vec<Choice>,
     /// Where the inbox goes on behind this item.
@@ -69,7 +70,8 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         )));
     }
     let chosen = chosen(call.query_value("whose"))?;
-    let me = call.caller()?.user.id;
+    // Somebody who is no user of the store reviews nothing that would be theirs.
+    let me = call.user_of_store().unwrap_or(Operator::NUMBER);
     let query =
         ItemQuery::parse([("queue", call.query_value("queue")), ("after", call.query_value("after"))])?;
     let mut query = query.to_be_reviewed();
@@ -133,7 +135,7 @@ async fn review_item(call: &DeskCall, id: ItemId, chosen: &str) -> Result<Review
         (author, html::visible(&comment.text), html::time(comment.creation_time))
     };
     let reviewer = item.reviewer_user_id.and_then(|id| directory.user(id));
-    let me = call.caller()?.user.id;
+    let me = call.user_of_store();
     Ok(ReviewItem {
         id: item.id.0,
         view: item::view(item, &queue),
@@ -141,7 +143,7 @@ async fn review_item(call: &DeskCall, id: ItemId, chosen: &str) -> Result<Review
         comments: comments.into_iter().map(comment).collect(),
         reviewer: reviewer.map(|user| html::line(&user.user_name, 60)).unwrap_or_default(),
         me,
-        is_mine: item.reviewer_user_id == Some(me),
+        is_mine: me.is_some() && item.reviewer_user_id == me,
         reviewers: item::reviewers_of(call, found.folder, item.reviewer_user_id)?,
         next: address(call, chosen, Some(&PageCursor::from(item.id))),
         ended: html::optional_time(item.end_processing),

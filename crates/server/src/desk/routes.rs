@@ -9,8 +9,8 @@ use axum::http::{Method, StatusCode};
 use super::call::DeskCall;
 use super::reply::Reply;
 use super::{
-    acts, asset_pages, audit, deadlines, events, export, health, item, item_acts, items, jobs, login,
-    operation_acts, operations, personal, queue, queues, reasons, review, start,
+    access, access_acts, acts, asset_pages, audit, deadlines, events, export, health, item, item_acts, items,
+    jobs, login, operation_acts, operations, personal, queue, queues, reasons, review, start, views,
 };
 use crate::api_error::ApiError;
 pub(super) use crate::operation_rights::{CHANGE, REMOVE, REVIEW};
@@ -77,9 +77,10 @@ impl DeskRoute {
         self.path.starts_with("/desk/items.") || self.path.ends_with(".csv")
     }
 
-    /// Whether it changes more than the session of its caller.
+    /// Whether it changes more than the sessions of its caller.
     pub(super) fn changes_work(&self) -> bool {
-        self.method == Method::POST && !matches!(self.needs, Public | Session)
+        let is_of_session = matches!(self.needs, Public | Session) && !self.path.contains("/tokens");
+        self.method == Method::POST && !is_of_session
     }
 }
 
@@ -104,7 +105,21 @@ const EDIT: Permission = Permission(Area::Transactions, Action::Edit);
 pub(super) const JOBS_VIEW: Permission = Permission(Area::Jobs, Action::View);
 pub(super) const JOBS_EDIT: Permission = Permission(Area::Jobs, Action::Edit);
 const AUDIT_VIEW: Permission = Permission(Area::Audit, Action::View);
+pub(super) const USERS_VIEW: Permission = Permission(Area::Users, Action::View);
+pub(super) const USERS_CREATE: Permission = Permission(Area::Users, Action::Create);
+pub(super) const USERS_EDIT: Permission = Permission(Area::Users, Action::Edit);
+pub(super) const USERS_DELETE: Permission = Permission(Area::Users, Action::Delete);
+pub(super) const ROLES_VIEW: Permission = Permission(Area::Roles, Action::View);
+pub(super) const ROBOTS_VIEW: Permission = Permission(Area::Robots, Action::View);
+pub(super) const ROBOTS_CREATE: Permission = Permission(Area::Robots, Action::Create);
+pub(super) const FOLDERS_CREATE: Permission = Permission(Area::Units, Action::Create);
+/// In a folder, or in the tenant for all.
+pub(super) const FOLDER_VIEW: Permission = Permission(Area::SubFolders, Action::View);
+pub(super) const FOLDER_EDIT: Permission = Permission(Area::SubFolders, Action::Edit);
 const SETTINGS_VIEW: Permission = Permission(Area::Settings, Action::View);
+
+/// The path of links that sign somebody in.
+pub(super) const OPEN: &str = "/desk/open";
 
 /// To see items and their queues.
 pub(super) const READ: &[Permission] = &[QUEUES_VIEW, VIEW];
@@ -135,6 +150,7 @@ pub(super) static ROUTES: &[DeskRoute] = routes! {
     GET "/desk" "DeskStart": InFolder(READ) => start::page;
     GET "/desk/login" "DeskLoginPage": Public => login::page;
     POST "/desk/login" "DeskLogin": Public => login::sign_in;
+    GET "/desk/open" "DeskOpen": Public => login::open;
     POST "/desk/logout" "DeskLogout": Session => login::sign_out;
     GET "/desk/events" "DeskEvents": InFolder(SEE_QUEUES) => events::stream;
     POST "/desk/theme" "DeskTheme": Public => login::theme;
@@ -147,6 +163,24 @@ pub(super) static ROUTES: &[DeskRoute] = routes! {
 
     GET "/desk/audit" "DeskAudit": InTenant(AUDIT_VIEW) => audit::page;
     GET "/desk/audit.csv" "DeskAuditFile": InTenant(AUDIT_VIEW) => audit::csv;
+
+    GET "/desk/access" "DeskAccess": Session => access::page;
+    POST "/desk/access/sessions/end" "DeskEndSession": Session => access_acts::end_session;
+    POST "/desk/access/tokens" "DeskAddToken": Session => access_acts::add_token;
+    POST "/desk/access/tokens/revoke" "DeskRevokeToken": Session => access_acts::revoke_own_token;
+    POST "/desk/access/users" "DeskAddUser": InTenant(USERS_CREATE) => access_acts::add_user;
+    GET "/desk/access/users/{id}" "DeskUser": InTenant(USERS_VIEW) => access::user;
+    POST "/desk/access/users/{id}/roles" "DeskUserRoles": InTenant(USERS_EDIT) => access_acts::set_roles;
+    POST "/desk/access/users/{id}/active" "DeskUserActive": InTenant(USERS_EDIT) => access_acts::set_active;
+    POST "/desk/access/users/{id}/password" "DeskUserPassword": InTenant(USERS_EDIT) => access_acts::set_password;
+    POST "/desk/access/users/{id}/revoke" "DeskUserRevoke": InTenant(USERS_EDIT) => access_acts::revoke;
+    POST "/desk/access/users/{id}/remove" "DeskRemoveUser": InTenant(USERS_DELETE) => access_acts::remove_user;
+    POST "/desk/access/folders" "DeskAddFolder": InTenant(FOLDERS_CREATE) => access_acts::add_folder;
+    GET "/desk/access/folders/{id}" "DeskFolder": InFolder(&[FOLDER_VIEW]) => access::folder;
+    POST "/desk/access/folders/{id}/roles" "DeskFolderRoles": InFolder(&[FOLDER_EDIT]) => access_acts::set_roles_in_folder;
+    POST "/desk/access/applications" "DeskAddApplication": InTenant(USERS_CREATE) => access_acts::add_application;
+    POST "/desk/access/applications/remove" "DeskRemoveApplication": InTenant(USERS_DELETE) => access_acts::remove_application;
+    POST "/desk/access/robots" "DeskAddRobot": InTenant(ROBOTS_CREATE) => access_acts::add_robot;
 
     GET "/desk/deadlines" "DeskDeadlines": InFolder(READ) => deadlines::page;
 
@@ -166,6 +200,10 @@ pub(super) static ROUTES: &[DeskRoute] = routes! {
     POST "/desk/items/{id}/purge" "DeskPurge": InFolder(CHANGE) => item_acts::purge;
     POST "/desk/items/{id}/comments" "DeskComment": InFolder(REVIEW) => item_acts::comment;
     POST "/desk/items/{id}/comments/{comment}" "DeskEditComment": InFolder(REVIEW) => item_acts::edit_comment;
+
+    GET "/desk/views" "DeskViews": InFolder(READ) => views::page;
+    POST "/desk/views" "DeskAddView": InFolder(READ) => views::add;
+    POST "/desk/views/{id}" "DeskEditView": InFolder(READ) => views::edit;
 
     GET "/desk/reasons" "DeskReasons": InFolder(READ) => reasons::list;
     GET "/desk/reasons/{id}" "DeskReason": InFolder(READ) => reasons::page;

@@ -25,9 +25,44 @@ pub(super) fn check(headers: &HeaderMap, base: &str) -> Result<(), ApiError> {
     Err(ApiError::new(StatusCode::FORBIDDEN, 0, message))
 }
 
+/// Refuses a link that the page of another site leads to: it would sign a reader in as somebody whom that site has chosen. One that is
+/// typed, pasted or opened by another program has no page before it.
+///
+/// # Errors
+///
+/// 403.
+pub(super) fn check_link(headers: &HeaderMap) -> Result<(), ApiError> {
+    let site = headers.get("sec-fetch-site").map(|site| site.to_str().unwrap_or("unreadable"));
+    if site.is_none_or(|site| matches!(site, "none" | "same-origin")) {
+        return Ok(());
+    }
+    let message = "A page of another site led here. Copy the link, and paste it where addresses are typed.";
+    Err(ApiError::new(StatusCode::FORBIDDEN, 0, message))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_is_not_followed_from_the_page_of_another_site() {
+        for (site, expected) in [
+            (None, true),
+            (Some("none"), true),
+            (Some("same-origin"), true),
+            (Some("same-site"), false),
+            (Some("cross-site"), false),
+            (Some(""), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.extend(
+                site.map(|site| {
+                    (axum::http::HeaderName::from_static("sec-fetch-site"), site.parse().unwrap())
+                }),
+            );
+            assert_eq!(check_link(&headers).is_ok(), expected, "{site:?}");
+        }
+    }
 
     #[test]
     fn only_a_page_of_this_server_may_send_a_form() {

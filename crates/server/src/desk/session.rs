@@ -4,11 +4,13 @@
 //! password and after twelve hours, and the API refuses it. When a session was last used is known only to this process: after a
 //! restart that time begins anew, and each of several servers over one store has its own.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
+use jiff::Timestamp;
 
 use crate::Inner;
 use crate::access::Caller;
@@ -59,10 +61,13 @@ impl Sessions {
         is_secure: bool,
         counts: Counts,
     ) -> Result<Option<Caller>, ApiError> {
-        let Some(token) = cookie(headers, cookie_name(is_secure)) else { return Ok(None) };
+        let name = cookie_name(server, headers, is_secure);
+        let Some(token) = cookie(headers, &name) else { return Ok(None) };
         let (digest, now) = (secret::digest_of(token), server.elapsed());
         let known = self.used().get(&digest).copied();
-        if known.is_some_and(|known| now.saturating_sub(known.last) > IDLE) {
+        // Whoever runs a desk of their own would have to start it again.
+        let may_end = server.operator.is_none();
+        if may_end && known.is_some_and(|known| now.saturating_sub(known.last) > IDLE) {
             self.end(server, token).await?;
             return Ok(None);
         }
@@ -80,15 +85,26 @@ impl Sessions {
         Ok(caller)
     }
 
+    /// How long ago a session was last used, as far as this process knows.
+    pub(super) fn idle_for(&self, digest: &str, now: Duration) -> Option<Duration> {
+        Some(now.saturating_sub(self.used().get(digest)?.last))
+    }
+
     /// Begins a session. Returns its cookie.
     ///
     /// # Errors
     ///
     /// 503 if the store is unavailable.
-    pub(super) async fn begin(&self, server: &Inner, user: i64, is_secure: bool) -> Result<String, ApiError> {
-        let token = server.access.issue(user, None, None, Scopes::of_desk(), LIFETIME).await?;
+    pub(super) async fn begin(
+        &self,
+        server: &Inner,
+        headers: &HeaderMap,
+        user: i64,
+        is_secure: bool,
+    ) -> Result<String, ApiError> {
+        let token = server.access.issue(None, user, None, None, Scopes::of_desk(), LIFETIME).await?;
         let rest = if is_secure { "Path=/; Secure" } else { "Path=/desk" };
-        let (name, life) = (cookie_name(is_secure), LIFETIME.as_secs());
+        let (name, life) = (cookie_name(server, headers, is_secure), LIFETIME.as_secs());
         Ok(format!("{name}={token}; {rest}; HttpOnly; SameSite=Lax; Max-Age={life}"))
     }
 
@@ -103,8 +119,8 @@ impl Sessions {
         headers: &HeaderMap,
         is_secure: bool,
     ) -> Result<String, ApiError> {
-        let name = cookie_name(is_secure);
-        if let Some(token) = cookie(headers, name) {
+        let name = cookie_name(server, headers, is_secure);
+        if let Some(token) = cookie(headers, &name) {
             self.end(server, token).await?;
         }
         let rest = if is_secure { "Path=/; Secure" } else { "Path=/desk" };
@@ -122,8 +138,25 @@ impl Sessions {
 
 /// With TLS no other host can set a cookie of this name, and none is sent without TLS. A browser accepts such a name only with `Secure`,
 /// which it does not accept over plain HTTP: there, where the server listens on a loopback address only, the name is a plain one.
-fn cookie_name(is_secure: bool) -> &'static str {
-    if is_secure { "__Host-desk" } else { "desk" }
+///
+/// The cookies of one host are those of all its ports: each desk of one person has a name of its own, beside a server and others.
+fn cookie_name(server: &Inner, headers: &HeaderMap, is_secure: bool) -> Cow<'static, str> {
+    if server.operator.is_some() {
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+        return format!("own-desk-{port}").into();
+    }
+    if is_secure { "__Host-desk" } else { "desk" }.into()
+}
+
+/// The digest of the session of a request.
+pub(super) fn digest_of_request(server: &Inner, headers: &HeaderMap, is_secure: bool) -> Option<String> {
+    cookie(headers, &cookie_name(server, headers, is_secure)).map(secret::digest_of)
+}
+
+/// When a session began, from the time at which its token expires.
+pub(super) fn began(expires: Timestamp) -> Timestamp {
+    expires.checked_sub(LIFETIME).unwrap_or(expires)
 }
 
 /// The value of a cookie of the request.

@@ -7,7 +7,7 @@ use crate::directory::Directory;
 use performer_core::model::history::{EventAction, ItemEvent};
 use performer_core::model::item::QueueItem;
 use performer_core::model::key::ItemId;
-use performer_core::model::review::Comment;
+use performer_core::model::review::{Comment, Person};
 use performer_core::model::status::{ReviewStatus, Status};
 
 /// One thing that happened.
@@ -39,7 +39,7 @@ pub(super) struct CommentRow {
 pub(super) fn of(
     (chain, events, comments): (&[QueueItem], &[ItemEvent], &[Comment]),
     directory: &Directory,
-    reader: i64,
+    reader: &Person,
     this: ItemId,
 ) -> Vec<TimelineEntry> {
     let name = |user: Option<i64>| {
@@ -79,7 +79,7 @@ pub(super) fn of(
             id: comment.id,
             text: html::visible(&comment.text),
             written: comment.text.clone(),
-            is_own: comment.author.user_id == Some(reader),
+            is_own: comment.author == *reader,
         }),
     }));
     // Events of one time keep their order.

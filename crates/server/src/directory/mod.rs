@@ -173,6 +173,7 @@ impl Directory {
             // A robot gets content as it is; what it does not need is to have a person's masks lifted.
             Area::Transactions => *action != Action::Reveal,
             Area::Queues | Area::Jobs | Area::Robots | Area::Assets => *action == Action::View,
+            Area::Logs => matches!(action, Action::View | Action::Create),
             _ => false,
         });
         let viewer = Permission::all().filter(|Permission(_, action)| *action == Action::View);

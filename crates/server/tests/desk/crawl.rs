@@ -47,7 +47,7 @@ pub(crate) fn assert_nothing_inline(html: &str) {
     for (name, attributes) in tags(html) {
         assert_ne!(name, "style", "{html}");
         if name == "script" {
-            assert!(attributes["src"].starts_with("/desk/assets/"), "{html}");
+            assert!(attributes["src"].starts_with("/desk/static/"), "{html}");
         }
         for (attribute, value) in &attributes {
             assert!(attribute != "style" && !attribute.starts_with("on"), "{name} {attribute}={value}");
@@ -84,7 +84,7 @@ fn assert_headers(path: &str, answer: &Answer) {
     ] {
         assert_eq!(answer.header(name), value, "{path}: {name}");
     }
-    let is_asset = path.starts_with("/desk/assets/");
+    let is_asset = path.starts_with("/desk/static/");
     let expected = if is_asset { "public, max-age=31536000, immutable" } else { "no-store" };
     assert_eq!(answer.header("cache-control"), expected, "{path}");
     assert!(answer.header("access-control-allow-origin").is_empty());
@@ -126,11 +126,11 @@ async fn no_link_is_dead_and_nothing_is_inline() {
     }
     let paths: Vec<&str> = seen.iter().map(|link| link.split('?').next().unwrap()).collect();
     for (method, route, _) in Server::desk_routes() {
-        if method == "GET" && !["/desk/login", "/desk/events"].contains(&&*route) {
+        if method == "GET" && !["/desk/login", "/desk/open", "/desk/events"].contains(&&*route) {
             assert!(paths.iter().any(|path| is_of(&route, path)), "no page leads to {route}");
         }
     }
-    assert_eq!(paths.iter().filter(|path| path.starts_with("/desk/assets/")).count(), 3);
+    assert_eq!(paths.iter().filter(|path| path.starts_with("/desk/static/")).count(), 3);
 }
 
 /// Errors, redirections and what is no page have the headers too.
@@ -143,7 +143,7 @@ async fn every_answer_has_its_headers() {
         ("", "/desk/login", 200),
         (&*cookie, "/desk/nowhere", 404),
         (&*cookie, "/desk/items?colour=red", 400),
-        (&*cookie, "/desk/assets/desk.css", 404),
+        (&*cookie, "/desk/static/desk.css", 404),
     ] {
         let request = desk.http.get(format!("{}{path}", desk.served.url));
         let answer = desk.send(request.header("cookie", cookie).header("origin", "https://other.test")).await;
@@ -165,7 +165,7 @@ fn the_scan_finds_what_is_inline() {
         "<p style=\"x\">",
         "<p class=\"a\" onclick=\"x\">",
         "<style>p{}</style>",
-        "<script src=\"/desk/assets/a.js\">x</script>",
+        "<script src=\"/desk/static/a.js\">x</script>",
         "<a href=\"https://other.test\">",
         "<a href=\"javascript:x\">",
         "<p\nONLOAD=\"x\">",
@@ -173,6 +173,6 @@ fn the_scan_finds_what_is_inline() {
         assert!(std::panic::catch_unwind(|| assert_nothing_inline(html)).is_err(), "{html}");
     }
     assert_nothing_inline(
-        "<script type=\"module\" src=\"/desk/assets/a.js\"></script><p class=\"style\">on=1 &lt;script&gt;",
+        "<script type=\"module\" src=\"/desk/static/a.js\"></script><p class=\"style\">on=1 &lt;script&gt;",
     );
 }

@@ -1,13 +1,18 @@
 //! The desk, over real HTTP and a real SQLite file.
 
+mod access;
 mod acts;
+mod assets;
 mod audit;
 mod crawl;
 mod live;
 mod operations;
+mod own;
 mod pages;
+mod personal;
 mod roles;
 mod sessions;
+mod views;
 
 use std::sync::Arc;
 
@@ -22,6 +27,14 @@ use performer_proofs::test_server::{CLIENT, SECRET, TestServer};
 use reqwest::Method;
 use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
 use serde_json::{Value, json};
+
+/// A personal value of each item, which no page may show but the one that reveals it.
+pub(crate) const PERSONAL: &str = "DE89370400440532013000";
+
+/// Fails if a page that is none of a reveal shows the personal value.
+fn assert_masked(path: &str, answer: &Answer) {
+    assert!(path.ends_with("/reveal") || !answer.text.contains(PERSONAL), "{path} shows it: {}", answer.text);
+}
 
 /// A server with its clock, and the token of an application with all permissions.
 pub(crate) struct Desk {
@@ -72,6 +85,8 @@ pub(crate) struct Work {
     pub(crate) job: String,
     /// An operation that refused an item.
     pub(crate) operation: i64,
+    /// A user that nobody is signed in as.
+    pub(crate) user: i64,
     /// A credential.
     pub(crate) asset: i64,
 }
@@ -139,22 +154,27 @@ impl Desk {
 
     /// Adds a queue and its items.
     pub(crate) async fn work(&self) -> Work {
-        let queue = json!({"Name": "Invoices", "MaxNumberOfRetries": 1});
+        let personal = r#"{"properties":{"Iban":{"x-personal":true}}}"#;
+        let queue = json!({"Name": "Invoices", "MaxNumberOfRetries": 1, "SpecificDataJsonSchema": personal,
+            "OutputDataJsonSchema": personal, "AnalyticsDataJsonSchema": personal});
         let queue = self.api("POST", "/odata/QueueDefinitions", &queue).await["Id"].as_i64().unwrap();
-        let retried = self.add("INV-1", &json!({"Total": 17.50, "Customer": "Ada"})).await;
+        let retried = self.add("INV-1", &json!({"Total": 17.50, "Customer": "Ada", "Iban": PERSONAL})).await;
         self.process(&failed("ApplicationException", "server 17 is down")).await;
-        let successful = self.process(&json!({"IsSuccessful": true, "Output": {"Document": 4711}})).await;
-        let failed = self.fail("INV-2", "the total 99 is wrong").await;
-        let new = self.add("INV-3", &json!({"Total": 3})).await;
+        let successful = self.process(&json!({"IsSuccessful": true, "Output": {"Document": 4711, "Iban": PERSONAL}, "Analytics": {"Iban": PERSONAL}})).await;
+        self.add("INV-2", &json!({"Total": 1, "Iban": PERSONAL})).await;
+        let failed = self.process(&failed("BusinessException", "the total 99 is wrong")).await;
+        let new = self.add("INV-3", &json!({"Total": 3, "Iban": PERSONAL})).await;
         let job = json!({"queue": "Invoices", "machine": "host-of-robots", "processId": 4242, "version": "1.2.3", "robots": 2,
             "lease": 30_000});
         let job = self.api("POST", "/api/Performer/StartJob", &job).await;
         let job = job["job"].as_str().unwrap().to_owned();
         let operation = self.operation(&[new, failed]).await;
+        let user = json!({"UserName": "absent", "RolesList": ["Viewer"]});
+        let user = self.api("POST", "/odata/Users", &user).await["Id"].as_i64().unwrap();
         let asset = json!({"Name": "SAP", "ValueScope": "PerRobot", "ValueType": "Credential", "HasDefaultValue": true,
             "CredentialUsername": "ann@sap", "CredentialPassword": "hunter2"});
         let asset = self.api("POST", "/odata/Assets", &asset).await["Id"].as_i64().unwrap();
-        Work { queue, retried, successful, failed, new, job, operation, asset }
+        Work { queue, retried, successful, failed, new, job, operation, user, asset }
     }
 
     /// An operation that clears reviewers, which the rules refuse for an item that is New.
@@ -180,7 +200,9 @@ impl Desk {
 
     pub(crate) async fn get(&self, cookie: &str, path: &str) -> Answer {
         let request = self.http.get(format!("{}{path}", self.served.url));
-        self.send(request.header("cookie", cookie)).await
+        let answer = self.send(request.header("cookie", cookie)).await;
+        assert_masked(path, &answer);
+        answer
     }
 
     /// Sends a form as a browser does from a page of this server.
@@ -198,7 +220,9 @@ impl Desk {
     ) -> Answer {
         let request = self.http.request(Method::POST, format!("{}{path}", self.served.url));
         let request = request.header("cookie", cookie).header("sec-fetch-site", site);
-        self.send(with_form(request, form)).await
+        let answer = self.send(with_form(request, form)).await;
+        assert_masked(path, &answer);
+        answer
     }
 
     /// Signs in. Returns the cookie.

@@ -64,6 +64,7 @@ async fn all_that_match_are_previewed_and_retried_behind_a_canary() {
         "Items that match: <b>7</b>",
         "name=\"filter\" value=\"queue=Invoices&#38;status=Failed\"",
     ]);
+    desk.clock.advance(std::time::Duration::from_secs(2)); // figures are written once a second
     let retry = [("act", "retry"), ("canary", "1"), ("pace", "600"), ("comment", "agreed with Ada")];
     let path = desk.preview(&cookie, &retry).await;
     let page = desk.get(&cookie, &path).await;
@@ -75,6 +76,10 @@ async fn all_that_match_are_previewed_and_retried_behind_a_canary() {
         "5 items, which have 10 min 0 s",
         "agreed with Ada",
         "F-6",
+        "What it would mean for the queues",
+        "data-label=\"Copies\">7<",
+        "data-label=\"Waiting then\">7<",
+        "data-label=\"Done in\">1 min 0 s at 7.0 a minute<",
     ]);
     desk.run_operations().await;
     assert_eq!(desk.review_of(failed[0]).await, "None", "it was not started");

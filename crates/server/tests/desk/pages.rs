@@ -107,8 +107,9 @@ async fn lists_are_filtered_and_unknown_filters_are_named() {
         let page = desk.get(&cookie, &format!("/desk/items?{filter}")).await;
         assert_eq!(page.status, 200, "{filter}: {}", page.text);
         for reference in ["INV-1", "INV-2", "INV-3"] {
-            let is_shown =
-                page.text.contains(&format!("<td data-label=\"Reference\"><bdi>{reference}</bdi></td>"));
+            let is_shown = page.text.contains(&format!(
+                "<td data-label=\"Reference\" class=\"of-reference\"><bdi>{reference}</bdi></td>"
+            ));
             assert_eq!(is_shown, references.contains(&reference), "{filter}: {reference}");
         }
     }
@@ -151,7 +152,7 @@ async fn pages_of_a_list_follow_each_other() {
     while let Some(address) = path {
         let page = desk.get(&cookie, &address).await;
         assert_eq!(page.status, 200, "{}", page.text);
-        let cells = page.text.split("<td data-label=\"Reference\"><bdi>").skip(1);
+        let cells = page.text.split("<td data-label=\"Reference\" class=\"of-reference\"><bdi>").skip(1);
         seen.extend(cells.map(|cell| cell.split('<').next().unwrap().to_owned()));
         path = page.text.find("rel=\"next\"").map(|at| {
             let tag = &page.text[page.text[..at].rfind("<a ").unwrap()..];

@@ -52,7 +52,7 @@ def sdk_of(scope):
     return UiPath(base_url=f"{host}/acme/Prod", secret=token.access_token)
 
 
-sdk = sdk_of("OR.Queues OR.Folders.Read")
+sdk = sdk_of("OR.Queues OR.Jobs OR.Monitoring OR.Folders.Read")
 queues = sdk.queues
 folder = {"folder_key": sdk.folders.retrieve_key(folder_path="Shared")}
 check("the folder has a key", len(folder["folder_key"]), 36)
@@ -143,6 +143,37 @@ check(
 )
 refused("what there is not is not found", 404, 1002, queues.create_item, {"Reference": "x"}, queue_name="Nothing", **folder)
 
+
+
+def api(path, body):
+    headers = {"x-uipath-folderkey": folder["folder_key"]}
+    return sdk.api_client.request("POST", f"/orchestrator_/api/{path}", headers=headers, json=body)
+
+
+def start_job():
+    job = {"queue": queue, "machine": "m1", "processId": 1, "version": "1", "robots": 1, "lease": 600_000}
+    return api("Performer/StartJob", job).json()["job"]
+
+
+jobs = [start_job(), start_job()]
+found = sdk.jobs.retrieve(jobs[0], **folder)
+check("a performer is a job", (found.key, found.state, found.host_machine_name), (jobs[0], "Running", "m1"))
+check("a job that is not there is not found", sdk.jobs.exists("b66c1df3-3c8e-4f3c-9d0e-3f6f6b0f5a11", **folder), False)
+listed = sdk.jobs.list(filter="State eq 'Running'", orderby="CreationTime desc", top=10, **folder)
+check("jobs are listed", {job.key for job in listed.items}, set(jobs))
+sdk.jobs.stop(job_keys=jobs, **folder)
+check("jobs are asked to stop", [sdk.jobs.retrieve(job, **folder).state for job in jobs], ["Stopping"] * 2)
+sdk.jobs.stop(job_keys=[jobs[0]], strategy="Kill", **folder)
+check("and to end at once", api("Performer/Beat", {"job": jobs[0]}).json()["state"], "Terminating")
+api("Performer/EndJob", {"job": jobs[0], "state": "Faulted", "info": "the disk is full"})
+faulted = sdk.jobs.retrieve(jobs[0], **folder)
+check("why it faulted is known", (faulted.state, faulted.job_error.detail), ("Faulted", "the disk is full"))
+refused("an ended job is not stopped", 409, 1658, sdk.jobs.stop, job_keys=[jobs[0]], **folder)
+
+line = {"message": "started", "level": "Information", "timeStamp": "2026-01-01T00:00:00Z", "jobId": jobs[1]}
+api("Logs/SubmitLogs", [json.dumps(line), json.dumps({**line, "message": "broke", "level": "Error"})])
+lines = odata("GET", "RobotLogs", params={"$filter": f"JobKey eq {jobs[1]} and Level eq 'Error'"}).json()["value"]
+check("what a robot logs is listed", [(one["Message"], one["JobKey"]) for one in lines], [("broke", jobs[1])])
 sdk = sdk_of("OR.Assets OR.Folders.Read")
 assets = sdk.assets
 for body in [

@@ -104,7 +104,7 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
         "Beat" => json!({ "job": job }),
         "EndJob" => json!({"job": job, "state": "Successful", "info": "i", "figures": {
             "successful": 1, "businessExceptions": 0, "busy": {"secs": 1, "nanos": 0}}}),
-        "Sweep" | "Robots" => json!({}),
+        "Sweep" | "Robots" | "Views" | "DeskLink" => json!({}),
         "Exchange" => json!({"id": CALL, "heard": [CALL], "take": take, "reports": [
             {"claim": claim, "result": {"successful": {"output": {"a": 1}}}, "progress": "p"},
             {"claim": claim, "result": {"failed": {"exception": {"Reason": "r", "Type": "BusinessException"}, "defer_date": null}},
@@ -119,6 +119,14 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
         "EditLimits" => json!({"queue": "Invoices", "edit": {
             "paused": false, "maxInProgress": 5, "maxStarts": {"count": 100, "per": {"secs": 60, "nanos": 0}}}}),
         "StopJob" => json!({"job": job, "strategy": "SoftStop"}),
+        "SubmitLogs" => {
+            json!([r#"{"message":"m","level":"Information","timeStamp":"2026-08-20T10:00:00Z"}"#])
+        }
+        "PostLog" => {
+            json!({"message": "m", "level": "Warning", "timeStamp": "2026-08-20T10:00:00Z", "processName": "P"})
+        }
+        "StopOneJob" => json!({"strategy": "SoftStop"}),
+        "StopJobs" => json!({"jobIds": [1], "strategy": "SoftStop"}),
         "Reasons" => json!({
             "queues": ["Invoices"], "id": null, "lastSeenFirst": true, "after": [1, 1], "openOnly": true, "top": 5,
         }),
@@ -152,7 +160,14 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
 
 /// A job of the first application.
 pub(crate) async fn job(api: &Api) -> String {
-    let started = api.post("/api/Performer/StartJob", &valid_body("StartJob", "POST", "").unwrap()).await;
+    start_job(api, "Invoices").await
+}
+
+/// Starts a job on a queue, as the first application.
+pub(crate) async fn start_job(api: &Api, queue: &str) -> String {
+    let mut body = valid_body("StartJob", "POST", "").unwrap();
+    body["queue"] = queue.into();
+    let started = api.post("/api/Performer/StartJob", &body).await;
     started.body["job"].as_str().unwrap_or_else(|| panic!("{}", started.text)).to_owned()
 }
 
@@ -465,7 +480,7 @@ async fn unknown_paths_are_404() {
         "/odata/QueueItems%2f",
         "/odata/QueueItems;x",
         "/favicon.ico",
-        "/odata/Assets",
+        "/odata/Packages",
         "/odata/Queues",
         "/%00",
         "/odata/%ff",

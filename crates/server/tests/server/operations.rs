@@ -97,11 +97,13 @@ async fn an_operation_is_made_started_and_shown_in_the_name_of_its_caller() {
 async fn an_operation_needs_what_its_act_needs_on_one_item() {
     let api = Api::start().await;
     let items = api.failures(2).await;
-    let viewer = api.with_permissions("viewer", &["Queues.View", "Transactions.View"]).await;
-    let reviewer =
-        api.with_permissions("reviewer", &["Queues.View", "Transactions.View", "Transactions.Edit"]).await;
-    let remover =
-        api.with_permissions("remover", &["Queues.View", "Transactions.View", "Transactions.Delete"]).await;
+    let viewer = api.with_permissions("one who is viewer", &["Queues.View", "Transactions.View"]).await;
+    let reviewer = api
+        .with_permissions("one who is reviewer", &["Queues.View", "Transactions.View", "Transactions.Edit"])
+        .await;
+    let remover = api
+        .with_permissions("one who is remover", &["Queues.View", "Transactions.View", "Transactions.Delete"])
+        .await;
     let (mut cases, mut made) = (0, Vec::new());
     for (act, of_reviewer, of_remover) in [
         ("Retry", 200, 403),

@@ -187,7 +187,10 @@ fn routes_need_the_documented_access() {
         }
         if let Some((_, required)) = scopes.split_once("Required permissions: ") {
             let required = required.split('.').take(8).collect::<Vec<_>>().join(".");
-            let required = required.split("Note").next().unwrap().split("Only ").next().unwrap().to_owned();
+            let mut required = required;
+            for end in ["Note", "DEPRECATED", "Only ", "Example"] {
+                required = required.split(end).next().unwrap().to_owned();
+            }
             // All permissions that are joined by "and"; alternatives are not compared.
             if !required.contains(" or ") {
                 for word in required

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use performer_proofs::openapi;
 use performer_proofs::test_server::{CLIENT, SECRET};
 
+use crate::bad_requests::start_job;
 use crate::{Api, ApiResponse};
 
 /// Calls every route with data of every kind. Returns the calls and their responses.
@@ -41,6 +42,10 @@ async fn call_every_route(api: &Api) -> Vec<(String, String, ApiResponse)> {
     let (f, s, d) = (&first["Id"], &second["Id"], &fourth["Id"]);
     let event = s.as_i64().unwrap() * 1_000;
     let unique = second["UniqueKey"].as_str().unwrap();
+    // One that is running, and one that has faulted.
+    let (_, ended) = (start_job(api, "Invoices").await, start_job(api, "Invoices").await);
+    let end = json!({"job": ended, "state": "Faulted", "info": "i", "figures": {"successful": 1}});
+    assert_eq!(api.post("/api/Performer/EndJob", &end).await.status, 200);
     let mut all = Vec::new();
     let mut go = async |method: &str, path: String, body: Value| {
         let got = api.call(method, &path, &body).await;
@@ -49,6 +54,9 @@ async fn call_every_route(api: &Api) -> Vec<(String, String, ApiResponse)> {
         all.push((method.to_owned(), path, got));
     };
     let odata = |action: &str| format!("UiPath.Server.Configuration.OData.{action}");
+    let entry = json!({"message": "m", "level": "Error", "jobId": ended, "machineId": 3}).to_string();
+    go("POST", "/api/Logs/SubmitLogs".to_owned(), json!([entry])).await;
+    go("POST", "/api/Logs".to_owned(), json!({"message": "n"})).await;
     for path in [
         "/api/Status/Get".to_owned(),
         "/odata/QueueDefinitions?$count=true".to_owned(),
@@ -80,6 +88,11 @@ async fn call_every_route(api: &Api) -> Vec<(String, String, ApiResponse)> {
         "/odata/QueueProcessingRecords/UiPathODataSvc.RetrieveQueuesProcessingStatus".to_owned(),
         "/odata/QueueRetention".to_owned(),
         format!("/odata/QueueRetention({queue})?retentionType=Stale"),
+        "/odata/Jobs?$count=true&$expand=Robot".to_owned(),
+        "/odata/Jobs(1)".to_owned(),
+        "/odata/Jobs(2)".to_owned(),
+        "/odata/RobotLogs?$count=true".to_owned(),
+        format!("/odata/RobotLogs/{}", odata("GetTotalCount")),
         "/odata/Folders".to_owned(),
         "/odata/Folders(1)".to_owned(),
         format!("/odata/Folders/{}", odata("GetUsersForFolder(key=1,includeInherited=true)")),
@@ -95,6 +108,9 @@ async fn call_every_route(api: &Api) -> Vec<(String, String, ApiResponse)> {
     ] {
         go("GET", path, Value::Null).await;
     }
+    go("POST", format!("/odata/Jobs(1)/{}", odata("StopJob")), json!({"strategy": "SoftStop"})).await;
+    go("POST", format!("/odata/Jobs/{}", odata("StopJobs")), json!({"jobIds": [1], "strategy": "Kill"}))
+        .await;
     let reviewer = json!({"userId": me, "queueItems": versioned(s).await});
     go("POST", "/odata/QueueItems/UiPathODataSvc.SetItemReviewer".to_owned(), reviewer).await;
     let reviewer = json!({"queueItems": versioned(s).await});

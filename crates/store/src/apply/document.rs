@@ -28,6 +28,12 @@ impl<R: Rows> Apply<'_, R> {
         for (digest, token) in &change.added_tokens {
             self.rows.insert_token(digest, token)?;
         }
+        for folder in &change.without_queues {
+            self.rows.delete_views_of(*folder)?;
+        }
+        for user in &change.removed_users {
+            self.rows.delete_private_views(*user)?;
+        }
         let mut revoked = 0;
         for of in &change.revoked_tokens {
             revoked += self.rows.remove_tokens(of)?;

@@ -19,16 +19,15 @@ use performer_core::model::key::{FolderId, ItemId};
 use performer_core::model::lifecycle::ItemState;
 use performer_core::model::operation::{
     Act, CHUNK, CopyEnd, ItemOperation, ItemResult, MAX_PREVIEWS, NextStep, OperationId, OperationState,
+    PREVIEW_KEPT,
 };
 use performer_core::model::review::ItemVersion;
 use performer_core::model::status::ReviewStatus;
+use performer_core::model::stored_time;
 use performer_core::orchestrator::OrchestratorError;
 
-/// Of so many items at least the rows are read together.
+/// Of so many items at least the rows are read together, and so many operations.
 const READ_TOGETHER: usize = 20;
-
-/// Among so many of the newest operations are all previews of the last minutes.
-const NEWEST: usize = 100;
 
 impl<R: Rows> Apply<'_, R> {
     pub(super) fn create_operation(&mut self, new: &ItemOperation, items: &[ItemVersion]) -> Applied {
@@ -53,7 +52,17 @@ impl<R: Rows> Apply<'_, R> {
                 && known.user_id == new.user_id
                 && known.kept_until().is_some_and(|until| until >= now)
         };
-        let waiting = self.rows.operations(None, NEWEST)?.iter().filter(|known| waits(known)).count();
+        let (mut waiting, mut before) = (0, None);
+        loop {
+            let page = self.rows.operations(before, READ_TOGETHER)?;
+            waiting += page.iter().filter(|known| waits(known)).count();
+            // What was made before is no preview any more, or too old.
+            let is_recent = |last: &&ItemOperation| stored_time::after(last.created, PREVIEW_KEPT) >= now;
+            match page.last().filter(|_| page.len() == READ_TOGETHER).filter(is_recent) {
+                Some(last) => before = Some(last.id),
+                None => break,
+            }
+        }
         if waiting >= MAX_PREVIEWS {
             let message = format!(
                 "{waiting} previews wait to be started; start one of them, or wait until they are ten minutes old"
@@ -230,13 +239,10 @@ impl<R: Rows> Apply<'_, R> {
 
     /// How the last attempts of the copies ended that an operation has made.
     fn ends_of_copies(&mut self, id: OperationId) -> Applied<Vec<CopyEnd>> {
-        let mut last = Vec::new();
-        for copy in self.rows.operation_copies(id)? {
-            last.push(self.rows.chain(copy)?.last().copied().unwrap_or(copy));
-        }
+        let last = self.rows.last_attempts_of_copies(id)?;
         let standings = self.rows.standings(&last)?;
         let status_of = |id: &ItemId| {
-            standings.iter().find(|standing| standing.id == *id).map(|standing| standing.row.state.status)
+            standings.iter().find(|standing| standing.id == *id).map(|standing| standing.state.status)
         };
         Ok(last.iter().map(|id| CopyEnd::of(status_of(id))).collect())
     }

@@ -7,9 +7,10 @@ use super::super::comments::{CommentsOn, ListComments};
 use super::super::rows::{ItemRow, ListRequest, Rows};
 use super::super::scoped_queues::QueueSelector;
 use super::super::sweep::LiveJobs;
+use super::super::tokens::MAX_TOKENS_LISTED;
 use super::super::unreadable_rows::is_unreadable;
 use super::personal::masked;
-use super::{assets, selection, webhooks};
+use super::{assets, logs, selection, webhooks};
 use performer_core::model::deadlines::DueWork;
 use performer_core::model::figures::Figures;
 use performer_core::model::history::events;
@@ -120,6 +121,7 @@ fn whole_answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Result<Ans
         Query::Document { known } => Ok(Answer::Document(rows.document(known)?)),
         Query::Token(digest) => Ok(Answer::Token(rows.token(&digest)?)),
         Query::NamedTokens => Ok(Answer::Tokens(rows.named_tokens(None)?)),
+        Query::TokensOf(user) => Ok(Answer::TokensOf(rows.tokens_of(user, MAX_TOKENS_LISTED)?)),
         Query::EndedJobs { now, after, limit } => {
             let before = KeptFor::ENDED_JOB.begin(rows.reading_at(now)?);
             Ok(Answer::EndedJobs(rows.ended_jobs(before, after, limit)?))
@@ -160,6 +162,11 @@ fn whole_answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Result<Ans
             // A caller that opened the store itself sees all of them.
             let folder = scope.user.map(|_| here);
             Ok(Answer::Jobs(rows.jobs(folder, limit)?))
+        }
+        Query::JobsOf(filter) => {
+            let mut jobs = rows.listed_jobs(&filter)?;
+            jobs.retain(|job| filter.matches(job));
+            Ok(Answer::Jobs(jobs))
         }
         Query::Job(key) => {
             let is_seen = |job: &Job| scope.user.is_none() || job.folder == here;
@@ -205,6 +212,7 @@ fn whole_answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Result<Ans
             Ok(Answer::Operations(selection::operations(rows, reach.as_deref(), before, limit)?))
         }
         Query::OperationItems { ask, reach } => selection::items(rows, &ask, reach.as_deref()),
+        Query::Views(folders) => Ok(Answer::Views(rows.views(scope.user.unwrap_or_default(), &folders)?)),
         Query::CountCopies(id, reach) => {
             selection::operation(rows, id, reach.as_deref())?;
             Ok(Answer::CountedCopies(rows.count_copies(id)?))
@@ -213,6 +221,7 @@ fn whole_answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Result<Ans
             let now = rows.reading_at(now)?;
             Ok(Answer::DueOperations(rows.due_operations(now)?))
         }
+        Query::Log(query) => logs::answer(rows, &query),
         Query::Assets(query) => assets::answer(rows, scope, query),
         Query::Webhooks(query) => webhooks::answer(rows, query),
         Query::LiveJobs => {

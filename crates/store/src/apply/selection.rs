@@ -81,7 +81,7 @@ struct Selection<'a> {
 
 impl Selection<'_> {
     fn add<R: Rows>(&mut self, rows: &mut R, standing: &Standing, version: Option<u64>) -> Result<()> {
-        let queue = standing.row.queue;
+        let queue = standing.queue;
         if !self.queues.contains_key(&queue) {
             let seen = rows.queue(queue)?.and_then(|queue| {
                 let folder = queue.folders.iter().find(|folder| self.folders.contains(folder)).copied();
@@ -89,7 +89,7 @@ impl Selection<'_> {
             });
             self.queues.insert(queue, seen);
         }
-        let state = &standing.row.state;
+        let state = &standing.state;
         let item = ItemVersion { id: standing.id, row_version: version.unwrap_or(state.row_version) };
         let Some(Some((definition, folder))) = self.queues.get(&queue) else {
             self.add_missing(item);

@@ -101,6 +101,14 @@ impl OperationRows for Memory {
         Ok(self.operations.items_of(id, 0).filter_map(copy).collect())
     }
 
+    fn last_attempts_of_copies(&mut self, id: OperationId) -> Result<Vec<ItemId>> {
+        let mut last = Vec::new();
+        for copy in self.operation_copies(id)? {
+            last.push(self.chain(copy)?.last().copied().unwrap_or(copy));
+        }
+        Ok(last)
+    }
+
     fn count_copies(&mut self, id: OperationId) -> Result<Vec<(Status, u64)>> {
         let mut counts = BTreeMap::new();
         for copy in self.operation_copies(id)? {
@@ -132,7 +140,8 @@ impl BulkRows for Memory {
         let mut found = Vec::with_capacity(ids.len());
         for id in ids {
             let reason = self.items.get(id).and_then(|item| item.reason);
-            found.extend(self.row(*id)?.map(|row| Standing { id: *id, row, reason }));
+            let row = self.row(*id)?;
+            found.extend(row.map(|row| Standing { id: *id, queue: row.queue, state: row.state, reason }));
         }
         Ok(found)
     }

@@ -16,6 +16,14 @@ impl Tokens for Memory {
         Ok(self.tokens.values().filter(is_meant).cloned().collect())
     }
 
+    fn tokens_of(&mut self, user: i64, limit: usize) -> Result<Vec<(String, Token)>> {
+        let of_user = self.tokens.iter().filter(|(_, token)| token.user == user);
+        let mut all: Vec<_> = of_user.map(|(digest, token)| (digest.clone(), token.clone())).collect();
+        all.sort_by(|(a, one), (b, other)| (other.expires, b).cmp(&(one.expires, a)));
+        all.truncate(limit);
+        Ok(all)
+    }
+
     fn insert_token(&mut self, digest: &str, token: &Token) -> Result<()> {
         self.tokens.insert(digest.to_owned(), token.clone());
         Ok(())
@@ -42,6 +50,7 @@ impl Tokens for Memory {
             TokensOf::Logins(user) => token.user != *user || token.name.is_some(),
             TokensOf::Named(user, name) => token.user != *user || token.name.as_ref() != Some(name),
             TokensOf::Digest(wanted) => digest != wanted,
+            TokensOf::One(user, wanted) => token.user != *user || digest != wanted,
         });
         Ok((before - self.tokens.len()) as u64)
     }

@@ -40,7 +40,7 @@ pub(super) struct BulkInsert {
 }
 
 /// From so many items on, COPY is used: it costs the server less, and one more round trip.
-const COPY_THRESHOLD: usize = 100;
+pub(super) const COPY_THRESHOLD: usize = 100;
 
 /// Both tables in one statement, so that an item is never in only one of them.
 const SQL: &str = "WITH added AS (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::timestamptz[], \

@@ -3,6 +3,10 @@
 //! A transaction decides about its items one after the other, and what belongs to a change is in several tables. Here the changes are
 //! collected. Before any other statement is sent, each kind of them becomes one statement, however many items there are: so no other
 //! statement finds them missing, and nobody has to think of them.
+//!
+//! Statements are planned once, perhaps when the tables are nearly empty. LATERAL with OFFSET 0 says that a table is looked up for each of
+//! the rows, whatever the planner thinks: a plan that walks the table instead would take longer with each item. (The rows of an item in
+//! other tables are written only under the lock of its state, so that they stay where they were found.)
 
 use std::collections::BTreeMap;
 
@@ -217,12 +221,14 @@ fn write_states(states: &[ChangedState], to: &mut Vec<BoundQuery>) {
 /// Removes items that were New from where they waited: each from one of these places. (The row of its group follows when the group
 /// is settled.)
 fn end_waiting(new: &[&ChangedState], to: &mut Vec<BoundQuery>) {
-    const READY: &str = "DELETE FROM item_ready USING unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bigint[]) \
-         AS gone (queue_id, rank, due_date, item_id) WHERE item_ready.queue_id = gone.queue_id \
-         AND item_ready.rank = gone.rank AND item_ready.due_date = gone.due_date AND item_ready.item_id = gone.item_id";
-    const DEFERRED: &str = "DELETE FROM item_deferred USING unnest($1::bigint[], $2::timestamptz[], $3::bigint[]) \
-         AS gone (queue_id, defer_date, item_id) WHERE item_deferred.queue_id = gone.queue_id \
-         AND item_deferred.defer_date = gone.defer_date AND item_deferred.item_id = gone.item_id";
+    const READY: &str = "DELETE FROM item_ready WHERE ctid = ANY (ARRAY(SELECT place.ctid \
+         FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bigint[]) AS gone (queue_id, rank, due_date, item_id) \
+         CROSS JOIN LATERAL (SELECT ctid FROM item_ready WHERE queue_id = gone.queue_id AND rank = gone.rank \
+         AND due_date = gone.due_date AND item_id = gone.item_id OFFSET 0) AS place))";
+    const DEFERRED: &str = "DELETE FROM item_deferred WHERE ctid = ANY (ARRAY(SELECT place.ctid \
+         FROM unnest($1::bigint[], $2::timestamptz[], $3::bigint[]) AS gone (queue_id, defer_date, item_id) \
+         CROSS JOIN LATERAL (SELECT ctid FROM item_deferred WHERE queue_id = gone.queue_id \
+         AND defer_date = gone.defer_date AND item_id = gone.item_id OFFSET 0) AS place))";
     let values = vec![
         column(new, |state| state.queue.0),
         column(new, |state| rank_of(&state.before)),
@@ -243,9 +249,10 @@ fn end_waiting(new: &[&ChangedState], to: &mut Vec<BoundQuery>) {
 
 /// Writes the rows of items that people look for.
 fn write_review(states: &[ChangedState], to: &mut Vec<BoundQuery>) {
-    const GONE: &str = "DELETE FROM item_review USING unnest($1::bigint[], $2::smallint[], $3::bigint[]) \
-         AS gone (queue_id, status, item_id) WHERE item_review.queue_id = gone.queue_id \
-         AND item_review.status = gone.status AND item_review.item_id = gone.item_id";
+    const GONE: &str = "DELETE FROM item_review WHERE ctid = ANY (ARRAY(SELECT place.ctid \
+         FROM unnest($1::bigint[], $2::smallint[], $3::bigint[]) AS gone (queue_id, status, item_id) \
+         CROSS JOIN LATERAL (SELECT ctid FROM item_review WHERE queue_id = gone.queue_id AND status = gone.status \
+         AND item_id = gone.item_id OFFSET 0) AS place))";
     let gone: Vec<_> = states.iter().filter(|state| is_for_review(state.before.status)).collect();
     let values = vec![
         column(&gone, |state| state.queue.0),
@@ -278,15 +285,18 @@ fn insert_copies(copies: &[NewCopy], to: &mut Vec<BoundQuery>) {
          item.creator_job, item.parent_operation_id, item.source, copy.created_by, item.group_name \
          FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], \
          $7::boolean[], $8::uuid[], $9::bigint[]) AS copy (original, id, priority, due_date, defer_date, creation_time, \
-         holds_reference, unique_key, created_by) JOIN item ON item.id = copy.original";
+         holds_reference, unique_key, created_by) \
+         CROSS JOIN LATERAL (SELECT * FROM item WHERE item.id = copy.original OFFSET 0) AS item";
     const COPIES: &str = "INSERT INTO item_copy (item_id, chain_key, ancestor_id, manual_ancestor_id, retry_number, \
          manual_retry_number, seconds_in_previous_attempts) \
          SELECT copy.id, coalesce(before.chain_key, item.unique_key), CASE WHEN copy.by_hand THEN NULL ELSE item.id END, \
          CASE WHEN copy.by_hand THEN item.id ELSE before.manual_ancestor_id END, copy.retry_number, \
          copy.manual_retry_number, copy.seconds \
          FROM unnest($1::bigint[], $2::bigint[], $3::boolean[], $4::integer[], $5::integer[], $6::bigint[]) \
-         AS copy (original, id, by_hand, retry_number, manual_retry_number, seconds) JOIN item ON item.id = copy.original \
-         LEFT JOIN item_copy AS before ON before.item_id = item.id";
+         AS copy (original, id, by_hand, retry_number, manual_retry_number, seconds) \
+         CROSS JOIN LATERAL (SELECT id, unique_key FROM item WHERE item.id = copy.original OFFSET 0) AS item \
+         LEFT JOIN LATERAL (SELECT chain_key, manual_ancestor_id FROM item_copy WHERE item_copy.item_id = copy.original OFFSET 0) \
+         AS before ON true";
     const READY: &str = "INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched, entered) \
          SELECT queue_id, rank, due_date, item_id, false, CASE WHEN rank < 3 THEN item_id END \
          FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bigint[]) AS new (queue_id, rank, due_date, item_id)";
@@ -373,7 +383,8 @@ fn count_open(open: &[CountedOpen], to: &mut Vec<BoundQuery>) {
     const SQL: &str = "INSERT INTO reason_count AS there (reason_id, number, total, open) \
          SELECT reason_id, number, 0, sum(changed.by)::bigint \
          FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS changed (item_id, number, by) \
-         JOIN item_exception ON item_exception.item_id = changed.item_id WHERE reason_id IS NOT NULL \
+         CROSS JOIN LATERAL (SELECT reason_id FROM item_exception WHERE item_exception.item_id = changed.item_id OFFSET 0) \
+         AS failed WHERE reason_id IS NOT NULL \
          GROUP BY reason_id, number ORDER BY reason_id, number \
          ON CONFLICT (reason_id, number) DO UPDATE SET open = there.open + excluded.open";
     let values = vec![

@@ -118,10 +118,10 @@ impl Postgres {
                 Err(error) => return Err(error),
             }
         }
-        let (new, others): (Vec<_>, Vec<_>) =
+        let (mut new, others): (Vec<_>, Vec<_>) =
             found.iter().partition(|(_, row)| row.state.status == Status::New);
         let others: Vec<i64> = others.iter().map(|(id, _)| id.0).collect();
-        let mut queries = ready_items::locks(&new);
+        let mut queries = ready_items::locks(&mut new);
         queries.push(BoundQuery { sql: STATES.into(), values: vec![Box::new(others)] });
         let mut answers = self.session.ask(&queries)?;
         let states = answers.pop().unwrap_or_default();

@@ -4,17 +4,22 @@ use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use super::super::jobs::JobFilter;
+use super::super::sql::{self, dialect::Values};
+use super::Postgres;
 use super::columns::{bytes, get, numbered, text, unreadable, uuid};
+use super::dialect::parameter;
 use super::queues::{self, as_json, duration, micros_of, small};
 use super::session::{BoundQuery, Session};
 use performer_core::model::job::{Job, JobOwner, JobState, NewJob};
-use performer_core::model::key::{FolderId, JobKey};
+use performer_core::model::key::{FolderId, JobId, JobKey};
 use performer_core::orchestrator::Result;
 
 const JOB: &str = "SELECT key, queue, machine, process_id, version, robots, lease, state, start_time, held_until, \
-                   end_time, info, folder_id, figures, owner FROM job";
+                   end_time, info, folder_id, figures, owner, id FROM job";
 
 pub(super) fn read_job(row: &Row) -> Result<Job> {
     read_job_at(row, 0)
@@ -39,6 +44,7 @@ fn read_job_at(row: &Row, first: usize) -> Result<Job> {
     job.info = get(row, at(11))?;
     job.folder = FolderId(get(row, at(12))?);
     job.owner = JobOwner::read(get(row, at(14))?);
+    job.id = JobId(get(row, at(15))?);
     job.figures =
         get::<Option<&str>>(row, at(13))?.map(serde_json::from_str).transpose().map_err(unreadable)?;
     Ok(job)
@@ -133,6 +139,14 @@ pub(super) fn jobs(session: &mut Session, folder: Option<FolderId>, limit: i64) 
         "{JOB} WHERE $2::bigint IS NULL OR folder_id = $2 ORDER BY start_time DESC, key DESC LIMIT $1"
     );
     session.query(&sql, &[&limit, &folder.map(|folder| folder.0)])?.iter().map(read_job).collect()
+}
+
+pub(super) fn listed_jobs(session: &mut Session, filter: &JobFilter) -> Result<Vec<Job>> {
+    let mut values = Values::default();
+    let which = sql::jobs::which::<Postgres>(filter, &mut values);
+    let values: Vec<_> = values.all().iter().map(parameter).collect();
+    let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| &**value as _).collect();
+    session.query_once(&format!("{JOB} {which}"), &values)?.iter().map(read_job).collect()
 }
 
 // Time

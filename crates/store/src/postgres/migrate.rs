@@ -15,7 +15,9 @@ use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 /// versions would not go on correctly with sets `schema_version.oldest`.
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_schema.sql"),
+    include_str!("migrations/0002_saved_views.sql"),
     include_str!("migrations/0003_assets.sql"),
+    include_str!("migrations/0004_job_ids_logs.sql"),
     include_str!("migrations/0005_webhooks.sql"),
 ];
 

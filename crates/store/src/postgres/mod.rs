@@ -86,6 +86,7 @@ mod item;
 mod jobs;
 mod list;
 mod listener;
+mod logs;
 mod migrate;
 mod operations;
 mod pass_file;

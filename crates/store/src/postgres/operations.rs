@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 
+use tokio_postgres::types::{ToSql, Type};
+
 use super::super::operations::{BulkRows, Standing};
 use super::super::rows::ItemRow;
 use super::super::sql::operations::StoredResult;
 use super::super::unreadable_rows::is_unreadable;
 use super::Postgres;
-use super::columns::{self, actor_columns, get, signed, state_columns, state_joins};
+use super::bulk_insert::COPY_THRESHOLD;
+use super::columns::{self, get, signed, state_columns};
 use performer_core::model::key::ItemId;
 use performer_core::model::operation::{OperationId, OperationItem};
 use performer_core::model::review::ItemVersion;
@@ -18,9 +21,18 @@ impl BulkRows for Postgres {
         const SQL: &str = "INSERT INTO operation_item (operation_id, place, item_id, row_version) \
              SELECT $1, $2 + number - 1, item_id, row_version \
              FROM unnest($3::bigint[], $4::bigint[]) WITH ORDINALITY AS kept (item_id, row_version, number)";
+        const COPY: &str =
+            "COPY operation_item (operation_id, place, item_id, row_version) FROM STDIN BINARY";
         let ids: Vec<i64> = items.iter().map(|item| item.id.0).collect();
         let versions: Vec<i64> = items.iter().map(|item| signed(item.row_version)).collect();
-        self.session.enqueue(SQL, &[&id.0, &signed(from), &ids, &versions])
+        if items.len() < COPY_THRESHOLD || !self.session.copies() {
+            return self.session.enqueue(SQL, &[&id.0, &signed(from), &ids, &versions]);
+        }
+        let places: Vec<i64> = (signed(from)..).take(items.len()).collect();
+        let rows = places.iter().zip(&ids).zip(&versions);
+        let rows = rows
+            .map(|((place, item), version)| -> [&(dyn ToSql + Sync); 4] { [&id.0, place, item, version] });
+        self.session.copy(COPY, &[Type::INT8, Type::INT8, Type::INT8, Type::INT8], rows)
     }
 
     fn write_operation_items(&mut self, id: OperationId, items: &[OperationItem]) -> Result<()> {
@@ -38,21 +50,24 @@ impl BulkRows for Postgres {
         self.session.enqueue(SQL, &[&id.0, &places, &all, &codes, &messages, &copies])
     }
 
+    /// Each table is looked up by the ids, whatever the planner thinks of so many: it would read the whole of a large one.
     fn standings(&mut self, ids: &[ItemId]) -> Result<Vec<Standing>> {
         const SQL: &str = concat!(
             "SELECT ",
             state_columns!(),
-            actor_columns!(),
-            ", item_exception.reason_id FROM item",
-            state_joins!(),
-            " LEFT JOIN item_exception ON item_exception.item_id = item.id WHERE item.id = ANY ($1::bigint[])"
+            ", item_exception.reason_id FROM unnest($1::bigint[]) AS wanted (id) \
+             CROSS JOIN LATERAL (SELECT * FROM item WHERE item.id = wanted.id OFFSET 0) AS item \
+             LEFT JOIN LATERAL (SELECT * FROM item_state WHERE item_state.item_id = item.id OFFSET 0) AS item_state ON true \
+             LEFT JOIN LATERAL (SELECT * FROM item_copy WHERE item_copy.item_id = item.id AND item.root_id IS NOT NULL \
+             OFFSET 0) AS item_copy ON true \
+             LEFT JOIN LATERAL (SELECT reason_id FROM item_exception WHERE item_exception.item_id = item.id OFFSET 0) \
+             AS item_exception ON true"
         );
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
         let mut found = Vec::with_capacity(ids.len());
         for row in self.session.query_once(SQL, &[&ids])? {
             let read = columns::state(&row).and_then(|(id, queue, state)| {
-                let of_row = ItemRow { queue, state, actors: columns::actors(&row)? };
-                Ok(Standing { id, row: of_row, reason: get(&row, row.len() - 1)? })
+                Ok(Standing { id, queue, state, reason: get(&row, row.len() - 1)? })
             });
             match read {
                 Ok(standing) => found.push(standing),
@@ -64,6 +79,7 @@ impl BulkRows for Postgres {
         }
         Ok(found)
     }
+
     fn rows_to_change(&mut self, ids: &[ItemId]) -> Result<HashMap<ItemId, ItemRow>> {
         self.flush_bulk_insert()?;
         self.find_rows_to_change(ids)

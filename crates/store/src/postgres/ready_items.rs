@@ -121,9 +121,9 @@ pub(super) fn insert_waiting(
 
 /// Removes items that stand where the turn of their group is; those that wait behind others are nowhere else. Their rows there follow
 /// when the groups are settled.
-pub(super) const LEAVE_TURNS: &str = "DELETE FROM item_ready USING item_grouped AS grouped WHERE grouped.item_id = ANY ($1) \
-     AND item_ready.queue_id = grouped.queue_id AND item_ready.rank = grouped.rank \
-     AND item_ready.due_date = grouped.place AND item_ready.item_id = grouped.item_id";
+pub(super) const LEAVE_TURNS: &str = "DELETE FROM item_ready WHERE ctid = ANY (ARRAY(SELECT turn.ctid FROM item_grouped AS grouped \
+     CROSS JOIN LATERAL (SELECT ctid FROM item_ready WHERE queue_id = grouped.queue_id AND rank = grouped.rank \
+     AND due_date = grouped.place AND item_id = grouped.item_id OFFSET 0) AS turn WHERE grouped.item_id = ANY ($1)))";
 
 /// Removes an item that was New from the table in which it waited.
 pub(super) fn remove_waiting(
@@ -267,19 +267,22 @@ pub(super) fn lock(
 
 /// The queries that lock the rows of waiting items, as [`lock`] does, and return the ids of those that wait there. None of the items
 /// has a row in `item_grouped`.
-pub(super) fn locks(new: &[(&ItemId, &ItemRow)]) -> Vec<BoundQuery> {
+///
+/// They are locked in the order of their ids, as everybody does who locks several. Each is looked up by its key: a plan of the time at
+/// which the table was empty would scan it.
+pub(super) fn locks(new: &mut [(&ItemId, &ItemRow)]) -> Vec<BoundQuery> {
     const READY: &str = "SELECT item_ready.item_id FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bigint[]) \
-         AS new (queue_id, rank, due_date, item_id) JOIN item_ready ON item_ready.queue_id = new.queue_id \
-         AND item_ready.rank = new.rank AND item_ready.due_date = new.due_date AND item_ready.item_id = new.item_id \
-         ORDER BY 1 FOR UPDATE OF item_ready";
+         AS new (queue_id, rank, due_date, item_id) CROSS JOIN LATERAL (SELECT item_id FROM item_ready \
+         WHERE queue_id = new.queue_id AND rank = new.rank AND due_date = new.due_date AND item_id = new.item_id \
+         FOR UPDATE) AS item_ready";
     const DEFERRED: &str = "SELECT item_deferred.item_id FROM unnest($1::bigint[], $2::timestamptz[], $3::bigint[]) \
-         AS new (queue_id, defer_date, item_id) JOIN item_deferred ON item_deferred.queue_id = new.queue_id \
-         AND item_deferred.defer_date = new.defer_date AND item_deferred.item_id = new.item_id \
-         ORDER BY 1 FOR UPDATE OF item_deferred";
+         AS new (queue_id, defer_date, item_id) CROSS JOIN LATERAL (SELECT item_id FROM item_deferred \
+         WHERE queue_id = new.queue_id AND defer_date = new.defer_date AND item_id = new.item_id FOR UPDATE) AS item_deferred";
     let mut queries = Vec::new();
     if new.is_empty() {
         return queries;
     }
+    new.sort_unstable_by_key(|(id, _)| **id);
     let ids: Vec<i64> = new.iter().map(|(id, _)| id.0).collect();
     let queues: Vec<i64> = new.iter().map(|(_, row)| row.queue.0).collect();
     let ranks: Vec<i16> = new.iter().map(|(_, row)| rank_of(&row.state)).collect();

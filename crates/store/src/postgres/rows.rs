@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::super::backend::{Request, WriterHooks};
 use super::super::group_commit::ChangeCallback;
+use super::super::jobs::JobFilter;
 use super::super::readers::QueryDeadline;
 use super::super::rows::{
     ClaimLoad, ClaimedRow, ItemRow, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate,
@@ -466,6 +467,10 @@ impl Rows for Postgres {
 
     fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>> {
         jobs::jobs(&mut self.session, folder, i64::try_from(limit).unwrap_or(i64::MAX))
+    }
+
+    fn listed_jobs(&mut self, filter: &JobFilter) -> Result<Vec<Job>> {
+        jobs::listed_jobs(&mut self.session, filter)
     }
 
     /// The processes of other machines are not known: the lease decides.

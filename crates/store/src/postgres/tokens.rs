@@ -10,6 +10,7 @@ use super::queues::as_json;
 use performer_core::orchestrator::Result;
 
 const TOKEN: &str = "SELECT user_id, client, name, scopes, expires FROM token";
+const WITH_DIGEST: &str = "SELECT user_id, client, name, scopes, expires, digest FROM token";
 
 fn read_token(row: &Row) -> Result<Token> {
     Ok(Token {
@@ -32,6 +33,15 @@ impl Tokens for Postgres {
             "{TOKEN} WHERE name IS NOT NULL AND ($1::bigint IS NULL OR user_id = $1) ORDER BY user_id, name COLLATE \"C\""
         );
         self.session.query(&sql, &[&user])?.iter().map(read_token).collect()
+    }
+
+    fn tokens_of(&mut self, user: i64, limit: usize) -> Result<Vec<(String, Token)>> {
+        let sql = format!(
+            "{WITH_DIGEST} WHERE user_id = $1 ORDER BY expires DESC, digest COLLATE \"C\" DESC LIMIT $2"
+        );
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self.session.query(&sql, &[&user, &limit])?;
+        rows.iter().map(|row| Ok((get(row, 5)?, read_token(row)?))).collect()
     }
 
     fn insert_token(&mut self, digest: &str, token: &Token) -> Result<()> {
@@ -65,6 +75,10 @@ impl Tokens for Postgres {
             }
             TokensOf::Digest(digest) => {
                 self.session.execute("DELETE FROM token WHERE digest = $1", &[&text(digest)])
+            }
+            TokensOf::One(user, digest) => {
+                let sql = "DELETE FROM token WHERE digest = $1 AND user_id = $2";
+                self.session.execute(sql, &[&text(digest), user])
             }
         }
     }

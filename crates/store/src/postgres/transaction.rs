@@ -281,6 +281,8 @@ impl Session {
         let limit = limit.map_or_else(String::new, |limit| {
             format!("; SET LOCAL statement_timeout = {}", limit.as_millis().clamp(1, i32::MAX as u128))
         });
-        self.batch(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{}{limit}", self.path()))
+        // To compile a plan takes longer than what people ask for, and is done for every one whose costs are estimated as high.
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL jit = off";
+        self.batch(&format!("{begin}{}{limit}", self.path()))
     }
 }

@@ -121,6 +121,14 @@ pub(crate) fn all<D: Dialect>() -> Vec<Invariant> {
                 .to_owned(),
         ),
         invariant("rows-belong-to-items", "rows are there of items that are not", orphans.join(" UNION ALL ")),
+        invariant(
+            "assets-are-in-folders",
+            "assets are in no folder, where nobody finds them, or folders and secrets are there of assets that are not",
+            "SELECT id FROM asset WHERE NOT EXISTS (SELECT 1 FROM asset_folder WHERE asset_id = asset.id) \
+             UNION ALL SELECT asset_id AS id FROM asset_folder WHERE NOT EXISTS (SELECT 1 FROM asset WHERE asset.id = asset_id) \
+             UNION ALL SELECT asset_id AS id FROM asset_secret WHERE NOT EXISTS (SELECT 1 FROM asset WHERE asset.id = asset_id)"
+                .to_owned(),
+        ),
     ]
 }
 

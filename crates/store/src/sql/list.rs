@@ -29,7 +29,7 @@ use performer_core::orchestrator::Result;
 /// The most pairs of queue and state that are searched one by one.
 const MOST_PLACES: usize = 24;
 
-/// Up to so many waiting items are found in the tables of waiting items; more are found by a scan of all items.
+/// Up to so many waiting items are found in the tables of waiting items, and as many as a page has; more are found by a scan of all items.
 const FEW_WAITING: i64 = 2_000;
 
 /// Up to so many references with a prefix are looked up although only items for review are asked for, which are read as quickly.
@@ -224,7 +224,7 @@ fn place<E: Engine + Places>(
     values: &mut Values,
 ) -> Result<Place> {
     Ok(match status {
-        Status::New if engine.statistics(queue)?.new <= FEW_WAITING => {
+        Status::New if engine.statistics(queue)?.new <= FEW_WAITING.max(end_of_page(ask)) => {
             few_waiting::<E>(&values.bind::<E>(queue.0), rest_and_order)
         }
         Status::New => {
@@ -252,6 +252,11 @@ fn place<E: Engine + Places>(
             Place::new("item_review", REVIEW, &joined, &condition, rest_and_order)
         }
     })
+}
+
+/// How many items a page has, with those that it skips.
+fn end_of_page(ask: &ListRequest<'_>) -> i64 {
+    i64::try_from(ask.page.top.saturating_add(ask.page.skip)).unwrap_or(i64::MAX)
 }
 
 fn few_waiting<E: Engine>(queue: &str, rest_and_order: (&str, &str)) -> Place {

@@ -140,6 +140,18 @@ impl<E: Engine> OperationRows for E {
         self.read(&sql, &values, |row| row.number(0).map(ItemId))
     }
 
+    /// A copy has the root of its chain.
+    fn last_attempts_of_copies(&mut self, id: OperationId) -> Result<Vec<ItemId>> {
+        let mut values = Values::default();
+        let of = values.bind::<E>(id.0);
+        let sql = format!(
+            "SELECT coalesce((SELECT max(attempt.id) FROM item AS attempt WHERE attempt.root_id = item.root_id), copy_id) \
+             FROM operation_item LEFT JOIN item ON item.id = copy_id \
+             WHERE operation_id = {of} AND copy_id > 0 ORDER BY place"
+        );
+        self.read(&sql, &values, |row| row.number(0).map(ItemId))
+    }
+
     /// One that was never touched has no row in `item_state`, and one that was removed none at all.
     fn count_copies(&mut self, id: OperationId) -> Result<Vec<(Status, u64)>> {
         let mut values = Values::default();

@@ -26,7 +26,9 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 /// Each migrates the schema from the version before it to its own (its position in this list, from 1).
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_schema.sql"),
+    include_str!("migrations/0002_saved_views.sql"),
     include_str!("migrations/0003_assets.sql"),
+    include_str!("migrations/0004_job_ids_logs.sql"),
     include_str!("migrations/0005_webhooks.sql"),
 ];
 

@@ -2,20 +2,22 @@
 
 use jiff::Timestamp;
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
 
+use super::super::jobs::JobFilter;
+use super::super::sql::{self, dialect::Values};
 use super::columns::{self, micros, numbered, time, time_or_none};
-use super::prepared;
 use super::queues::{as_json, duration, json, micros_of};
+use super::{Sqlite, prepared};
 use performer_core::model::job::{Job, JobFigures, JobOwner, JobState, NewJob};
-use performer_core::model::key::{FolderId, ItemId, JobKey, JobNumber, QueueId};
+use performer_core::model::key::{FolderId, ItemId, JobId, JobKey, JobNumber, QueueId};
 use performer_core::model::limits::Starts;
 use performer_core::model::robot::Held;
 
 type SqlResult<T> = rusqlite::Result<T>;
 
 const JOB: &str = "SELECT key, queue, machine, process_id, version, robots, lease, state, start_time, held_until, \
-                   end_time, info, folder_id, figures, owner FROM job";
+                   end_time, info, folder_id, figures, owner, id FROM job";
 
 fn read_job(row: &SqlRow<'_>) -> SqlResult<Job> {
     let mut job = Job::new(
@@ -34,6 +36,7 @@ fn read_job(row: &SqlRow<'_>) -> SqlResult<Job> {
     job.info = row.get(11)?;
     job.folder = FolderId(row.get(12)?);
     job.owner = JobOwner::read(row.get(14)?);
+    job.id = JobId(row.get(15)?);
     job.figures = figures(row)?;
     Ok(job)
 }
@@ -48,8 +51,10 @@ fn figures(row: &SqlRow<'_>) -> SqlResult<Option<JobFigures>> {
 
 pub(super) fn insert_job(connection: &Connection, job: &Job) -> SqlResult<()> {
     const SQL: &str = "INSERT INTO job (number, key, queue, machine, process_id, version, robots, lease, state, \
-                       start_time, held_until, folder_id, owner) \
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+                       start_time, held_until, folder_id, owner, id) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+    const NEXT_ID: &str = "UPDATE last_job SET id = id + 1 RETURNING id";
+    let id: i64 = prepared(connection, NEXT_ID)?.query_row([], |row| row.get(0))?;
     let about = &job.about;
     prepared(connection, SQL)?
         .execute(params![
@@ -66,6 +71,7 @@ pub(super) fn insert_job(connection: &Connection, job: &Job) -> SqlResult<()> {
             micros(job.held_until),
             job.folder.0,
             job.owner.stored(),
+            id,
         ])
         .map(drop)
 }
@@ -96,6 +102,13 @@ pub(super) fn jobs(connection: &Connection, folder: Option<FolderId>, limit: i64
     let sql = format!("{JOB} WHERE ?2 IS NULL OR folder_id = ?2 ORDER BY start_time DESC, key DESC LIMIT ?1");
     let values = params![limit, folder.map(|folder| folder.0)];
     prepared(connection, &sql)?.query_map(values, read_job)?.collect()
+}
+
+pub(super) fn listed_jobs(connection: &Connection, filter: &JobFilter) -> SqlResult<Vec<Job>> {
+    let mut values = Values::default();
+    let which = sql::jobs::which::<Sqlite>(filter, &mut values);
+    let mut statement = connection.prepare(&format!("{JOB} {which}"))?;
+    statement.query_map(params_from_iter(values.all()), read_job)?.collect()
 }
 
 /// The items that a job holds, the oldest first.

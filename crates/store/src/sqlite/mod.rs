@@ -9,6 +9,7 @@
 //! | `queues.rs`, `jobs.rs`, `tokens.rs` | the statements on queues, jobs and access tokens |
 //! | `figures.rs` | the statements on figures by minute and hour |
 //! | `reasons.rs` | the statements on groups of failures |
+//! | `logs.rs` | robot logs |
 //! | `operations.rs` | the statements on acts on many items |
 //! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
 //! | `inspect.rs` | looks at a file from outside, checks it and copies it |
@@ -45,6 +46,7 @@ mod item;
 mod job_locks;
 mod jobs;
 mod list;
+mod logs;
 mod operations;
 mod queues;
 mod ready_items;

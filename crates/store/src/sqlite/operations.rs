@@ -1,12 +1,12 @@
 //! The statements on many items at once, which differ from those of the other database.
 
-use rusqlite::{OptionalExtension, Row as SqlRow, params};
+use rusqlite::{Row as SqlRow, params};
 
 use super::super::operations::{BulkRows, Standing};
-use super::super::rows::ItemRow;
+use super::super::sql::dialect::Bound;
 use super::super::sql::operations::StoredResult;
 use super::super::unreadable_rows::is_unreadable;
-use super::columns::{self, actor_columns, state_columns, state_joins};
+use super::columns::{self, state_columns, state_joins};
 use super::{Sqlite, prepared};
 use performer_core::model::key::ItemId;
 use performer_core::model::operation::{OperationId, OperationItem};
@@ -43,21 +43,29 @@ impl BulkRows for Sqlite {
         const SQL: &str = concat!(
             "SELECT ",
             state_columns!(),
-            actor_columns!(),
-            ", item_exception.reason_id FROM item",
+            ", item_exception.reason_id FROM json_each(?1) AS wanted CROSS JOIN item ON item.id = wanted.value",
             state_joins!("item.id"),
-            " LEFT JOIN item_exception ON item_exception.item_id = item.id WHERE item.id = ?1"
+            " LEFT JOIN item_exception ON item_exception.item_id = item.id"
         );
         let read = |row: &SqlRow<'_>| {
             let (id, queue, state) = columns::state(row)?;
-            let row_of = ItemRow { queue, state, actors: columns::actors(row)? };
-            Ok(Standing { id, row: row_of, reason: row.get("reason_id")? })
+            Ok(Standing { id, queue, state, reason: row.get("reason_id")? })
         };
-        let mut found = Vec::with_capacity(ids.len());
-        for id in ids {
-            match self.run(|c| prepared(c, SQL)?.query_row([id.0], read).optional()) {
-                Ok(standing) => found.extend(standing),
-                Err(error) if is_unreadable(&error) => self.skipped_items.report(*id, &error),
+        let wanted = Bound::from(ids.iter().map(|id| id.0).collect::<Vec<i64>>());
+        let rows = self.run(|c| {
+            let mut statement = prepared(c, SQL)?;
+            let mut rows = statement.query([&wanted])?;
+            let mut found = Vec::with_capacity(ids.len());
+            while let Some(row) = rows.next()? {
+                found.push((ItemId(row.get(0)?), read(row)));
+            }
+            Ok(found)
+        })?;
+        let mut found = Vec::with_capacity(rows.len());
+        for (id, read) in rows {
+            match self.run(|_| read) {
+                Ok(standing) => found.push(standing),
+                Err(error) if is_unreadable(&error) => self.skipped_items.report(id, &error),
                 Err(error) => return Err(error),
             }
         }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::backend::{Request, WriterHooks};
+use super::super::jobs::JobFilter;
 use super::super::readers::QueryDeadline;
 use super::super::rows::{ClaimedRow, ItemRow, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate};
 use super::super::sql::{self, review};
@@ -454,6 +455,10 @@ impl Rows for Sqlite {
 
     fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>> {
         self.run(|c| jobs::jobs(c, folder, row_count(limit)))
+    }
+
+    fn listed_jobs(&mut self, filter: &JobFilter) -> Result<Vec<Job>> {
+        self.run(|c| jobs::listed_jobs(c, filter))
     }
 
     fn process_is_gone(&mut self, job: JobKey) -> bool {

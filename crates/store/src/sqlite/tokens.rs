@@ -13,6 +13,7 @@ use performer_core::orchestrator::Result;
 type SqlResult<T> = rusqlite::Result<T>;
 
 const TOKEN: &str = "SELECT user_id, client, name, scopes, expires FROM token";
+const WITH_DIGEST: &str = "SELECT user_id, client, name, scopes, expires, digest FROM token";
 
 fn read_token(row: &SqlRow<'_>) -> SqlResult<Token> {
     let scopes: String = row.get(3)?;
@@ -35,6 +36,12 @@ impl Tokens for Sqlite {
         let sql =
             format!("{TOKEN} WHERE name IS NOT NULL AND (?1 IS NULL OR user_id = ?1) ORDER BY user_id, name");
         self.run(|c| prepared(c, &sql)?.query_map([user], read_token)?.collect())
+    }
+
+    fn tokens_of(&mut self, user: i64, limit: usize) -> Result<Vec<(String, Token)>> {
+        let sql = format!("{WITH_DIGEST} WHERE user_id = ?1 ORDER BY expires DESC, digest DESC LIMIT ?2");
+        let read = |row: &SqlRow<'_>| Ok((row.get(5)?, read_token(row)?));
+        self.run(|c| prepared(c, &sql)?.query_map(params![user, row_count(limit)], read)?.collect())
     }
 
     fn insert_token(&mut self, digest: &str, token: &Token) -> Result<()> {
@@ -71,6 +78,10 @@ impl Tokens for Sqlite {
             TokensOf::Named(user, name) => prepared(c, "DELETE FROM token WHERE user_id = ?1 AND name = ?2")?
                 .execute(params![user, name]),
             TokensOf::Digest(digest) => prepared(c, "DELETE FROM token WHERE digest = ?1")?.execute([digest]),
+            TokensOf::One(user, digest) => {
+                let sql = "DELETE FROM token WHERE digest = ?1 AND user_id = ?2";
+                prepared(c, sql)?.execute(params![digest, user])
+            }
         })?;
         Ok(removed as u64)
     }

@@ -1,11 +1,16 @@
 //! What each act does with the items of an operation, and what is refused.
 
+use std::time::Duration;
+
 use performer::model::audit::{self, ActSource, Actor};
 use performer::model::operation::{Act, OperationState, Plan};
-use performer::model::{FolderId, ReviewStatus};
+use performer::model::{FolderId, LimitsEdit, ReviewStatus};
 use performer::orchestrator::store::OperationItems;
-use performer::orchestrator::{ItemAdministration as _, Orchestrator as _, ReviewAdministration as _};
-use performer::{ItemFilter, ItemVersion, Status};
+use performer::orchestrator::{
+    ItemAdministration as _, Orchestrator as _, QueueAdministration as _, ReviewAdministration as _,
+};
+use performer::{ItemFilter, ItemVersion, Page, QueueItem, Status};
+use performer_proofs::{QUEUE, named, new_job, start_of_time};
 
 use crate::{World, on_every_store, retry};
 
@@ -19,7 +24,52 @@ on_every_store!(
     refused_items_are_a_filter,
     items_of_other_folders_do_not_exist,
     the_audit_says_what_was_done_with_which_items,
+    an_item_that_is_named_twice_is_acted_on_once,
+    items_that_wait_are_deleted_from_wherever_they_wait,
 );
+
+async fn an_item_that_is_named_twice_is_acted_on_once(world: World) {
+    let failed = world.fail(3).await;
+    let mut versions = Vec::new();
+    for id in &failed {
+        versions.push(world.item(*id).await.version());
+    }
+    let named = vec![versions[0], versions[1], versions[0]];
+    let refused = world.store.set_review_status(ReviewStatus::InReview, named).await.unwrap();
+    let codes: Vec<_> = refused.0.iter().map(|(id, refusal)| (*id, refusal.code().number())).collect();
+    assert_eq!(codes, [(failed[0], 1020)]);
+    let refused = world.store.delete_queue_items(vec![versions[2]; 2]).await.unwrap();
+    assert_eq!(refused.len(), 1);
+    assert_eq!(world.item(failed[0]).await.review_status, ReviewStatus::InReview);
+    assert_eq!(world.item(failed[2]).await.status, Status::Deleted);
+}
+
+/// Ready, postponed, in the turn of a group, behind others of a group, and failed: all in one call.
+async fn items_that_wait_are_deleted_from_wherever_they_wait(world: World) {
+    let limits = LimitsEdit::default().max_in_progress_per_group(1).fair(true);
+    world.store.edit_queue_limits(QUEUE, limits).await.unwrap();
+    let later = start_of_time() + Duration::from_secs(3_600);
+    world.fail(2).await;
+    for item in [
+        named("ready"),
+        named("due").due_date(later),
+        named("later").defer_date(later),
+        named("first").group("a"),
+        named("second").group("a"),
+        named("third").group("a").defer_date(later),
+    ] {
+        world.store.add_queue_item(QUEUE, item).await.unwrap();
+    }
+    let all = world.store.list_queue_items(ItemFilter::default(), Page::default()).await.unwrap().items;
+    assert_eq!((all.len(), world.waiting().await), (8, 6));
+    let versions = all.iter().map(QueueItem::version).collect();
+    assert!(world.store.delete_queue_items(versions).await.unwrap().is_empty());
+    let ids: Vec<_> = all.iter().map(|item| item.id).collect();
+    assert_eq!((world.statuses(&ids).await, world.waiting().await), (vec![Status::Deleted; 8], 0));
+    world.advance(7_200);
+    let job = world.store.start_job(new_job()).await.unwrap();
+    assert_eq!(world.claim(job, 10).await.len(), 0, "nothing is left anywhere");
+}
 
 async fn the_audit_says_what_was_done_with_which_items(world: World) {
     let failed = world.fail(3).await;
@@ -173,10 +223,10 @@ async fn refused_items_are_a_filter(world: World) {
     for filter in [
         ItemFilter::default(),
         ItemFilter::default().status([Status::Failed]),
-        ItemFilter::default().queue(performer_proofs::QUEUE).status([Status::Failed, Status::New]),
+        ItemFilter::default().queue(QUEUE).status([Status::Failed, Status::New]),
     ] {
         let filter = filter.refused_by(preview.id.0);
-        let page = world.store.list_queue_items(filter, performer::Page::default()).await.unwrap();
+        let page = world.store.list_queue_items(filter, Page::default()).await.unwrap();
         let ids: Vec<_> = page.items.iter().map(|item| item.id).collect();
         assert_eq!((ids, page.count), (vec![failed[2]], 1));
     }
@@ -213,9 +263,7 @@ async fn items_of_other_folders_do_not_exist(world: World) {
     // A queue that is deleted meanwhile.
     world.store.sweep().await.unwrap();
     world.start(seen.id).await;
-    performer::orchestrator::QueueAdministration::delete_queue(&world.store, performer_proofs::QUEUE)
-        .await
-        .unwrap();
+    performer::orchestrator::QueueAdministration::delete_queue(&world.store, QUEUE).await.unwrap();
     world.run().await;
     assert_eq!(world.codes(seen.id).await, [(failed[0], 1002), (failed[1], 1002)]);
 }

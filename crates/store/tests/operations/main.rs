@@ -3,6 +3,7 @@
 mod acts;
 mod keeping;
 mod measure;
+mod round_trips;
 mod running;
 
 use std::sync::Arc;
@@ -61,6 +62,14 @@ impl World {
                 Store::sqlite_with_clock(folder.path().join("queue.db"), clock.clone()).await.unwrap()
             }
             Place::Database(schema) => Store::postgres_with_clock(&schema.url, clock.clone()).await.unwrap(),
+        }
+    }
+
+    /// The URL of the database.
+    pub(crate) fn url(&self) -> &str {
+        match &self.place {
+            Place::Database(schema) => &schema.url,
+            _ => unreachable!("only a database has one"),
         }
     }
 

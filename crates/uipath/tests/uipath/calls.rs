@@ -197,6 +197,16 @@ async fn queues(orchestrator: &Uipath) {
     assert_eq!(orchestrator.get_queue("PAYMENTS").await.unwrap(), changed);
     orchestrator.delete_queue("Payments").await.unwrap();
     assert!(orchestrator.get_queue("Payments").await.unwrap_err().is_not_found());
+    let jobs = orchestrator.list_jobs(2).await.unwrap();
+    let [job] = &jobs[..] else { panic!("{jobs:?}") };
+    assert_eq!(
+        (job.id.0, job.key.to_string().as_str(), job.state),
+        (77, JOB_KEY, performer::JobState::Running)
+    );
+    assert_eq!((job.about.queue.as_str(), job.about.machine.as_str()), ("PostInvoices", "M1"));
+    assert_eq!((job.start_time.to_string().as_str(), job.end_time), ("2026-03-01T08:00:00Z", None));
+    let too_many = orchestrator.list_jobs(10_001).await.unwrap_err();
+    assert_eq!(too_many.code().unwrap().number(), 1015);
     orchestrator.stop_job(JOB_KEY.parse().unwrap(), StopStrategy::SoftStop).await.unwrap();
 }
 
@@ -204,10 +214,10 @@ async fn all_calls() -> Vec<RecordedRequest> {
     let server = ScriptedOrchestrator::start(World::new()).await;
     let orchestrator = client(&server).job_key(JOB_KEY).connect().await.unwrap();
     everything(&server, &orchestrator).await;
-    #[cfg(feature = "robot-logs")]
     {
+        use performer::robot_logs::robot_logs;
         use tracing_subscriber::layer::SubscriberExt as _;
-        let (layer, shipping) = orchestrator.robot_logs("PostInvoices");
+        let (layer, shipping) = robot_logs(Arc::new(orchestrator.clone()), "PostInvoices");
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, || tracing::info!(item = 7, "started"));
         assert_eq!(shipping.finish().await, 0);
@@ -286,8 +296,7 @@ async fn every_body_is_the_golden_one() {
         assert_eq!(text, golden, "{operation} is not what golden/{operation}.json says");
     }
     let files = std::fs::read_dir(&folder).unwrap().count();
-    let logs_left_out = usize::from(!cfg!(feature = "robot-logs"));
-    assert_eq!(files - logs_left_out, bodies.len(), "every golden file is of a body that is sent");
+    assert_eq!(files, bodies.len(), "every golden file is of a body that is sent");
 }
 
 fn complaints_about(document: &Value, seen: &RecordedRequest) -> Vec<String> {
@@ -389,7 +398,7 @@ async fn operations_that_the_api_lacks_are_refused_with_a_reason() {
     let orchestrator: Arc<dyn Administration> = Arc::new(client(&server).connect().await.unwrap());
     let mut refusals = vec![
         orchestrator.apply_retention(1).await.map(|_| ()).unwrap_err(),
-        orchestrator.list_jobs(1).await.map(|_| ()).unwrap_err(),
+        orchestrator.list_robots().await.map(|_| ()).unwrap_err(),
     ];
     let quick = QueuePolicy::default().abandon_after(Duration::from_secs(60));
     refusals.push(orchestrator.create_queue(NewQueueDefinition::new("Q").policy(quick)).await.unwrap_err());

@@ -1,8 +1,10 @@
 //! Robot logs: they are sent in batches, and logging never waits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use performer::model::LogLevel;
+use performer::robot_logs::robot_logs;
 use serde_json::json;
 use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -14,7 +16,7 @@ use performer_proofs::scripted_orchestrator::{Fault, Occurrence, ScriptedOrchest
 async fn lines_are_sent_with_their_level_and_the_fields_of_their_spans() {
     let server = ScriptedOrchestrator::start(World::new()).await;
     let orchestrator = client(&server).job_key(JOB_KEY).connect().await.unwrap();
-    let (layer, shipping) = orchestrator.robot_logs("PostInvoices");
+    let (layer, shipping) = robot_logs(Arc::new(orchestrator), "PostInvoices");
     let subscriber = tracing_subscriber::registry().with(layer);
     tracing::subscriber::with_default(subscriber, || {
         let span = tracing::info_span!("transaction", item = 17, reference = "INV-1", level = "mine");
@@ -48,7 +50,7 @@ async fn lines_that_are_not_accepted_are_dropped_and_counted() {
     let server = ScriptedOrchestrator::start(World::new()).await;
     let orchestrator = client(&server).connect().await.unwrap();
     server.fault("SubmitLogs", Occurrence::Always, Fault::Refused(408, vec![], String::new()));
-    let (layer, shipping) = orchestrator.robot_logs("P");
+    let (layer, shipping) = robot_logs(Arc::new(orchestrator), "P");
     let subscriber = tracing_subscriber::registry().with(layer.lowest_level(LogLevel::Error));
     tracing::subscriber::with_default(subscriber, || {
         for number in 0..500 {
@@ -66,7 +68,7 @@ async fn logging_does_not_wait() {
     let server = ScriptedOrchestrator::start(World::new()).await;
     let orchestrator = client(&server).connect().await.unwrap();
     server.fault("SubmitLogs", Occurrence::Call(0), Fault::Slow);
-    let (layer, shipping) = orchestrator.robot_logs("P");
+    let (layer, shipping) = robot_logs(Arc::new(orchestrator), "P");
     let subscriber = tracing_subscriber::registry().with(layer);
     // Nothing is awaited here, so nothing can be shipped meanwhile.
     tracing::subscriber::with_default(subscriber, || {

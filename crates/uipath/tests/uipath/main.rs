@@ -6,7 +6,6 @@ mod calls;
 mod example;
 mod faults;
 mod follow_ups;
-#[cfg(feature = "robot-logs")]
 mod logs;
 mod lost_answers;
 mod robot_trap;

@@ -27,7 +27,7 @@ use performer_core::model::Refusal;
 use performer_core::model::code::ErrorCode;
 
 pub use entity_set::EntitySet;
-pub use expression::Expression;
+pub use expression::{Expression, Literal};
 pub use item_query::{ReferencedNames, condition, ids, order, said_of_items};
 pub use paging::Paging;
 

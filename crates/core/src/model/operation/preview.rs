@@ -33,6 +33,9 @@ pub struct Preview {
     pub groups: Vec<PreviewGroup>,
     /// How many items are in no group of the list.
     pub others: u64,
+    /// How many items of each queue would not be refused, the most first.
+    #[serde(default)]
+    pub queues: Vec<PreviewQueue>,
     /// Why items would be refused, the most first.
     pub refused: Vec<PreviewRefusal>,
     /// How many items would be refused in all.
@@ -50,6 +53,17 @@ pub struct PreviewGroup {
     pub queue_definition_id: Option<i64>,
     /// The number of the [reason](super::super::reason::Reason), if the items have one.
     pub reason: Option<i64>,
+    /// How many items there are.
+    pub count: u64,
+}
+
+/// The items of one queue that would be acted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[non_exhaustive]
+pub struct PreviewQueue {
+    /// The number of the queue.
+    pub queue_definition_id: i64,
     /// How many items there are.
     pub count: u64,
 }
@@ -103,7 +117,15 @@ impl Selected {
         if preview.samples.len() < SAMPLES {
             preview.samples.push(item.id);
         }
-        let Some(refusal) = refusal else { return };
+        let Some(refusal) = refusal else {
+            if let Some((queue, _)) = place {
+                match preview.queues.iter_mut().find(|known| known.queue_definition_id == queue.0) {
+                    Some(known) => known.count += 1,
+                    None => preview.queues.push(PreviewQueue { queue_definition_id: queue.0, count: 1 }),
+                }
+            }
+            return;
+        };
         preview.refused_count += 1;
         match preview.refused.iter_mut().find(|known| known.is(refusal)) {
             Some(known) => known.count += 1,
@@ -123,6 +145,8 @@ impl Selected {
         preview.groups.sort_by_key(|group| std::cmp::Reverse(group.count));
         preview.others = preview.groups.iter().skip(MOST_GROUPS).map(|group| group.count).sum();
         preview.groups.truncate(MOST_GROUPS);
+        preview.queues.sort_by_key(|queue| std::cmp::Reverse(queue.count));
+        preview.queues.truncate(MOST_GROUPS);
         preview.refused.sort_by_key(|refused| std::cmp::Reverse(refused.count));
         preview.refused.truncate(MOST_GROUPS);
     }

@@ -236,6 +236,9 @@ fn a_preview_groups_and_counts() {
     let Selected { items, folders, preview } = &selected;
     assert_eq!((items.len(), &**folders), (40, &[FolderId(1), FolderId(2)][..]));
     assert_eq!((preview.groups.len(), preview.groups[0].count, preview.others), (20, 8, 6));
+    let queues: Vec<_> =
+        preview.queues.iter().map(|queue| (queue.queue_definition_id, queue.count)).collect();
+    assert_eq!(queues, [(1, 16), (0, 15)], "without those that are refused, and the one that was not found");
     let refused: Vec<_> = preview.refused.iter().map(|refused| (refused.code, refused.count)).collect();
     assert_eq!((refused, preview.refused_count), (vec![(1020, 5), (1867, 3)], 8));
     assert_eq!(preview.samples, (1..=10).map(ItemId).collect::<Vec<_>>());

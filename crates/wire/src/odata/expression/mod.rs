@@ -94,6 +94,19 @@ impl Expression {
         }
     }
 
+    /// The values of which a property has to have one, if the expression says that.
+    pub fn one_of(&self, property: &str) -> Option<&[Literal]> {
+        let is_meant = |operand: &Operand| operand.path.eq_ignore_ascii_case(property);
+        match self {
+            Self::All(parts) => parts.iter().find_map(|part| part.one_of(property)),
+            Self::Compare(operand, Comparison::Equal, literal) if is_meant(operand) => {
+                Some(std::slice::from_ref(literal))
+            }
+            Self::In(operand, literals) if is_meant(operand) => Some(literals),
+            _ => None,
+        }
+    }
+
     /// Makes comparisons of names case-insensitive, as in the vendor's database.
     pub fn with_folded_names(self) -> Self {
         let fold = |operand: Operand| {

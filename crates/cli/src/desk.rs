@@ -1,0 +1,97 @@
+//! `performer desk`: the pages for the people who look after failed work, over a store or of a server.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use performer_server::{DeskMode, Server};
+use performer_store::Store;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::GlobalArgs;
+use super::environment::actor;
+use super::output::{self, CliError, CommandResult};
+use super::serve::{start_logging, without_password};
+use super::signals::Signals;
+
+/// Open the desk: pages for the people who look after failed work
+///
+/// Over a file or a database, the command serves the desk alone until Ctrl-C, on 127.0.0.1: only whoever opens the link that is printed gets in,
+/// and may do everything. The store needs no server and gets no users. For a server, the command prints a link to the server's own desk, which
+/// signs in the user of the credentials; an application has to be registered for all scopes. A link works once, within five minutes. A UiPath Orchestrator has no desk of performer.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:\n  \
+performer desk --url sqlite:invoices.db\n  \
+performer desk --url sqlite:invoices.db --read-only --port 8096\n  \
+performer desk --url http://127.0.0.1:8095")]
+pub(super) struct Desk {
+    /// Serve pages that change nothing; not for a server, which has permissions of its own
+    #[arg(long)]
+    read_only: bool,
+    /// The port on 127.0.0.1; not for a server [default: one that is free]
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+    /// The log filter, such as info or debug
+    #[arg(long, env = "RUST_LOG", default_value = "warn", value_name = "FILTER")]
+    log: String,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+impl Desk {
+    pub(super) async fn run(self) -> CommandResult {
+        if self.global.is_http()? { self.of_server().await } else { self.of_store().await }
+    }
+
+    /// The link to the desk of a server.
+    async fn of_server(self) -> CommandResult {
+        if self.read_only || self.port.is_some() {
+            let message =
+                "--read-only and --port are for a desk over a store: a server serves its desk itself";
+            return Err(CliError::usage(message));
+        }
+        // Whoever signs in may do whatever their user may: a server gives no link to a token with fewer scopes.
+        let server = self.global.target()?.connect_server_with(Some("OrchestratorApiUserAccess")).await?;
+        let link = server.desk_link().await?;
+        tell(&link, &format!("The desk of the server: {link}"), "The link works once, within five minutes.")?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Serves the desk over a store.
+    async fn of_store(self) -> CommandResult {
+        let log = start_logging(&self.log, false)?;
+        let target = self.global.target()?;
+        let port = self.port.unwrap_or(0);
+        let listener = TcpListener::bind(("127.0.0.1", port))
+            .await
+            .map_err(|error| CliError::failed(format!("cannot listen on 127.0.0.1:{port}: {error}")))?;
+        let store = Store::open(target.url()).await?;
+        let mode = if self.read_only { DeskMode::ReadOnly } else { DeskMode::On };
+        let builder = Server::builder(store).own_desk(actor()).desk(mode).log_lines_dropped(log.dropped());
+        let server = builder.open().await?;
+        let link = format!("http://{}{}", listener.local_addr()?, server.desk_link().await?);
+        let stopping = log.clone();
+        let on_stop = move || stopping.remark("performer: stopping; a second signal stops at once");
+        // Before the greeting, because the parent process may send a signal as soon as it has read that.
+        let signals = Signals::handle(on_stop, || {})?;
+        let shown = without_password(target.url());
+        let more =
+            "The link works once, within five minutes, and for this machine alone. Ctrl-C ends the desk.";
+        tell(&link, &format!("The desk over {shown}: {link}"), more)?;
+        let (stop, force) = (signals.stop.cancelled_owned(), signals.force.cancelled_owned());
+        server.serve_until(listener, stop, force).await?;
+        log.finish();
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Prints the link.
+fn tell(link: &str, text: &str, more: &str) -> Result<(), CliError> {
+    if output::is_json() {
+        return output::json_line(&json!({ "Url": link }));
+    }
+    output::line(text)?;
+    output::remark(more);
+    Ok(())
+}
