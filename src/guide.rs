@@ -154,7 +154,10 @@ pub mod server {}
 )]
 pub mod desk {}
 
-#[doc = page!("webhooks.md", "[`model::ErrorCode`](crate::model::ErrorCode).")]
+#[doc = page!(
+    "webhooks.md",
+    "[`model::webhook`](crate::model::webhook), [`Store::create_webhook`](crate::orchestrator::store::Store::create_webhook)."
+)]
 pub mod webhooks {}
 
 #[doc = page!("command-line.md", "[`Administration`](crate::Administration), whose methods the command calls.")]

@@ -285,7 +285,7 @@ impl ServerBuilder {
             desk_live: Live::default(),
             operations_changed: Notify::new(),
             webhooks_changed: Notify::new(),
-            receivers: Receivers::new(self.config.webhooks_allow_private)?,
+            receivers: Receivers::new(self.config.webhooks_allow_private),
             run_id: secret::new_key().map_err(orchestrator_error)?,
             requests: Semaphore::new(self.config.max_requests),
             logins: Semaphore::new(MAX_CONCURRENT_LOGINS),

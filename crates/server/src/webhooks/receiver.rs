@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -16,7 +17,6 @@ use super::addresses::is_public;
 use performer_core::model::Refusal;
 use performer_core::model::code::ErrorCode;
 use performer_core::model::webhook::WebhookSettings;
-use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 
 /// How long a connection may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -27,31 +27,38 @@ const SIGNATURE: &str = "X-UiPath-Signature";
 
 /// Sends events.
 pub(in super::super) struct Receivers {
-    checked: Client,
+    /// Made when they are needed first: a server without webhooks need not have what they need, such as the authorities of the system.
+    checked: OnceLock<Client>,
     /// For webhooks that allow insecure connections.
-    unchecked: Client,
+    unchecked: OnceLock<Client>,
     allow_private: bool,
 }
 
 impl Receivers {
-    pub(in super::super) fn new(allow_private: bool) -> Result<Self> {
+    pub(in super::super) fn new(allow_private: bool) -> Self {
+        Self { checked: OnceLock::new(), unchecked: OnceLock::new(), allow_private }
+    }
+
+    fn client(&self, is_insecure: bool) -> Result<&Client, String> {
+        let cell = if is_insecure { &self.unchecked } else { &self.checked };
+        if let Some(client) = cell.get() {
+            return Ok(client);
+        }
         // Both clients need one; a program that has chosen another one keeps it.
         _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = || {
-            Client::builder()
-                .no_proxy()
-                .redirect(reqwest::redirect::Policy::none())
-                .referer(false)
-                .connect_timeout(CONNECT_LIMIT)
-                .timeout(REQUEST_LIMIT)
-                .dns_resolver(PublicNames { allow_private })
+        let builder = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(CONNECT_LIMIT)
+            .timeout(REQUEST_LIMIT)
+            .dns_resolver(PublicNames { allow_private: self.allow_private });
+        let builder = match is_insecure {
+            true => builder.tls_danger_accept_invalid_certs(true),
+            false => builder.https_only(true),
         };
-        let failed = |error: reqwest::Error| {
-            OrchestratorError::new(ErrorKind::Other, "cannot prepare requests to webhooks").with_source(error)
-        };
-        let checked = builder().https_only(true).build().map_err(failed)?;
-        let unchecked = builder().tls_danger_accept_invalid_certs(true).build().map_err(failed)?;
-        Ok(Self { checked, unchecked, allow_private })
+        let client = builder.build().map_err(described)?;
+        Ok(cell.get_or_init(|| client))
     }
 
     /// Sends a body, and returns the status of the answer.
@@ -64,11 +71,11 @@ impl Receivers {
         settings: &WebhookSettings,
         secret: Option<&SecretString>,
         body: Vec<u8>,
-    ) -> std::result::Result<u16, String> {
+    ) -> Result<u16, String> {
         let url = Url::parse(&settings.url).map_err(|error| format!("the URL cannot be read: {error}"))?;
         self.check_literal(&url)?;
-        let client = if settings.allow_insecure_ssl { &self.unchecked } else { &self.checked };
-        let mut request = client
+        let mut request = self
+            .client(settings.allow_insecure_ssl)?
             .post(url)
             .header(CONTENT_TYPE, "application/json; charset=utf-8")
             .header(USER_AGENT, concat!("performer/", env!("CARGO_PKG_VERSION")));
@@ -82,7 +89,7 @@ impl Receivers {
     }
 
     /// An address in the URL itself is not resolved.
-    fn check_literal(&self, url: &Url) -> std::result::Result<(), String> {
+    fn check_literal(&self, url: &Url) -> Result<(), String> {
         let host = url.host_str().unwrap_or_default();
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         match literal {
@@ -116,7 +123,7 @@ fn described(error: reqwest::Error) -> String {
 /// # Errors
 ///
 /// Code 1009 if requests cannot be sent to it.
-pub(in super::super) fn check_url(url: &str) -> std::result::Result<(), Refusal> {
+pub(in super::super) fn check_url(url: &str) -> Result<(), Refusal> {
     let invalid = |why: String| {
         Refusal::new(ErrorCode::INVALID_ARGUMENT, format!("the URL of a webhook cannot be used: {why}"))
     };
@@ -173,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn addresses_that_are_not_public_are_refused_however_they_are_written() {
-        let receivers = Receivers::new(false).unwrap();
+        let receivers = Receivers::new(false);
         for url in [
             "http://127.0.0.1:9/",
             "http://2130706433:9/",

@@ -35,8 +35,9 @@ use performer_core::model::webhook::{
 };
 use performer_core::orchestrator::{OrchestratorError, Result};
 
-/// The most items of one event.
+/// The most items of one event, and the most bytes of their contents unless it is about one.
 const ITEMS_OF_EVENT: usize = 100;
+const CONTENTS_OF_EVENT: usize = 1_000_000;
 
 /// What happened in a batch that webhooks have subscribed to.
 #[derive(Debug, Default)]
@@ -220,7 +221,7 @@ impl<R: Rows> Apply<'_, R> {
         // Everything of a deleted queue is gone; that it was deleted is an event of its own.
         let Some(queue) = self.rows.queue(queue)? else { return Ok(()) };
         let personal = PersonalFields::of(&queue.schemas);
-        let mut values: Vec<Value> = Vec::with_capacity(items.len());
+        let (mut events, mut values, mut bytes) = (Vec::new(), Vec::with_capacity(items.len()), 0);
         for (id, item) in items {
             let item = match item {
                 Some(item) => Some(*item),
@@ -228,15 +229,20 @@ impl<R: Rows> Apply<'_, R> {
             };
             if let Some(mut item) = item {
                 personal.mask_item(&mut item);
+                bytes += item.specific_content.as_json().len();
+                if bytes > CONTENTS_OF_EVENT && !values.is_empty() {
+                    events.push(std::mem::take(&mut values));
+                    bytes = item.specific_content.as_json().len();
+                }
                 values.push(item_value(&item));
             }
         }
-        if values.is_empty() {
-            return Ok(());
-        }
-        for folder in &queue.folders {
-            let event = items_event(kind, self.event_id(), stored(self.now), &queue, &values);
-            ready.push((event.by(*folder, scope.user), None));
+        events.extend(Some(values).filter(|values| !values.is_empty()));
+        for values in events {
+            for folder in &queue.folders {
+                let event = items_event(kind, self.event_id(), stored(self.now), &queue, &values);
+                ready.push((event.by(*folder, scope.user), None));
+            }
         }
         Ok(())
     }

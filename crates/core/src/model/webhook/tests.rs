@@ -26,8 +26,8 @@ fn urls_are_of_https_unless_insecure_ones_are_allowed() {
         "http://example.com",
     ] {
         let refusal = settings(url).validate().unwrap_err();
-        assert_eq!(refusal.code, ErrorCode::INVALID_ARGUMENT, "{url}");
-        assert!(!refusal.message.contains("secret@"), "the message shows a password: {}", refusal.message);
+        assert_eq!(refusal.code(), ErrorCode::INVALID_ARGUMENT, "{url}");
+        assert!(!refusal.to_string().contains("secret@"), "the message shows a password: {refusal}");
     }
     let mut insecure = settings("http://example.com");
     insecure.allow_insecure_ssl = true;
