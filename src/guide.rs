@@ -15,6 +15,7 @@
 //! [uipath]: crate::guide::uipath
 //! [server]: crate::guide::server
 //! [desk]: crate::guide::desk
+//! [webhooks]: crate::guide::webhooks
 //! [command line]: crate::guide::command_line
 //! [scaling]: crate::guide::scaling
 //! [tuning]: crate::guide::tuning
@@ -42,6 +43,7 @@ macro_rules! page {
             "[uipath]: crate::guide::uipath\n",
             "[server]: crate::guide::server\n",
             "[desk]: crate::guide::desk\n",
+            "[webhooks]: crate::guide::webhooks\n",
             "[command line]: crate::guide::command_line\n",
             "[scaling]: crate::guide::scaling\n",
             "[tuning]: crate::guide::tuning\n",
@@ -151,6 +153,12 @@ pub mod server {}
            [`DeskMode`](crate::server::DeskMode)."
 )]
 pub mod desk {}
+
+#[doc = page!(
+    "webhooks.md",
+    "[`model::webhook`](crate::model::webhook), [`Store::create_webhook`](crate::orchestrator::store::Store::create_webhook)."
+)]
+pub mod webhooks {}
 
 #[doc = page!("command-line.md", "[`Administration`](crate::Administration), whose methods the command calls.")]
 pub mod command_line {}

@@ -382,7 +382,7 @@ fn as_pair(text: &str) -> Result<KeyValue, CliError> {
 }
 
 /// Reads a secret from a file or from stdin; on a terminal it is asked for and not shown.
-fn read_secret(what: &str, from: Option<&Path>) -> Result<SecretString, CliError> {
+pub(super) fn read_secret(what: &str, from: Option<&Path>) -> Result<SecretString, CliError> {
     let terminal = console::Term::stderr();
     let is_typed = from.is_none() && std::io::stdin().is_terminal() && terminal.is_term();
     let text = if is_typed {

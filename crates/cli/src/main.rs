@@ -9,6 +9,7 @@
 //! | `deadline.rs` | `performer deadline`: whether what waits will be done in time |
 //! | `asset.rs` | `performer asset`: named values for transactions |
 //! | `operation.rs` | `performer operation`: acts on many items at once, which a store or a server keeps |
+//! | `webhook.rs` | `performer webhook`: addresses that are told what happens in a store |
 //! | `job.rs` | `performer job`: the running performers and their results |
 //! | `audit.rs` | `performer audit`: what people changed in a store or on a server |
 //! | `watch/` | `performer watch`: queues, rates, robots and failures, again and again |
@@ -53,6 +54,7 @@ mod stats;
 mod store;
 mod store_url;
 mod watch;
+mod webhook;
 mod whoami;
 
 use std::ffi::OsString;
@@ -108,6 +110,8 @@ enum Action {
     Deadline(deadline::Deadlines),
     #[command(subcommand)]
     Asset(asset::Assets),
+    #[command(subcommand)]
+    Webhook(webhook::Webhooks),
     #[command(subcommand)]
     Operation(operation::Operations),
     #[command(subcommand)]
@@ -189,6 +193,7 @@ fn main() -> ExitCode {
             Action::Reason(reason) => reason.run().await,
             Action::Deadline(deadline) => deadline.run().await,
             Action::Asset(asset) => asset.run().await,
+            Action::Webhook(webhook) => webhook.run().await,
             Action::Operation(operation) => operation.run().await,
             Action::Job(job) => job.run().await,
             Action::Stats(stats) => stats.run().await,

@@ -107,6 +107,10 @@ pub(super) struct Serve {
     /// only (read-only), or not at all (off)
     #[arg(long, default_value = "on", value_name = "on|read-only|off")]
     desk: DeskMode,
+    /// Send events to webhooks at addresses of this machine and of its network too, and not only of the public internet: whoever may make
+    /// webhooks can then have requests sent to whatever this machine reaches
+    #[arg(long)]
+    webhooks_allow_private: bool,
     /// The log filter, such as info, debug or performer_server::access=info
     #[arg(long, env = "RUST_LOG", default_value = "warn", value_name = "FILTER")]
     log: String,
@@ -171,6 +175,7 @@ impl Serve {
             .strict(self.strict)
             .behind_proxy(self.behind_proxy)
             .desk(self.desk)
+            .webhooks_allow_private(self.webhooks_allow_private)
             .largest_body(self.max_body * 1024 * 1024)
             .most_requests(self.max_requests)
             .most_connections(self.max_connections)

@@ -23,7 +23,7 @@ pub(super) enum Store {
     RotateKey(RotateKey),
 }
 
-/// Replace the key that secrets of assets are encrypted with, and encrypt them anew
+/// Replace the key that secrets of assets and webhooks are encrypted with, and encrypt them anew
 #[derive(Args)]
 #[command(after_help = "\
 The key of a SQLite file is in the file beside it (invoices.db.key): a new random one is put into it, and the old one is removed when nothing is\n\
@@ -112,7 +112,7 @@ impl Store {
 }
 
 /// The store at the URL.
-fn inspector(global: &GlobalArgs) -> Result<(String, StoreInspector), CliError> {
+pub(super) fn inspector(global: &GlobalArgs) -> Result<(String, StoreInspector), CliError> {
     let url = global.target()?.url().to_owned();
     if url.starts_with("http:") || url.starts_with("https:") || url.starts_with("uipath:") {
         let message = "the store of a server is not reached over HTTP: give its own location, such as --url sqlite:orchestrator.db";
@@ -213,8 +213,11 @@ impl RotateKey {
         let store = OpenStore::open(&url).await?.acting_as(environment::actor());
         let rotation = store.rotate_encryption_key().await?;
         if output::is_json() {
-            let left: Vec<_> =
-                rotation.left.iter().map(|(asset, why)| json!({ "AssetId": asset, "Reason": why })).collect();
+            let left: Vec<_> = rotation
+                .left
+                .iter()
+                .map(|(asset, why)| json!({ "SecretOf": asset, "Reason": why }))
+                .collect();
             output::json(&json!({
                 "Key": rotation.key, "Encrypted": rotation.encrypted, "Left": left, "Cleaned": rotation.cleaned,
             }))?;
@@ -224,7 +227,7 @@ impl RotateKey {
                 rotation.encrypted, rotation.key
             ))?;
             for (asset, why) in &rotation.left {
-                output::warning(format!("asset {asset}: {why}"));
+                output::warning(format!("{asset}: {why}"));
             }
             match (&rotation.cleaned, rotation.left.is_empty()) {
                 (Some(file), _) => {

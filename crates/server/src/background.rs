@@ -30,6 +30,8 @@ pub(super) enum Task {
     Retention,
     /// Does the steps of operations on many items.
     Operations,
+    /// Sends events to webhooks.
+    Webhooks,
     /// Warns about a certificate that expires.
     Certificate,
     /// Accepts connections.
@@ -45,6 +47,7 @@ impl Task {
             Self::Removal => "removal",
             Self::Retention => "retention",
             Self::Operations => "operations",
+            Self::Webhooks => "webhooks",
             Self::Certificate => "certificate",
             Self::Accept => "accept",
         }
@@ -53,9 +56,12 @@ impl Task {
     /// A task that has not reported for this long counts as failing. Longer than the timeouts of an unreachable store.
     fn max_silence(self) -> Duration {
         match self {
-            Self::Directory | Self::Sweep | Self::Removal | Self::Operations | Self::Accept => {
-                Duration::from_secs(180)
-            }
+            Self::Directory
+            | Self::Sweep
+            | Self::Removal
+            | Self::Operations
+            | Self::Webhooks
+            | Self::Accept => Duration::from_secs(180),
             Self::Retention => Duration::from_secs(1_200),
             Self::Certificate => 2 * CERTIFICATE_INTERVAL,
         }

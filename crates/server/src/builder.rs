@@ -28,6 +28,7 @@ use super::rate_limit::RateLimit;
 use super::router::Router;
 use super::statistics::StatisticsCache;
 use super::tls::Tls;
+use super::webhooks::receiver::Receivers;
 use super::{FirstClient, Inner, MAX_CONCURRENT_LOGINS, Server, routes, secret};
 use performer_core::model::audit::Actor;
 use performer_core::model::log::LogRetention;
@@ -172,6 +173,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Whether events are sent to webhooks whose address is one of this machine or of its network. Whoever may make webhooks can then
+    /// have requests sent to everything that the server reaches. Default: only to addresses of the public internet.
+    pub fn webhooks_allow_private(mut self, allow: bool) -> Self {
+        self.config.webhooks_allow_private = allow;
+        self
+    }
+
     /// A counter of log lines that the program could not write; `/metrics` shows it. Default: none.
     pub fn log_lines_dropped(mut self, counted: Arc<AtomicU64>) -> Self {
         self.log_lines_dropped = Some(counted);
@@ -276,6 +284,8 @@ impl ServerBuilder {
             desk_sessions: Sessions::default(),
             desk_live: Live::default(),
             operations_changed: Notify::new(),
+            webhooks_changed: Notify::new(),
+            receivers: Receivers::new(self.config.webhooks_allow_private),
             run_id: secret::new_key().map_err(orchestrator_error)?,
             requests: Semaphore::new(self.config.max_requests),
             logins: Semaphore::new(MAX_CONCURRENT_LOGINS),

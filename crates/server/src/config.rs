@@ -47,6 +47,8 @@ pub(super) struct Config {
     pub(super) maintenance: bool,
     pub(super) desk: DeskMode,
     pub(super) log_retention: LogRetention,
+    /// Whether events are sent to addresses that are not public.
+    pub(super) webhooks_allow_private: bool,
 }
 
 impl Config {
@@ -118,6 +120,7 @@ impl Default for Config {
             maintenance: true,
             desk: DeskMode::default(),
             log_retention: LogRetention::default(),
+            webhooks_allow_private: false,
         }
     }
 }

@@ -94,6 +94,7 @@ mod strict;
 mod tls;
 mod transactions;
 mod users;
+mod webhooks;
 
 use std::fmt;
 use std::sync::Arc;
@@ -194,6 +195,9 @@ struct Inner {
     desk_live: Live,
     /// An operation was started or resumed: its next step is due.
     operations_changed: Notify,
+    /// Something is to be sent to a webhook at once.
+    webhooks_changed: Notify,
+    receivers: webhooks::receiver::Receivers,
     /// Identifies this run of the server: a new value after each start.
     run_id: Uuid,
     tls: Option<Tls>,

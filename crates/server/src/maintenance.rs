@@ -1,5 +1,6 @@
 //! Background maintenance: refreshes the directory, sweeps lost jobs, removes the items of deleted queues and items past
-//! their retention and old logs in small batches, does the steps of operations on many items, and warns about a certificate that expires.
+//! their retention and old logs in small batches, does the steps of operations on many items, sends to webhooks, and warns about a
+//! certificate that expires.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use super::Inner;
 use super::access::REFRESH_INTERVAL;
 use super::background::{Task, supervise};
 use super::tls::Tls;
+use super::webhooks;
 use performer_core::model::job::SWEEP_INTERVAL;
 use performer_core::orchestrator::{Orchestrator, OrchestratorError};
 use performer_store::RemovedEnded;
@@ -56,7 +58,8 @@ pub(super) fn start(server: &Arc<Inner>) -> JoinHandle<()> {
         let deleted_queues = supervise(server, Task::Removal, || remove_deleted_queues(server));
         let retention = supervise(server, Task::Retention, || apply_retention(server));
         let operations = supervise(server, Task::Operations, || run_operations(server));
-        tokio::join!(always, sweep, deleted_queues, retention, operations);
+        let webhooks = supervise(server, Task::Webhooks, || webhooks::delivery::run(server));
+        tokio::join!(always, sweep, deleted_queues, retention, operations, webhooks);
     })
 }
 
@@ -175,6 +178,10 @@ async fn apply_retention(server: &Inner) {
         }
         if let Err(error) = server.store.remove_operations(async || tokio::time::sleep(PAUSE).await).await {
             tracing::warn!(%error, "failed to remove old operations");
+        }
+        if let Err(error) = server.store.remove_old_deliveries(async || tokio::time::sleep(PAUSE).await).await
+        {
+            tracing::warn!(%error, "failed to remove old dead letters of webhooks");
         }
         remove_logs(server).await;
     }

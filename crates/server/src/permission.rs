@@ -41,6 +41,8 @@ enumeration! {
         Assets = 10,
         /// Robot logs.
         Logs = 11,
+        /// Webhooks.
+        Webhooks = 12,
         /// Licences, of which this server has none: there is nothing to see but that.
         License = 13,
     }

@@ -7,6 +7,7 @@ use super::router::{FolderScope, Route, RouteAccess};
 use super::{
     assets, audit_logs, comments, folder_navigation, folders, insight_protocol, items, jobs, lease_protocol,
     login, logs, queues, review_protocol, roles, server_facts, statistics, status, transactions, users,
+    webhooks,
 };
 use crate::permission::{Action, Area, Permission};
 
@@ -36,6 +37,10 @@ const ASSETS_VIEW: Permission = Permission(Area::Assets, Action::View);
 const ASSETS_CREATE: Permission = Permission(Area::Assets, Action::Create);
 const ASSETS_EDIT: Permission = Permission(Area::Assets, Action::Edit);
 const ASSETS_DELETE: Permission = Permission(Area::Assets, Action::Delete);
+const WEBHOOKS_VIEW: Permission = Permission(Area::Webhooks, Action::View);
+const WEBHOOKS_CREATE: Permission = Permission(Area::Webhooks, Action::Create);
+const WEBHOOKS_EDIT: Permission = Permission(Area::Webhooks, Action::Edit);
+const WEBHOOKS_DELETE: Permission = Permission(Area::Webhooks, Action::Delete);
 const ROBOTS_VIEW: Permission = Permission(Area::Robots, Action::View);
 const SETTINGS_VIEW: Permission = Permission(Area::Settings, Action::View);
 const LICENSE_VIEW: Permission = Permission(Area::License, Action::View);
@@ -46,8 +51,8 @@ pub(super) const METRICS: (&str, Permission) = ("Monitoring", Permission(Area::S
 const GET: Method = Method::GET;
 const POST: Method = Method::POST;
 const PUT: Method = Method::PUT;
-const DEL: Method = Method::DELETE;
 const PATCH: Method = Method::PATCH;
+const DEL: Method = Method::DELETE;
 
 const fn read(
     area: &'static str,
@@ -215,6 +220,19 @@ pub(super) static ROUTES: &[Route] = routes! {
     GET "Assets" ALL "GetAssetsAcrossFolders" "GetAssetsAcrossFolders": read("Assets", Tenant, &[]) => assets::across_folders;
     GET "Assets" ALL "GetFoldersForAsset" "GetFoldersForAsset": read("Assets", Tenant, &[]) => assets::folders_for_asset;
     POST "Assets" ALL "ShareToFolders" "ShareAssetsToFolders": write("Assets", Tenant, &[]) => assets::share;
+
+    // Webhooks
+    GET "Webhooks" ALL "" "GetWebhooks": read("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::list;
+    POST "Webhooks" ALL "" "PostWebhook": write("Webhooks", Tenant, &[WEBHOOKS_CREATE]) => webhooks::create;
+    GET "Webhooks" ONE "" "GetWebhook": read("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::get;
+    PUT "Webhooks" ONE "" "PutWebhook": write("Webhooks", Tenant, &[WEBHOOKS_EDIT]) => webhooks::update;
+    PATCH "Webhooks" ONE "" "PatchWebhook": write("Webhooks", Tenant, &[WEBHOOKS_EDIT]) => webhooks::patch;
+    DEL "Webhooks" ONE "" "DeleteWebhook": write("Webhooks", Tenant, &[WEBHOOKS_DELETE]) => webhooks::delete;
+    POST "Webhooks" ONE "Ping" "PingWebhook": write("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::ping;
+    GET "Webhooks" ALL "GetEventTypes" "GetWebhookEventTypes": read("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::types;
+    POST "Webhooks" ALL "TriggerCustom" "TriggerCustomEvent": write("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::trigger;
+    POST "api/performer" ALL "webhookdeliveries" "WebhookDeliveries": read("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::deliveries;
+    POST "api/performer" ALL "retrywebhook" "RetryWebhook": write("Webhooks", Tenant, &[WEBHOOKS_EDIT]) => webhooks::retry;
 
     // Folders: the handlers check permissions themselves, because a role in a folder suffices to see it.
     GET "Folders" ALL "" "GetFolders": read("Folders", Tenant, &[]) => folders::list;

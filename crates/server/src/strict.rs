@@ -198,6 +198,22 @@ const USER_ASSET: BodyShape =
 pub(super) const SET_ROBOT_ASSET: BodyShape = nested("body", &["robotKey"], &[("robotAsset", &USER_ASSET)]);
 pub(super) const SHARE_ASSETS: BodyShape =
     flat("assetFoldersShare", &["AssetIds", "ToAddFolderIds", "ToRemoveFolderIds"]);
+const SUBSCRIPTION: BodyShape = flat("Events", &["EventType"]);
+pub(super) const WEBHOOK: BodyShape = nested(
+    "webhookDto",
+    &[
+        "Key",
+        "Name",
+        "Description",
+        "Url",
+        "Enabled",
+        "Secret",
+        "SubscribeToAllEvents",
+        "AllowInsecureSsl",
+        "Id",
+    ],
+    &[("Events", &SUBSCRIPTION)],
+);
 pub(super) const RETENTION: BodyShape =
     flat("queueRetentionSettingDto", &["QueueDefinitionId", "Action", "Period", "BucketId", "Type"]);
 pub(super) const FOLDER: BodyShape = flat(

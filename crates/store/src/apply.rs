@@ -17,6 +17,7 @@
 //! | `apply/jobs.rs` | jobs |
 //! | `apply/administration.rs` | what people change: queues, items, reviews, comments |
 //! | `apply/assets.rs` | assets |
+//! | `apply/webhooks.rs` | webhooks, and what is to be delivered to them |
 //! | `apply/operation.rs`, `apply/selection.rs` | acts on many items at once; which items they are |
 //! | `apply/personal.rs` | personal fields: masked in what is read, and revealed |
 //! | `apply/retention.rs` | what depends on age: retention, overdue items |
@@ -44,6 +45,7 @@ mod report;
 mod retention;
 mod selection;
 mod views;
+mod webhooks;
 
 pub(super) use retention::MAX_OVERDUE_PER_SWEEP;
 
@@ -57,6 +59,7 @@ use self::audit::PendingAudit;
 use self::claim::wanted;
 use self::groups::PendingGroups;
 use self::report::{AssumedEnd, AttemptReport};
+use self::webhooks::PendingEvents;
 use super::arrivals::Arrivals;
 use super::backend::{Answer, Operation, Request, Scope};
 use super::clock::StoreClock;
@@ -123,6 +126,8 @@ struct Apply<'a, R> {
     /// Whom the audit names for the operation that is being applied, and what it records of this batch.
     actor: Option<Arc<Actor>>,
     audit: PendingAudit,
+    /// What this batch tells webhooks.
+    events: PendingEvents,
     /// Ends of attempts, computed from cached rows and not written yet.
     assumed: Vec<AssumedEnd>,
     /// What has ended, for the figures.
@@ -137,6 +142,7 @@ struct AppliedBatch {
     wakes: WakeSet,
     figures: UnwrittenFigures,
     figures_at_once: bool,
+    webhooks_changed: bool,
 }
 
 /// Queues and live jobs that a batch has looked up, and rows of items that an operation will change. No other transaction changes them
@@ -216,12 +222,14 @@ impl<R: Rows> Apply<'_, R> {
                 self.wake_where_there_is_room()?;
                 self.serve_parked(arrivals, &mut answers)?;
                 self.write_statistics()?;
+                self.write_events()?;
                 self.write_audit()?;
                 return Ok(AppliedBatch {
                     answers,
                     wakes: self.wakes,
                     figures: self.figures,
                     figures_at_once: self.figures_at_once,
+                    webhooks_changed: self.events.webhooks_changed,
                 });
             }
         }
@@ -289,6 +297,7 @@ impl<R: Rows> Apply<'_, R> {
             Operation::RemoveActs { limit } => self.remove_operation(limit),
             Operation::Log(operation) => self.log(operation),
             Operation::Assets(operation) => self.change_assets(*operation),
+            Operation::Webhooks(operation) => self.change_webhooks(*operation),
         }
     }
 

@@ -26,7 +26,7 @@ use performer_core::orchestrator::{AssetAdministration, ErrorKind, OrchestratorE
 const SEALED_AT_ONCE: usize = 100;
 
 /// How often a change is encrypted again because the key was replaced meanwhile.
-const MOST_KEYS: usize = 5;
+pub(super) const MOST_KEYS: usize = 5;
 
 /// An asset of the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,8 +175,8 @@ pub struct KeyRotation {
     pub key: String,
     /// How many secrets were encrypted with it by this call.
     pub encrypted: u64,
-    /// Secrets that could not be decrypted, by asset, and why. They stay as they are.
-    pub left: Vec<(AssetId, String)>,
+    /// What has a secret that could not be decrypted, `asset 3` or `webhook 2`, and why. Such secrets stay as they are.
+    pub left: Vec<(String, String)>,
     /// The file from which the keys before it were removed. `None`: they come from elsewhere, or secrets are left that need them.
     pub cleaned: Option<std::path::PathBuf>,
 }
@@ -349,6 +349,7 @@ impl Store {
             crash_point!("rotate.after_use");
         } else if file.is_none()
             && self.secrets_under_other_keys(&new, (AssetId(0), String::new())).await?.is_empty()
+            && self.secrets_of_webhooks().await?.iter().all(|(_, secret)| secret.key == new)
         {
             let message = format!(
                 "all secrets are encrypted with the first key of {}: put a new one before it, and keep the old one behind it",
@@ -357,6 +358,9 @@ impl Store {
             return Err(OrchestratorError::invalid(message));
         }
         self.encrypt_anew(&new, &mut rotation).await?;
+        let (encrypted, left) = self.encrypt_webhooks_anew(&new).await?;
+        rotation.encrypted += encrypted;
+        rotation.left.extend(left);
         if let (Some(file), Some(lock), true) = (file, &lock, rotation.left.is_empty()) {
             crash_point!("rotate.before_clean");
             file.replace(&keys.only_first(), lock)?;
@@ -378,7 +382,7 @@ impl Store {
                 let opened = self.encryption.open(&place, &row.secret);
                 match opened.and_then(|secret| self.encryption.seal(Some(new), &place, &secret)) {
                     Ok(sealed) => resealed.push((row, sealed)),
-                    Err(error) => rotation.left.push((row.asset, error.to_string())),
+                    Err(error) => rotation.left.push((format!("asset {}", row.asset), error.to_string())),
                 }
             }
             rotation.encrypted += resealed.len() as u64;
@@ -400,7 +404,7 @@ impl Store {
     }
 
     /// The id of the key that secrets are encrypted with now.
-    async fn current_key(&self) -> Result<Option<KeyId>> {
+    pub(super) async fn current_key(&self) -> Result<Option<KeyId>> {
         match self.ask_assets(AssetQuery::Key).await? {
             AssetAnswer::Key(key) => Ok(key),
             other => Err(unexpected(&other)),
@@ -460,7 +464,7 @@ pub(crate) fn stale_key(current: &KeyId) -> OrchestratorError {
     OrchestratorError::new(ErrorKind::Conflict, message).with_code(Some(ErrorCode::ENCRYPTION_EXCEPTION))
 }
 
-fn is_stale_key(error: &OrchestratorError) -> bool {
+pub(super) fn is_stale_key(error: &OrchestratorError) -> bool {
     error.is_conflict() && error.code() == Some(ErrorCode::ENCRYPTION_EXCEPTION)
 }
 

@@ -16,6 +16,7 @@ use super::scoped_items::UnclaimedReport;
 use super::scoped_queues::{QueueSelector, Reach};
 use super::tokens::Token;
 use super::views::ViewOperation;
+use super::webhooks::WebhookOperation;
 pub(crate) use super::writer_hooks::{CommitEffects, WriterHooks};
 use performer_core::model::audit::Actor;
 use performer_core::model::item::{ClaimedItem, ItemEdit, NewQueueItem, ReferenceFilter};
@@ -308,6 +309,7 @@ pub(crate) enum Operation {
     /// Robot logs.
     Log(LogOperation),
     Assets(Box<AssetOperation>),
+    Webhooks(Box<WebhookOperation>),
 }
 
 impl Operation {
@@ -355,6 +357,7 @@ impl Operation {
             | Self::StopJob { .. } => true,
             Self::AddToken { token, .. } => token.name.is_some(),
             Self::Assets(operation) => operation.is_audited(),
+            Self::Webhooks(operation) => operation.is_audited(),
             _ => false,
         }
     }

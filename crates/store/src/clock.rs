@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::figures::PendingFigures;
+use super::webhooks::KnownSubscriptions;
 use performer_core::model::clock::Clock;
 use performer_core::model::clock_guard::{ClockGuard, Judgement};
 
@@ -16,17 +17,28 @@ pub(crate) struct StoreClock {
     clock: Arc<dyn Clock>,
     guard: Mutex<ClockGuard>,
     figures: PendingFigures,
+    subscriptions: KnownSubscriptions,
 }
 
 impl StoreClock {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let guard = Mutex::new(ClockGuard::new(clock.now(), clock.elapsed()));
-        Self { clock, guard, figures: PendingFigures::default() }
+        Self {
+            clock,
+            guard,
+            figures: PendingFigures::default(),
+            subscriptions: KnownSubscriptions::default(),
+        }
     }
 
     /// What was counted and is not written yet.
     pub(crate) fn figures(&self) -> &PendingFigures {
         &self.figures
+    }
+
+    /// Which webhooks have subscribed to what.
+    pub(crate) fn subscriptions(&self) -> &KnownSubscriptions {
+        &self.subscriptions
     }
 
     /// The operator declares the time of day to be right.

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `administration.rs` | the trait `Administration` for a store |
 //! | `assets.rs`, `encryption/` | assets, and how what is secret in them is encrypted |
+//! | `webhooks.rs` | webhooks, and what is to be delivered to them |
 //! | `audit.rs` | the audit: what people changed |
 //! | `open.rs` | opens the store at a URL |
 //! | `group_commit.rs` | commits: the requests that wait become one transaction; the threads that write |
@@ -115,6 +116,7 @@ mod tokens;
 mod unreadable_rows;
 mod views;
 mod waiting_claim;
+mod webhooks;
 mod writer_hooks;
 
 pub use assets::{AssetSelector, KeyRotation};
@@ -129,6 +131,7 @@ pub use removal::RemovedEnded;
 pub use scoped_items::{UnclaimedReport, UnleasedCaller};
 pub use scoped_queues::{QueueSelector, Reach};
 pub use tokens::{MAX_LOGIN_TOKENS, MAX_NAMED_TOKENS, Token, TokensOf};
+pub use webhooks::{FailedDelivery, MAX_DELIVERIES_LISTED, WebhookSecret, WebhookSelector, WebhookTurn};
 
 /// How long to wait before a queue that was not found is looked up again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

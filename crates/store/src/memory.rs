@@ -18,6 +18,7 @@ mod removal;
 mod tests;
 mod tokens;
 mod views;
+mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -70,6 +71,7 @@ pub(crate) struct Memory {
     operations: operations::StoredOperations,
     views: views::StoredViews,
     assets: assets::StoredAssets,
+    webhooks: webhooks::StoredWebhooks,
     document: Option<(u64, String)>,
     last_queue: i64,
     last_item: i64,
@@ -103,6 +105,7 @@ impl Memory {
             operations: operations::StoredOperations::default(),
             views: views::StoredViews::default(),
             assets: assets::StoredAssets::default(),
+            webhooks: webhooks::StoredWebhooks::default(),
             document: None,
             last_queue: 0,
             last_item: 0,

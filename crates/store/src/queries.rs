@@ -16,6 +16,7 @@ use super::removal::RetentionProgress;
 use super::scoped_queues::{QueueSelector, Reach};
 use super::sweep::LiveJobs;
 use super::tokens::Token;
+use super::webhooks::{WebhookAnswer, WebhookQuery};
 use performer_core::model::audit::AuditFilter;
 use performer_core::model::deadlines::DueWork;
 use performer_core::model::figures::{Figures, FiguresFilter};
@@ -152,6 +153,7 @@ pub(crate) enum Query {
     /// Robot logs.
     Log(Box<LogQuery>),
     Assets(AssetQuery),
+    Webhooks(WebhookQuery),
 }
 
 /// The answer to an operation or a query.
@@ -212,6 +214,7 @@ pub(crate) enum Answer {
     OperationRemoval(OperationRemoval),
     Log(LogAnswer),
     Asset(AssetAnswer),
+    Webhook(WebhookAnswer),
 }
 
 /// The one kind of answer that an operation has; any other kind is a bug in this crate. Evaluates to a `Result` and

@@ -75,6 +75,7 @@ impl Lane {
             | Query::TokensOf(_)
             | Query::Views(_)
             | Query::Assets(AssetQuery::Of(_) | AssetQuery::UnderOtherKeys { .. })
+            | Query::Webhooks(_)
             | Query::NamedTokens => Self::ListRequest,
             Query::Queue(_)
             | Query::Statistics(_)

@@ -24,6 +24,7 @@ use super::removal::Removal;
 use super::tokens::Tokens;
 use super::unreadable_rows::SkippedItems;
 use super::views::ViewRows;
+use super::webhooks::WebhookRows;
 use performer_core::model::clock::Clock;
 use performer_core::model::content::{Analytics, Output, SpecificContent};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -78,6 +79,7 @@ pub(crate) trait Rows:
     + AssetRows
     + BulkRows
     + LogRows
+    + WebhookRows
 {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;

@@ -18,6 +18,7 @@
 //! | `queue` | queue definitions, retention, processing status |
 //! | `review` | comments, events, bulk operations |
 //! | `asset` | assets, and what a robot reads of them |
+//! | `webhook` | webhooks, and the bodies that are sent to them |
 //! | `job`, `log` | jobs of robots, and their logs |
 //! | `review_protocol` | what performer's own server has for people: groups of failures, corrected retries |
 //! | `insight_protocol` | what performer's own server keeps besides: operations, the audit, what is due, figures |
@@ -67,6 +68,7 @@ pub mod responses;
 pub mod review;
 pub mod review_protocol;
 pub mod transaction;
+pub mod webhook;
 
 pub use api_time::ApiTime;
 pub use content_map::ContentMap;

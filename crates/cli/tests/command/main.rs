@@ -28,6 +28,7 @@ mod server_operation;
 mod stats;
 mod tables;
 mod walk;
+mod webhooks;
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;

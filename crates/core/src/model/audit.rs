@@ -89,6 +89,14 @@ enumeration! {
         AssetShared = 24,
         /// Secrets are encrypted with another key from now on.
         EncryptionKeyChanged = 25,
+        /// A webhook was created.
+        WebhookCreated = 26,
+        /// The settings or the secret of a webhook were changed.
+        WebhookEdited = 27,
+        /// A webhook was deleted.
+        WebhookDeleted = 28,
+        /// Events that could not be delivered to a webhook are sent again.
+        WebhookRetried = 29,
     }
 }
 

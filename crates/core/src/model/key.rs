@@ -125,12 +125,23 @@ guid! {
     AssetKey
 }
 
-impl<'de> serde::Deserialize<'de> for AssetKey {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
+guid! {
+    /// The key of a webhook.
+    WebhookKey
 }
+
+macro_rules! read_from_text {
+    ($($name:ident),+) => {
+        $(impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        })+
+    };
+}
+
+read_from_text!(AssetKey, WebhookKey);
 
 impl JobKey {
     /// The holder of items that were claimed over HTTP without a job of ours. It has no heartbeat; such items are held
@@ -253,6 +264,16 @@ impl KeyMaker {
     /// The key of a new asset.
     pub fn asset(&mut self, now: Timestamp) -> AssetKey {
         AssetKey(guid_of(self.fresh(now)))
+    }
+
+    /// The key of a new webhook.
+    pub fn webhook(&mut self, now: Timestamp) -> WebhookKey {
+        WebhookKey(guid_of(self.fresh(now)))
+    }
+
+    /// The key of a new event.
+    pub fn event(&mut self, now: Timestamp) -> String {
+        guid_of(self.fresh(now)).hyphenated().to_string()
     }
 
     /// The key of a new job.

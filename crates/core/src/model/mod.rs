@@ -102,6 +102,7 @@ pub mod stored_time;
 pub mod sweep;
 pub mod user;
 pub mod view;
+pub mod webhook;
 
 pub use enumeration::UnknownValue;
 pub use field_edit::FieldEdit;

@@ -20,7 +20,7 @@ pub(crate) const CALL: &str = "b66c1df3-3c8e-4f3c-9d0e-3f6f6b0f5a11";
 ///
 /// For a route with a body that has none here.
 pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
-    if method == "GET" || method == "DELETE" || name == "MoveFolder" {
+    if method == "GET" || method == "DELETE" || ["MoveFolder", "PingWebhook"].contains(&name) {
         return None;
     }
     let versioned = json!([{"Id": 1, "RowVersion": "AAAAAAAAAAE="}]);
@@ -96,6 +96,13 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
             json!({"robotKey": CALL, "robotAsset": {"Name": "Threshold", "ValueType": "Integer", "IntValue": 5}})
         }
         "ShareAssetsToFolders" => json!({"AssetIds": [1], "ToAddFolderIds": [1], "ToRemoveFolderIds": []}),
+        "PostWebhook" | "PutWebhook" | "PatchWebhook" => json!({
+            "Name": "W", "Description": "d", "Url": "https://example.com/hook", "Enabled": true, "Secret": "s",
+            "SubscribeToAllEvents": false, "AllowInsecureSsl": false, "Events": [{"EventType": "custom"}],
+        }),
+        "TriggerCustomEvent" => json!({"a": 1}),
+        "WebhookDeliveries" => json!({"webhook": 1, "dead": true, "after": 0}),
+        "RetryWebhook" => json!({"webhook": 1, "deliveries": [1]}),
         "StartJob" => {
             json!({"queue": "Invoices", "machine": "m", "processId": 1, "version": "1", "robots": 1, "lease": 30_000})
         }

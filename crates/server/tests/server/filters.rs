@@ -23,6 +23,9 @@ async fn lists(api: &Api) -> Vec<String> {
     api.served.access_admin.add_robot("R1", &user).await.unwrap();
     let asset = json!({"Name": "Ørsted", "ValueScope": "Global", "ValueType": "Integer", "IntValue": 5, "Description": "d"});
     api.post("/odata/Assets", &asset).await;
+    let webhook = json!({"Name": "Ørsted", "Url": "https://example.com", "Enabled": true, "SubscribeToAllEvents": true,
+        "AllowInsecureSsl": false});
+    api.post("/odata/Webhooks", &webhook).await;
     api.login(CLIENT, SECRET, None).await.unwrap(); // refreshes the directory of the server
     crate::bad_requests::start_job(api, "FQ Invoices").await;
     let entry = json!({"message": "started", "level": "Information", "processName": "P"}).to_string();
@@ -59,6 +62,8 @@ async fn lists(api: &Api) -> Vec<String> {
         "/odata/Assets".to_owned(),
         format!("/odata/Assets/{odata}.GetFiltered"),
         format!("/odata/Assets/{odata}.GetAssetsAcrossFolders"),
+        "/odata/Webhooks".to_owned(),
+        format!("/odata/Webhooks/{odata}.GetEventTypes"),
     ]
 }
 
@@ -100,6 +105,7 @@ async fn lists_accept_the_filters_of_clients() {
         ("/odata/Folders", "FolderType eq '0' and DisplayName ne 'Shared'", "DisplayName", "Ørsted"),
         ("/odata/Users", "toupper(UserName) eq 'ØRSTED'", "UserName", "Ørsted"),
         ("/odata/Robots", "Type eq '2' and HostingType eq 1", "Name", "R1"),
+        ("/odata/Webhooks", "Enabled and startswith(Url, 'https://') and Id ge '1'", "Name", "Ørsted"),
         ("/odata/Assets", "ValueType eq 'Integer' and ValueScope eq '0' and IntValue gt 4", "Name", "Ørsted"),
         (
             "/odata/Assets",

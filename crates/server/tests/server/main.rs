@@ -32,6 +32,7 @@ mod store_load;
 mod trace_context;
 mod transaction_results;
 mod transport;
+mod webhooks;
 
 use std::sync::Arc;
 

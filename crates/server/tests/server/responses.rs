@@ -178,6 +178,7 @@ async fn call_every_route(api: &Api) -> Vec<(String, String, ApiResponse)> {
     let share = json!({"QueueIds": [queue], "ToAddFolderIds": [], "ToRemoveFolderIds": [folder]});
     go("POST", format!("/odata/QueueDefinitions/{}", odata("ShareToFolders")), share).await;
     call_assets(api, folder, &mut go).await;
+    call_webhooks(&mut go).await;
     go("POST", "/odata/Users".to_owned(), json!({"UserName": "ann", "Name": "Ann", "RolesList": ["Viewer"]}))
         .await;
     let users = api.get("/odata/Users?$filter=UserName eq 'ANN'").await.body;
@@ -204,6 +205,22 @@ async fn call_every_route(api: &Api) -> Vec<(String, String, ApiResponse)> {
     go("POST", "/odata/QueueDefinitions".to_owned(), json!({"Name": "Other"})).await;
     go("DELETE", format!("/odata/QueueDefinitions({queue})"), Value::Null).await;
     all
+}
+
+/// Calls the routes of webhooks. The one that is made is the first.
+async fn call_webhooks(go: &mut impl AsyncFnMut(&str, String, Value)) {
+    let odata = |action: &str| format!("UiPath.Server.Configuration.OData.{action}");
+    let body = json!({"Name": "W", "Url": "https://example.com/hook", "Enabled": true, "SubscribeToAllEvents": false,
+        "AllowInsecureSsl": false, "Secret": "s", "Events": [{"EventType": "custom"}]});
+    go("POST", "/odata/Webhooks".to_owned(), body.clone()).await;
+    go("GET", "/odata/Webhooks?$count=true".to_owned(), Value::Null).await;
+    go("GET", "/odata/Webhooks(1)".to_owned(), Value::Null).await;
+    go("PUT", "/odata/Webhooks(1)".to_owned(), body).await;
+    go("PATCH", "/odata/Webhooks(1)".to_owned(), json!({"Description": "d"})).await;
+    go("POST", format!("/odata/Webhooks(1)/{}", odata("Ping")), Value::Null).await;
+    go("GET", format!("/odata/Webhooks/{}", odata("GetEventTypes")), Value::Null).await;
+    go("POST", format!("/odata/Webhooks/{}", odata("TriggerCustom")), json!({"a": {"b": 1}})).await;
+    go("DELETE", "/odata/Webhooks(1)".to_owned(), Value::Null).await;
 }
 
 /// Calls the routes of assets, with values of every type and of users.

@@ -16,6 +16,7 @@ use performer_core::model::lifecycle::{self, ItemState};
 use performer_core::model::limits::Starts;
 use performer_core::model::queue::QueueDefinition;
 use performer_core::model::stored_time::StoredTime;
+use performer_core::model::webhook::EventType;
 use performer_core::orchestrator::{BulkAdded, CommitType, FailedItem, FollowUp, FollowUps};
 
 /// An item that can be added to its queue, and its content.
@@ -189,6 +190,10 @@ impl<R: Rows> Apply<'_, R> {
             created_by: self.scope.user,
             now: self.now,
         })?;
+        if self.is_told(EventType::ItemAdded) {
+            let added = QueueItem::added(id, unique_key, queue.id, &state, item, content);
+            self.tell_item_now(EventType::ItemAdded, &added);
+        }
         self.note_added(queue, behind);
         self.statistics.entry(queue.id).or_default().count(&state, 1);
         self.wakes.add(queue.id);

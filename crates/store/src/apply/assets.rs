@@ -55,7 +55,7 @@ impl<R: Rows> Apply<'_, R> {
         let mut asset = Asset::new(key, about, folder, stored(self.now));
         asset.creator = self.scope.user;
         let secrets = take_secrets(&mut asset, values, &[])?;
-        self.check_key(&secrets)?;
+        self.check_keys(&secrets)?;
         asset.id = self.rows.insert_asset(&asset)?;
         self.write_secrets(asset.id, secrets)?;
         self.note_asset(Act::AssetCreated, None, Some(&asset), &[]);
@@ -79,7 +79,7 @@ impl<R: Rows> Apply<'_, R> {
         asset.values = Vec::new();
         let known = self.rows.owners_of_secrets(id)?;
         let secrets = take_secrets(&mut asset, values, &known)?;
-        self.check_key(&secrets)?;
+        self.check_keys(&secrets)?;
         for gone in known.iter().filter(|of| asset.value(**of).is_none()) {
             self.rows.delete_secret(id, *gone)?;
         }
@@ -97,7 +97,7 @@ impl<R: Rows> Apply<'_, R> {
         asset.set_value(value.of, value.value.clone())?;
         let known = self.rows.owners_of_secrets(id)?;
         let secrets: Vec<_> = needed_secret(asset.value_type, value, &known)?.into_iter().collect();
-        self.check_key(&secrets)?;
+        self.check_keys(&secrets)?;
         self.write_changed_asset(&before, asset, secrets)
     }
 
@@ -172,16 +172,17 @@ impl<R: Rows> Apply<'_, R> {
         Ok(AssetAnswer::Done)
     }
 
-    /// Refuses secrets under another key than the one that is used now; the first ones decide which that is.
-    fn check_key(&mut self, secrets: &[(ValueOf, SealedSecret)]) -> Applied<()> {
-        for (_, secret) in secrets {
-            match self.rows.encryption_key()? {
-                None => self.rows.write_encryption_key(&secret.key)?,
-                Some(current) if current == secret.key => {}
-                Some(current) => return Err(ApplyError::Refused(stale_key(&current))),
-            }
+    /// Refuses a secret under another key than the one that is used now; the first ones decide which that is.
+    pub(super) fn check_key(&mut self, key: &KeyId) -> Applied<()> {
+        match self.rows.encryption_key()? {
+            None => Ok(self.rows.write_encryption_key(key)?),
+            Some(current) if current == *key => Ok(()),
+            Some(current) => Err(ApplyError::Refused(stale_key(&current))),
         }
-        Ok(())
+    }
+
+    fn check_keys(&mut self, secrets: &[(ValueOf, SealedSecret)]) -> Applied<()> {
+        secrets.iter().try_for_each(|(_, secret)| self.check_key(&secret.key))
     }
 
     fn write_secrets(&mut self, asset: AssetId, secrets: Vec<(ValueOf, SealedSecret)>) -> Result<()> {

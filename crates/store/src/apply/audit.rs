@@ -13,6 +13,7 @@ use performer_core::model::lifecycle::ItemState;
 use performer_core::model::queue::QueueDefinition;
 use performer_core::model::reason::Reason;
 use performer_core::model::stored_time::stored;
+use performer_core::model::webhook::EventType;
 use performer_core::orchestrator::Result;
 
 /// What the audit records of a batch.
@@ -73,6 +74,12 @@ impl<R: Rows> Apply<'_, R> {
             && !changes.is_empty()
         {
             self.note_act(act, format!("queue {}", queue.name), Vec::new(), changes);
+            let kind = match act {
+                Act::QueueCreated => EventType::QueueCreated,
+                Act::QueueDeleted => EventType::QueueDeleted,
+                _ => EventType::QueueUpdated,
+            };
+            self.tell_queue(kind, after.unwrap_or(queue));
         }
     }
 

@@ -10,6 +10,7 @@ use performer_core::model::key::{ItemId, QueueId};
 use performer_core::model::lifecycle::{self, Change, Event, ItemState, Transition};
 use performer_core::model::reason;
 use performer_core::model::status::Status;
+use performer_core::model::webhook::EventType;
 
 impl<R: Rows> Apply<'_, R> {
     /// As [`apply_event`](Self::apply_event), for an item of the folder. Returns the state before.
@@ -69,6 +70,7 @@ impl<R: Rows> Apply<'_, R> {
         change: &Change,
     ) -> Applied<Option<ItemId>> {
         let queue = before.queue;
+        self.tell_change(queue, id, &before.state, &change.after);
         for event in &change.recorded {
             let happens_now = event.version == change.after.row_version;
             let user_id = if happens_now { self.scope.user } else { before.actors.of(event) };
@@ -94,6 +96,7 @@ impl<R: Rows> Apply<'_, R> {
             })?;
             self.note_changed(queue, copied_id, copy)?;
             copied = Some(copied_id);
+            self.tell_item(EventType::ItemRetried, queue, copied_id);
             crash_point!(within "after_copy");
         }
         if before.state.status != Status::InProgress || change.after.status != Status::InProgress {

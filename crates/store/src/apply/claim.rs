@@ -15,6 +15,7 @@ use performer_core::model::key::{Claim, FolderId, ItemId, JobKey};
 use performer_core::model::lifecycle::{self, Event, ItemState, Transition};
 use performer_core::model::limits::{Allowance, Starts};
 use performer_core::model::queue::QueueDefinition;
+use performer_core::model::webhook::EventType;
 use performer_core::orchestrator::Result;
 
 /// The items of a queue that may be claimed now.
@@ -189,6 +190,7 @@ impl<R: Rows> Apply<'_, R> {
             item.row_version = after.row_version;
             item.executor_job = claimant.executor.or(Some(claimant.job).filter(|job| *job != JobKey::CALLER));
             (item.robot, item.robot_id) = (claimant.robot, claimant.robot_id);
+            self.tell_item_now(EventType::ItemStarted, &item);
             let claim = Claim { item: item.id, job: claimant.job, token: after.token };
             written.push(ClaimedRow { id: item.id, before, after, claimant });
             claimed.push(ClaimedItem::new(item, claim));

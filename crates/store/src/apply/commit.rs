@@ -1,6 +1,7 @@
 //! The transaction of a batch: repeated after a conflict, and split if one of its operations cannot be applied.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::arrivals::{Arrivals, NoArrivals};
@@ -10,7 +11,9 @@ use super::super::figures::UnwrittenFigures;
 use super::super::group_commit::catch_panic;
 use super::super::notifier::WakeSet;
 use super::super::rows::Rows;
+use super::super::webhooks::Subscriptions;
 use super::audit::PendingAudit;
+use super::webhooks::PendingEvents;
 use super::{AppliedBatch, Apply, LookupCache, query};
 use performer_core::crash_point;
 use performer_core::model::clock::Clock;
@@ -176,6 +179,13 @@ fn run_transaction<R: Rows>(
     rows.begin(&operations, clock).map_err(FailedTransaction::of_store)?;
     let (now, elapsed) = rows.now_and_elapsed(clock);
     clock.observe(now, elapsed);
+    let subscriptions = match subscriptions(rows, clock, elapsed) {
+        Ok(subscriptions) => subscriptions,
+        Err(error) => {
+            rows.rollback();
+            return Err(FailedTransaction::of_store(error));
+        }
+    };
     let apply = Apply {
         now,
         rows,
@@ -191,19 +201,20 @@ fn run_transaction<R: Rows>(
         group_changes: BTreeMap::new(),
         actor: None,
         audit: PendingAudit::default(),
+        events: PendingEvents::new(subscriptions),
         assumed: Vec::new(),
         figures: UnwrittenFigures::default(),
         figures_at_once: false,
     };
     // Figures last: others may wait for their rows, and wait for no more than the commit.
     let applied = apply.apply_all(operations, arrivals).and_then(|applied| {
-        let AppliedBatch { answers, wakes, figures, figures_at_once } = applied;
+        let AppliedBatch { answers, wakes, figures, figures_at_once, webhooks_changed } = applied;
         let may_write = rows.may_write_figures();
         let figures = clock.figures().begin(figures, clock.elapsed(), figures_at_once, may_write);
-        figures.write(rows, now).map(|()| (answers, wakes, figures))
+        figures.write(rows, now).map(|()| (answers, wakes, figures, webhooks_changed))
     });
     let error = match applied {
-        Ok((answers, wakes, figures)) => {
+        Ok((answers, wakes, figures, webhooks_changed)) => {
             crash_point!("commit.before_commit");
             // After a panic in the commit the transaction may or may not be on disk.
             let in_doubt =
@@ -211,6 +222,9 @@ fn run_transaction<R: Rows>(
             let Err(error) = catch_panic(|| rows.commit()).unwrap_or_else(in_doubt) else {
                 crash_point!(committed);
                 figures.committed();
+                if webhooks_changed {
+                    clock.subscriptions().forget();
+                }
                 effects.wakes.extend(wakes);
                 return Ok(answers);
             };
@@ -224,4 +238,14 @@ fn run_transaction<R: Rows>(
     };
     rows.rollback();
     Err(FailedTransaction::of_operation(error))
+}
+
+/// Which webhooks have subscribed to what. Read again once a second, because another process may have changed it.
+fn subscriptions<R: Rows>(rows: &mut R, clock: &StoreClock, elapsed: Duration) -> Result<Arc<Subscriptions>> {
+    if let Some(known) = clock.subscriptions().get(elapsed) {
+        return Ok(known);
+    }
+    let read = Arc::new(Subscriptions::of(rows.webhooks()?));
+    clock.subscriptions().keep(elapsed, read.clone());
+    Ok(read)
 }

@@ -25,6 +25,7 @@ impl<R: Rows> Apply<'_, R> {
         let owner = JobOwner::of(self.scope.user);
         let job = Job::started(key, (self.scope.folder, owner), job, self.now);
         self.rows.insert_job(&job, self.scope.user.is_none())?;
+        self.tell_job(&job);
         Ok(Answer::Job(key))
     }
 
@@ -52,6 +53,7 @@ impl<R: Rows> Apply<'_, R> {
         let mut job = self.known_job(key, job)?;
         job.request_stop(strategy)?;
         self.rows.write_job(&job)?;
+        self.tell_job(&job);
         let how = FieldChange::new("Strategy", None, Value::from(strategy.name()));
         self.note_act(Act::JobStopped, format!("job {key}"), Vec::new(), vec![how]);
         Ok(Answer::Done)
@@ -92,6 +94,7 @@ impl<R: Rows> Apply<'_, R> {
         let mut held = Vec::new();
         for job in jobs {
             self.rows.write_job(&job)?;
+            self.tell_job(&job);
             crash_point!(within "after_job");
             let number = job.key.number();
             held.extend(self.rows.held_by(number)?.into_iter().map(|id| (id, number)));

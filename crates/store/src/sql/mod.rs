@@ -25,6 +25,7 @@
 //! | `review.rs` | the table of items that people look for |
 //! | `tokens.rs` | access tokens |
 //! | `views.rs` | saved views |
+//! | `webhooks.rs` | webhooks, and what is to be delivered to them |
 
 mod assets;
 mod audit;
@@ -49,3 +50,4 @@ mod removal;
 pub(crate) mod review;
 mod tokens;
 mod views;
+mod webhooks;

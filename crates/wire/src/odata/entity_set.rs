@@ -240,6 +240,25 @@ pub const ROLES: EntitySet = EntitySet {
     more: &[],
 };
 
+pub const WEBHOOKS: EntitySet = EntitySet {
+    name: "Webhooks",
+    properties: &[
+        ("Key", Guid),
+        ("Name", Text),
+        ("Description", Text),
+        ("Url", Text),
+        ("Enabled", Flag),
+        ("SubscribeToAllEvents", Flag),
+        ("AllowInsecureSsl", Flag),
+        ("Events", Whole),
+        ("Id", Number),
+    ],
+    more: &[],
+};
+
+pub const WEBHOOK_EVENT_TYPES: EntitySet =
+    EntitySet { name: "WebhookEventTypes", properties: &[("Name", Text), ("Group", Text)], more: &[] };
+
 pub const ASSETS: EntitySet = EntitySet {
     name: "Assets",
     properties: &[
