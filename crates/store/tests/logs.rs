@@ -133,7 +133,7 @@ async fn jobs_have_numbers_that_rise(store: &Store) {
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let mut keys = Vec::new();
     for _ in 0..3 {
-        keys.push(store.start_job(new_job(QUEUE)).await.unwrap());
+        keys.push(store.start_job(new_job()).await.unwrap());
     }
     store.end_job(keys[1], JobEnd::new(JobState::Faulted).info("the disk is full")).await.unwrap();
     let all = JobFilter::in_folders([FolderId::SHARED].into());
