@@ -216,6 +216,9 @@ async fn member_names_are_case_insensitive() {
             "{name}"
         );
         cases += 1;
+        if name == "PostLog" {
+            continue; // an entry has members of the program that wrote it, which may differ by their case alone
+        }
         // The same member twice in two cases is refused.
         let mut twice = right_here.to_string();
         let first = right_here.as_object().unwrap().keys().next().unwrap();
