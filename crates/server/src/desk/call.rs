@@ -18,9 +18,11 @@ use crate::directory::Directory;
 use crate::permission::Permission;
 use performer_core::model::audit::ActSource;
 use performer_core::model::item::QueueItem;
+use performer_core::model::job::Job;
 use performer_core::model::key::{FolderId, ItemId, QueueId};
 use performer_core::model::queue::QueueDefinition;
 use performer_core::model::review::Person;
+use performer_core::orchestrator::FleetAdministration as _;
 use performer_store::Store;
 
 /// A request whose caller is known and whose form has been read.
@@ -180,6 +182,14 @@ impl DeskCall {
             (None, Some(caller)) => store.acting_as(caller.actor(ActSource::Desk, self.from)),
             (None, None) => store,
         }
+    }
+
+    /// The newest jobs of a folder.
+    pub(super) async fn jobs_in(&self, folder: FolderId, limit: usize) -> Result<Vec<Job>, ApiError> {
+        let mut jobs = self.store(folder).list_jobs(limit).await?;
+        // To somebody who is no user of it, a store shows those of all folders.
+        jobs.retain(|job| job.folder == folder);
+        Ok(jobs)
     }
 
     /// The store for what belongs to no folder.

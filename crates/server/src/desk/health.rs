@@ -69,7 +69,8 @@ async fn jobs(call: &DeskCall, folders: &[FolderId]) -> Result<Check> {
     let server = &call.server;
     let (mut alive, mut lost) = (0, 0);
     for folder in folders {
-        let jobs = server.store.in_scope(*folder, None).list_jobs(JOBS).await?;
+        let mut jobs = server.store.in_scope(*folder, None).list_jobs(JOBS).await?;
+        jobs.retain(|job| job.folder == *folder);
         alive += jobs.iter().filter(|job| !job.state.is_final()).count();
         lost += jobs.iter().filter(|job| job.is_lost(server.now())).count();
     }

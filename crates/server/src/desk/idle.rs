@@ -7,7 +7,7 @@ use crate::api_error::ApiError;
 use performer_core::model::claim_blockers::ClaimBlocker;
 use performer_core::model::job::MAX_JOBS_LISTED;
 use performer_core::model::statistics::QueueStatistics;
-use performer_core::orchestrator::{FleetAdministration as _, read_claim_blockers};
+use performer_core::orchestrator::read_claim_blockers;
 
 /// One answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(super) async fn causes(
 ) -> Result<Vec<Cause>, ApiError> {
     let store = call.store(queue.folder);
     let jobs = if call.caller()?.may(Some(queue.folder), JOBS_VIEW) {
-        Some(store.list_jobs(MAX_JOBS_LISTED).await?)
+        Some(call.jobs_in(queue.folder, MAX_JOBS_LISTED).await?)
     } else {
         None
     };

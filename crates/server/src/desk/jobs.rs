@@ -108,7 +108,7 @@ fn row(call: &DeskCall, job: &Job) -> Result<JobRow, ApiError> {
 pub(super) async fn list(call: &DeskCall) -> Result<Reply, ApiError> {
     let mut jobs = Vec::new();
     for folder in call.folders.iter() {
-        jobs.extend(call.store(*folder).list_jobs(ROWS).await?);
+        jobs.extend(call.jobs_in(*folder, ROWS).await?);
     }
     jobs.sort_by_key(|job| std::cmp::Reverse((job.start_time, job.key)));
     jobs.truncate(ROWS);

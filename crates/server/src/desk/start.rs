@@ -23,7 +23,7 @@ use performer_core::model::key::FolderId;
 use performer_core::model::reason::ReasonFilter;
 use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::Status;
-use performer_core::orchestrator::{FleetAdministration as _, QueueAdministration as _};
+use performer_core::orchestrator::QueueAdministration as _;
 
 /// How long a job that ended badly needs attention.
 const ENDED_RECENTLY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -163,7 +163,7 @@ async fn count(call: &DeskCall, query: &ItemQuery, queues: &[FolderQueue]) -> Re
 async fn stopped_jobs(call: &DeskCall) -> Result<Vec<StoppedJob>, ApiError> {
     let mut ended = Vec::new();
     for folder in call.folders_with(&[JOBS_VIEW])?.iter() {
-        let jobs = call.store(*folder).list_jobs(JOBS).await?.into_iter();
+        let jobs = call.jobs_in(*folder, JOBS).await?.into_iter();
         let is_recent = |at| html::since(at, call.now()) < ENDED_RECENTLY;
         ended.extend(
             jobs.filter(|job| job.state == JobState::Faulted)

@@ -259,10 +259,15 @@ async fn the_folders_of_a_server_over_the_same_store_are_shown() {
     let Own { store, clock, folder, .. } = own;
     let server = Server::builder(store.clone()).first_client(CLIENT, SECRET).open().await.unwrap();
     AccessAdmin::open(&store).await.unwrap().add_folder("Finance").await.unwrap();
+    store.create_queue(NewQueueDefinition::new("Invoices")).await.unwrap();
+    let job = store.start_job(NewJob::new("Invoices")).await.unwrap();
     let before = store.audit(Default::default()).await.unwrap().len();
     let own = Own::over(store, clock, folder, DeskMode::On).await;
     let cookie = own.open().await;
     own.get(&cookie, "/desk/queues").await.assert_has(&["Finance", "Shared"]);
+    let jobs = own.get(&cookie, "/desk/jobs").await;
+    let links = jobs.text.matches(&format!("href=\"/desk/jobs/{job}\"")).count();
+    assert_eq!(links, 1, "a job is in one folder: {}", jobs.text);
     assert_eq!(own.store.audit(Default::default()).await.unwrap().len(), before, "nothing was changed");
     drop((server, own.folder));
 }
