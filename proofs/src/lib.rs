@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use performer::model::{Clock as _, JobState, ManualClock};
-use performer::orchestrator::store::{RemovedEnded, Store, Token};
+use performer::orchestrator::store::{EncryptionKeys, RemovedEnded, Store, Token};
 #[cfg(feature = "http")]
 use performer::orchestrator::uipath::Uipath;
 use performer::orchestrator::{
@@ -77,6 +77,8 @@ pub async fn postgres() -> Fixture {
     let url = format!("{}&batch=1", schema.url);
     let store = Store::postgres_with_clock(&url, clock.clone()).await.unwrap();
     until_listening(&schema).await;
+    // A database has no file beside it, in which a key could be made.
+    let store = store.with_encryption_keys(EncryptionKeys::parse(&"01".repeat(32)).unwrap());
     Fixture::new(Arc::new(store), clock).keeping(Checked::new(schema, damage_of_schema))
 }
 

@@ -103,5 +103,6 @@ pub(crate) async fn what_is_secret_is_written_and_not_listed(f: Fixture) {
     let shown = format!("{made:?} {changed:?} {:?}", assets.list_assets().await.unwrap());
     assert!(!shown.contains("hunter"), "{shown}");
     let of_user = NewValue::credential(ValueOf::User(1), "x", None);
-    assert_eq!(code(assets.set_asset_value("SAP", of_user).await), 1500);
+    // A back end that knows its users may say first that there is none of that number.
+    assert!([1002, 1500].contains(&code(assets.set_asset_value("SAP", of_user).await)));
 }
