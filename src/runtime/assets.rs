@@ -92,18 +92,18 @@ fn wrong_type(asset: &RobotAsset, wanted: &str) -> OrchestratorError {
     OrchestratorError::invalid(message)
 }
 
-pub(super) fn credential(asset: RobotAsset) -> Result<Credential> {
+pub(super) fn credential(asset: &RobotAsset) -> Result<Credential> {
     match (&asset.value, asset.secret.clone()) {
         (AssetValue::Credential { user_name }, Some(password)) => {
             Ok(Credential { user_name: user_name.clone(), password })
         }
-        _ => Err(wrong_type(&asset, "credential")),
+        _ => Err(wrong_type(asset, "credential")),
     }
 }
 
-pub(super) fn secret(asset: RobotAsset) -> Result<SecretString> {
+pub(super) fn secret(asset: &RobotAsset) -> Result<SecretString> {
     match (&asset.value, asset.secret.clone()) {
         (AssetValue::Secret, Some(secret)) => Ok(secret),
-        _ => Err(wrong_type(&asset, "secret")),
+        _ => Err(wrong_type(asset, "secret")),
     }
 }

@@ -238,7 +238,7 @@ impl TransactionItem {
     ///
     /// As [`asset`](Self::asset); Other with code 1021 or 1800 for a password that cannot be decrypted.
     pub async fn credential(&self, name: &str) -> Result<Credential> {
-        assets::credential(self.0.assets.read(name).await?)
+        assets::credential(&self.0.assets.read(name).await?)
     }
 
     /// A secret. As [`credential`](Self::credential), for the type Secret.
@@ -247,7 +247,7 @@ impl TransactionItem {
     ///
     /// As [`credential`](Self::credential).
     pub async fn secret(&self, name: &str) -> Result<SecretString> {
-        assets::secret(self.0.assets.read(name).await?)
+        assets::secret(&self.0.assets.read(name).await?)
     }
 
     /// Whether a stop of the performer was requested. A long transaction may then end early, for instance by postponing

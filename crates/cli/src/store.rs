@@ -237,7 +237,7 @@ impl RotateKey {
                     ));
                 }
                 (None, true) => {
-                    output::remark("the old key is not needed any more, but for backups made before")
+                    output::remark("the old key is not needed any more, but for backups made before");
                 }
                 (None, false) => output::remark("the old key is still needed"),
             }

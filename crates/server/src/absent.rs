@@ -97,7 +97,7 @@ fn reason(target: &RequestPath) -> Option<&'static str> {
         let rest = path.strip_prefix(target.entity.as_str());
         rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('/') == Some(target.action.as_str()))
     };
-    ABSENT.iter().find(|absent| absent.paths.iter().any(|path| is_meant(&path))).map(|absent| absent.why)
+    ABSENT.iter().find(|absent| absent.paths.iter().any(is_meant)).map(|absent| absent.why)
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
 //! Webhooks: what a store keeps of them, and of what is to be delivered. What a webhook is says [`performer_core::model::webhook`].
+//! Over 500 lines, because the life of a delivery is to be read in one place.
+//!
 //!
 //! An event is written once for each webhook that has subscribed to it, in the transaction of the change (`apply/webhooks.rs`). A server
 //! takes the turn of a webhook for some seconds, sends what it got, and says what became of it. The turn is a guarded write, so several

@@ -479,7 +479,7 @@ async fn secrets_that_cannot_be_decrypted_are_left_with_the_old_key() {
     other.execute("UPDATE asset_secret SET sealed = 'AAAA' WHERE asset_id = 2", []).unwrap();
     let rotation = store.rotate_encryption_key().await.unwrap();
     assert_eq!((rotation.encrypted, rotation.left.len(), rotation.cleaned.clone()), (2, 1, None));
-    assert_eq!(rotation.left[0].0.0, 2);
+    assert_eq!(rotation.left[0].0, "asset 2");
     let key = folder.path().join("a.db.key");
     assert_eq!(std::fs::read_to_string(&key).unwrap().lines().count(), 2, "the old key is needed still");
     store.delete_asset("S0001").await.unwrap();
@@ -524,6 +524,6 @@ async fn names_stay_unique_when_many_write_at_once() {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the test looks into the file as another program would")]
-fn opened(file: &std::path::Path) -> rusqlite::Connection {
+fn opened(file: &Path) -> rusqlite::Connection {
     rusqlite::Connection::open(file).unwrap()
 }

@@ -2,7 +2,7 @@
 
 use performer::jiff::{SignedDuration, Timestamp};
 use performer::model::log::{LogFilter, LogLevel, LogLine, LogRetention};
-use performer::model::{FolderId, ItemId, JobId, JobKey};
+use performer::model::{Clock as _, FolderId, ItemId, JobId, JobKey, SystemClock};
 use performer::orchestrator::store::{JobFilter, Store};
 use performer::orchestrator::{Orchestrator as _, QueueAdministration as _};
 use performer::{JobEnd, JobState, NewQueueDefinition};
@@ -83,15 +83,15 @@ async fn lines_are_found_along_their_times(store: &Store) {
     assert_eq!(refused.code().unwrap().number(), 1015);
     assert_eq!(store.count_log_lines(LogFilter::default()).await.unwrap(), 4, "all or none");
     // A time that is still to come is the store's.
-    let later = Timestamp::now() + SignedDuration::from_hours(50);
+    let later = SystemClock::new().now() + SignedDuration::from_hours(50);
     store.add_log_lines(vec![LogLine::new(later, LogLevel::Info, "{}")]).await.unwrap();
     let last = store.log_lines(filter(|filter| (filter.descending, filter.limit) = (true, 1))).await.unwrap();
-    assert!(last[0].time <= Timestamp::now() + SignedDuration::from_mins(1), "{last:?}");
+    assert!(last[0].time <= SystemClock::new().now() + SignedDuration::from_mins(1), "{last:?}");
 }
 
 async fn old_lines_and_too_many_are_removed(store: &Store) {
     store.trust_clock();
-    let now = Timestamp::now();
+    let now = SystemClock::new().now();
     let recent: Vec<LogLine> = (0..10)
         .map(|n| {
             let ago = SignedDuration::from_secs(100 - n);

@@ -27,7 +27,7 @@ fn action(name: &str) -> String {
     format!("{PATH}/UiPath.Server.Configuration.OData.{name}")
 }
 
-fn unreadable(error: Unreadable) -> OrchestratorError {
+fn unreadable(error: &Unreadable) -> OrchestratorError {
     OrchestratorError::new(ErrorKind::Other, error.to_string())
 }
 
@@ -65,7 +65,7 @@ impl Inner {
         let operation = "GetRobotAssetByNameForRobotKey";
         let found: UserAssetDto =
             self.http.json(Call::post(operation, action(operation), &body).repeatable()).await?;
-        found.into_asset().map_err(unreadable)
+        found.into_asset().map_err(|error| unreadable(&error))
     }
 
     async fn assets(&self) -> Result<Vec<Asset>> {
@@ -84,21 +84,26 @@ impl Inner {
         let call =
             Call::get("GetFilteredAssets", action("GetFiltered")).query("$filter", filter).query("$top", "1");
         let found: Collection<AssetDto> = self.http.json(call).await?;
-        let found =
-            found.value.into_iter().next().ok_or_else(|| no_asset(name))?.into_asset().map_err(unreadable)?;
+        let found = found
+            .value
+            .into_iter()
+            .next()
+            .ok_or_else(|| no_asset(name))?
+            .into_asset()
+            .map_err(|error| unreadable(&error))?;
         if found.scope == AssetScope::Global {
             return Ok(found);
         }
         let call = Call::get("GetAsset", format!("{PATH}({})", found.id)).query("$expand", "UserValues");
         let whole: AssetDto = self.http.json(call).await?;
-        whole.into_asset().map_err(unreadable)
+        whole.into_asset().map_err(|error| unreadable(&error))
     }
 
     async fn make_asset(&self, new: NewAsset) -> Result<Asset> {
         new.validate()?;
         let name = new.about.name.clone();
         match self.http.json::<AssetDto>(Call::post("PostAsset", PATH, &AssetDto::of(&new))).await {
-            Ok(made) => made.into_asset().map_err(unreadable),
+            Ok(made) => made.into_asset().map_err(|error| unreadable(&error)),
             // Whether its password is the one of this call cannot be seen: it is written again.
             Err(CallError { error, maybe_executed: true }) => match self.asset(&name).await {
                 Ok(there) => self.change_asset(&there, new).await,

@@ -1,4 +1,6 @@
 //! The client for a UiPath Orchestrator, over HTTP (orchestrator-api 1 to 13, 15 and 22).
+//! Over 500 lines, because the documentation of the client's whole interface is here.
+//!
 //!
 //! | file | what it contains |
 //! |---|---|

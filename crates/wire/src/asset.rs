@@ -529,7 +529,8 @@ mod tests {
     use super::*;
 
     fn new(body: &str) -> Result<NewAsset, Refusal> {
-        crate::json::request::<AssetDto>(body.as_bytes()).unwrap().into_new(None)
+        let body = crate::json::request::<AssetDto>(body.as_bytes());
+        body.expect("the body is an asset").into_new(None)
     }
 
     #[test]

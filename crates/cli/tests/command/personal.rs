@@ -116,9 +116,10 @@ async fn a_saved_view_is_listed_by_its_name() {
     let first = made.store.in_scope(FolderId::SHARED, Some(7)).add_view(view("Urgent ones")).await.unwrap();
     let server =
         Server::known(made.folder.path(), &["--store", "sqlite:queue.db", "--listen", "127.0.0.1:0"]);
-    let ways: [&dyn Fn(&[&str]) -> Command; 2] =
-        [&|words| made.local(words), &|words| server.command(made.folder.path(), words)];
-    for with in ways {
+    for is_local in [true, false] {
+        let with = |words: &[&str]| {
+            if is_local { made.local(words) } else { server.command(made.folder.path(), words) }
+        };
         let references = |words: &[&str]| -> Vec<String> {
             let items = json(with(&[&["item", "list", "--json", "--view"], words].concat()));
             items

@@ -332,7 +332,7 @@ impl BrokenChain {
 
 /// What differs between two states of a queue.
 pub fn queue_changes(before: Option<&QueueDefinition>, after: Option<&QueueDefinition>) -> Vec<FieldChange> {
-    field_changes(before.map(queue_fields), after.map(queue_fields))
+    field_changes(before.map(queue_fields).as_ref(), after.map(queue_fields).as_ref())
 }
 
 /// What differs between two states of an asset. Its values, and the secrets that were replaced, are said to have changed and are not kept.
@@ -341,7 +341,7 @@ pub fn asset_changes(
     after: Option<&Asset>,
     new_secrets: &[ValueOf],
 ) -> Vec<FieldChange> {
-    let mut changes = field_changes(before.map(asset_fields), after.map(asset_fields));
+    let mut changes = field_changes(before.map(asset_fields).as_ref(), after.map(asset_fields).as_ref());
     let values = |asset: Option<&Asset>| asset.map(|asset| asset.values.clone()).unwrap_or_default();
     let (before, after) = (values(before), values(after));
     let mut owners: Vec<ValueOf> = new_secrets.to_vec();
@@ -371,12 +371,12 @@ fn asset_fields(asset: &Asset) -> Vec<(&'static str, Value)> {
 /// Fields with their values.
 type Fields = Vec<(&'static str, Value)>;
 
-fn field_changes(before: Option<Fields>, after: Option<Fields>) -> Vec<FieldChange> {
-    let fields = before.as_ref().or(after.as_ref()).into_iter().flatten().map(|(field, _)| *field);
-    let value = |of: &Option<Fields>, at: usize| {
-        of.as_ref().map(|fields| fields[at].1.clone()).filter(|value| !value.is_null())
+fn field_changes(before: Option<&Fields>, after: Option<&Fields>) -> Vec<FieldChange> {
+    let fields = before.or(after).into_iter().flatten().map(|(field, _)| *field);
+    let value = |of: Option<&Fields>, at: usize| {
+        of.map(|fields| fields[at].1.clone()).filter(|value| !value.is_null())
     };
-    let both = fields.enumerate().map(|(at, field)| (field, value(&before, at), value(&after, at)));
+    let both = fields.enumerate().map(|(at, field)| (field, value(before, at), value(after, at)));
     both.filter(|(_, before, after)| before != after)
         .map(|(field, before, after)| FieldChange::new(field, before, after))
         .collect()

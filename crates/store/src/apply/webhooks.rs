@@ -1,4 +1,6 @@
 //! Changes of webhooks, questions about them, and what is kept to be delivered to them.
+//! Over 500 lines, because what is collected, written and read again of an event is to be compared.
+//!
 //!
 //! What happens is collected while a batch is applied, if a webhook has subscribed to it, and written at its end, so that the lock that
 //! keeps the numbers of deliveries in the order of the commits is held only for the commit.
@@ -535,15 +537,21 @@ fn no_webhook(id: WebhookId) -> OrchestratorError {
 pub(super) fn answer<R: Rows>(rows: &mut R, query: WebhookQuery) -> Result<Answer> {
     let answer = match query {
         WebhookQuery::One(which) => {
-            let (is_it, missing): (Box<dyn Fn(&Webhook) -> bool>, _) = match which {
-                WebhookSelector::Id(id) => (Box::new(move |webhook| webhook.id == id), no_webhook(id)),
+            let mut webhooks = rows.webhooks()?.into_iter();
+            let found = match &which {
+                WebhookSelector::Id(id) => webhooks.find(|webhook| webhook.id == *id),
                 WebhookSelector::Name(name) => {
-                    let missing = OrchestratorError::not_found(format!("webhook {name:?} does not exist"));
-                    let name = folded(&name);
-                    (Box::new(move |webhook| folded(&webhook.settings.name) == name), missing)
+                    let name = folded(name);
+                    webhooks.find(|webhook| folded(&webhook.settings.name) == name)
                 }
             };
-            WebhookAnswer::One(Box::new(rows.webhooks()?.into_iter().find(is_it).ok_or(missing)?))
+            let found = found.ok_or_else(|| match which {
+                WebhookSelector::Id(id) => no_webhook(id),
+                WebhookSelector::Name(name) => {
+                    OrchestratorError::not_found(format!("webhook {name:?} does not exist"))
+                }
+            })?;
+            WebhookAnswer::One(Box::new(found))
         }
         WebhookQuery::All => {
             let mut webhooks = rows.webhooks()?;

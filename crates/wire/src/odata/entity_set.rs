@@ -1,4 +1,6 @@
 //! The entity sets: their properties and the types of these.
+//! Over 500 lines, because it is one table.
+//!
 
 mod facts;
 

@@ -92,10 +92,10 @@ mod tests {
     use super::super::super::limits::{LimitsEdit, MaxStarts};
     use super::*;
 
-    fn load(edit: LimitsEdit, per_minute: Option<f64>) -> QueueLoad {
+    fn load(edit: &LimitsEdit, per_minute: Option<f64>) -> QueueLoad {
         let key = QueueKey::from_bytes([0; 16]);
         let mut queue = QueueDefinition::new(QueueId(1), key, "Invoices".to_owned(), Timestamp::UNIX_EPOCH);
-        queue.limits = queue.limits.edited(&edit).unwrap();
+        queue.limits = queue.limits.edited(edit).unwrap();
         let statistics = QueueStatistics { new: 100, in_progress: 8, ..QueueStatistics::default() };
         QueueLoad::new(&queue, &statistics, 500, per_minute.map(|pace| Pace::new(pace, 4)))
     }
@@ -106,24 +106,24 @@ mod tests {
 
     #[test]
     fn what_waits_is_done_at_the_pace_of_the_queue() {
-        let free = load(LimitsEdit::default(), Some(60.0));
+        let free = load(&LimitsEdit::default(), Some(60.0));
         assert_eq!((free.would_wait(), minutes(&free, None)), (600, Some(10)));
         assert_eq!(free.held_back_by(), [""; 0]);
         assert_eq!(minutes(&free, Some(100)), Some(10), "the copies are there in five minutes");
         assert_eq!(minutes(&free, Some(10)), Some(50), "the last copy comes after fifty minutes");
-        assert_eq!(minutes(&load(LimitsEdit::default(), None), None), None);
+        assert_eq!(minutes(&load(&LimitsEdit::default(), None), None), None);
     }
 
     #[test]
     fn limits_are_named_and_slow_it_down() {
         let starts = MaxStarts { count: 30, per: Duration::from_secs(60) };
-        let slow = load(LimitsEdit::default().max_starts(starts).max_in_progress(8), Some(60.0));
+        let slow = load(&LimitsEdit::default().max_starts(starts).max_in_progress(8), Some(60.0));
         assert_eq!(minutes(&slow, None), Some(20), "thirty a minute");
         assert_eq!(
             slow.held_back_by(),
             ["8 of at most 8 items are InProgress", "at most 30 items are started in 60s"]
         );
-        let paused = load(LimitsEdit::default().paused(true), Some(60.0));
+        let paused = load(&LimitsEdit::default().paused(true), Some(60.0));
         assert_eq!((minutes(&paused, None), paused.per_minute), (None, None));
         assert_eq!(paused.held_back_by(), ["the queue is paused"]);
     }
