@@ -16,6 +16,7 @@
 //! [uipath]: crate::guide::uipath
 //! [server]: crate::guide::server
 //! [desk]: crate::guide::desk
+//! [webhooks]: crate::guide::webhooks
 //! [command line]: crate::guide::command_line
 //! [scaling]: crate::guide::scaling
 //! [tuning]: crate::guide::tuning

@@ -145,14 +145,17 @@ fn what_is_delicate_is_touched_in_one_place() {
         let sql = ["crates/store/src/sqlite", "crates/store/src/postgres", "crates/store/src/sql/"];
         only_in("SELECT ", &sql);
         only_in("UPDATE ", &sql);
-        only_in("reqwest", &["crates/uipath"]);
+        only_in("reqwest", &["crates/uipath", "crates/server/src/webhooks"]);
         only_in(
             "expose_secret",
             &[
                 "crates/uipath",
                 "crates/core/src/model/asset.rs",
+                "crates/core/src/model/webhook.rs",
+                "crates/server/src/webhooks",
                 "crates/store/src/encryption",
                 "crates/wire/src/asset.rs",
+                "crates/wire/src/webhook.rs",
             ],
         );
         only_in("@odata", &["crates/wire"]);

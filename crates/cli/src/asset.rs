@@ -71,7 +71,7 @@ performer asset set Threshold --integer 500\n  \
 performer asset set Address --text https://erp.example.com --description 'where invoices are posted'\n  \
 performer asset set Address --text https://test.example.com --user 5\n  \
 performer asset set Mapping --pair DE=Germany --pair FR=France\n  \
-performer asset set SAP --credential ann < password.txt\n  \
+cat password.txt | performer asset set SAP --credential ann\n  \
 performer asset set Token --secret --from /run/secrets/token"
 )]
 pub(super) struct Set {

@@ -73,7 +73,7 @@ pub(super) struct Add {
 Examples:\n  \
 performer webhook edit Alerts --enabled false\n  \
 performer webhook edit Alerts --event queueItem.transactionFailed --event queueItem.transactionAbandoned\n  \
-performer webhook edit Alerts --secret < secret.txt")]
+cat secret.txt | performer webhook edit Alerts --secret")]
 pub(super) struct Edit {
     /// The name of the webhook
     name: String,
