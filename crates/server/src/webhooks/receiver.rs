@@ -187,7 +187,6 @@ mod tests {
             "http://0x7f.1:9/",
             "http://0177.0.0.1:9/",
             "http://localhost:9/",
-            "http://localhost.:9/",
             "http://[::1]:9/",
             "http://[::ffff:127.0.0.1]:9/",
             "http://169.254.169.254/latest/meta-data",
