@@ -75,13 +75,8 @@ impl Store {
             let rows = expect_answer!(self.read(Query::AuditFrom(chain.last())).await, Audit)?;
             let is_last = rows.len() < MAX_RECORDS;
             for row in rows {
-                let reason = row.wrong_columns();
-                let (id, line) = (row.id, row.into_line());
-                if !chain.follow(&line) {
-                    return Ok(chain.finish());
-                }
-                if let Some(reason) = reason {
-                    chain.break_at(id, reason);
+                let wrong = row.wrong_columns();
+                if !chain.follow_unless(&row.into_line(), wrong) {
                     return Ok(chain.finish());
                 }
             }

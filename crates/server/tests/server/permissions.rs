@@ -195,9 +195,9 @@ fn routes_need_the_documented_access() {
             if !required.contains(" or ") {
                 for word in required
                     .split(|c: char| c.is_whitespace() || "()".contains(c))
+                    .map(|word| word.trim_end_matches('.'))
                     .filter(|word| word.contains('.') && word.len() < 30)
                 {
-                    let word = word.trim_end_matches('.');
                     assert!(permissions.contains(word), "{name}: {word} is missing in {needs}");
                 }
             }

@@ -19,6 +19,7 @@ pub(crate) fn chain<E: Engine>(engine: &mut E, id: ItemId) -> Result<Vec<ItemId>
     engine.read_prepared(&sql, &values, |row| row.number(0).map(ItemId))
 }
 
+#[cfg(feature = "sqlite")] // PostgreSQL writes the events of a batch together
 pub(crate) fn record<E: Engine>(engine: &mut E, id: ItemId, event: &Recorded) -> Result<()> {
     let Recorded { version, at, action, status, review_status, user_id } = event;
     let columns = Columns::<E>::new()

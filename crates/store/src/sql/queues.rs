@@ -26,6 +26,7 @@ macro_rules! select_queue {
 pub(crate) use select_queue;
 
 /// How many columns that has.
+#[cfg(feature = "postgres")]
 pub(crate) const COLUMNS: usize = 20;
 
 pub(crate) fn read(row: &dyn Row) -> Result<QueueDefinition> {

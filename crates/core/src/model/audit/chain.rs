@@ -62,11 +62,18 @@ impl AuditChain {
 
     /// Follows one more record. Returns whether the chain is whole so far; behind a break nothing can be said.
     pub fn follow(&mut self, line: &AuditLine) -> bool {
+        self.follow_unless(line, None)
+    }
+
+    /// As [`follow`](Self::follow). `wrong`: what is wrong with the record otherwise, which breaks the chain too.
+    pub fn follow_unless(&mut self, line: &AuditLine, wrong: Option<&str>) -> bool {
         let before = self.check.head.as_deref().unwrap_or_default();
         let reason = if line.id != self.check.records + 1 {
             format!("record {} is missing", self.check.records + 1)
         } else if line.digest != digest_of(before, &line.text) {
             "its digest does not match its entry and the record before".to_owned()
+        } else if let Some(wrong) = wrong {
+            wrong.to_owned()
         } else {
             self.check.records = line.id;
             if self.wanted.as_deref() == Some(&line.digest) {
@@ -79,8 +86,7 @@ impl AuditChain {
         false
     }
 
-    /// A record is wrong in another way.
-    pub fn break_at(&mut self, id: u64, reason: impl Into<String>) {
+    fn break_at(&mut self, id: u64, reason: impl Into<String>) {
         self.check.broken.get_or_insert(BrokenChain::new(id, reason));
     }
 
