@@ -1,6 +1,8 @@
 //! What is known of an item beside its state: its chain and its events; and its removal.
 
-use super::columns::{Columns, unreadable};
+#[cfg(feature = "sqlite")]
+use super::columns::Columns;
+use super::columns::unreadable;
 use super::dialect::{Bound, Engine, Values};
 use performer_core::model::history::{EventAction, Recorded};
 use performer_core::model::key::ItemId;
