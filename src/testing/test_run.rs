@@ -84,12 +84,12 @@ impl TestRun {
     ///
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
     /// let performer = Performer::from_fn("Invoices", async |_: serde_json::Value, item| {
-    ///     Ok(item.asset::<i32>("Threshold").await? + 1)
+    ///     Ok(serde_json::json!({ "Limit": item.asset::<i32>("Threshold").await? + 1 }))
     /// });
     /// let threshold = NewValue::plain(ValueOf::Everybody, AssetValue::Integer(5));
     /// let run = TestRun::new(performer).asset(NewAsset::global("Threshold", threshold));
     /// let tested = run.run(NewQueueItem::new(serde_json::json!({}))).await;
-    /// assert_eq!(tested.output::<i32>(), 6);
+    /// assert_eq!(tested.output::<serde_json::Value>()["Limit"], 6);
     /// # }
     /// ```
     pub fn asset(mut self, asset: NewAsset) -> Self {

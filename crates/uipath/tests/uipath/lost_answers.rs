@@ -326,7 +326,8 @@ async fn an_unreadable_item_does_not_stop_the_queue() {
 #[tokio::test]
 async fn a_failed_bulk_add_reports_what_was_added() {
     let server = ScriptedOrchestrator::start(World::new()).await;
-    let orchestrator = client(&server).connect().await.unwrap();
+    // A body of a thousand items takes a while on a busy machine.
+    let orchestrator = client(&server).request_timeout(Duration::from_secs(30)).connect().await.unwrap();
     let items =
         |count: usize| (0..count).map(|number| NewQueueItem::new(json!({"n": number}))).collect::<Vec<_>>();
     server.fault("BulkAddQueueItems", Occurrence::Call(1), Fault::error(403, 0));
