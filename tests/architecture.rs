@@ -140,7 +140,9 @@ fn what_is_delicate_is_touched_in_one_place() {
         only_in("rusqlite", &["crates/store/src/sqlite"]);
         // It is handed on, for users who bring a transaction of their own.
         let handed_on = |line: &&str| line.starts_with("pub use ") && line.ends_with("tokio_postgres;");
-        let named = code.lines().filter(|line| !handed_on(line)).any(|line| line.contains("tokio_postgres"));
+        // In quotes it is the target of a log line.
+        let is_named = |line: &str| line.replace("\"tokio_postgres\"", "").contains("tokio_postgres");
+        let named = code.lines().filter(|line| !handed_on(line)).any(is_named);
         assert!(!named || file.starts_with("crates/store/src/postgres"), "{file} touches tokio_postgres");
         let sql = ["crates/store/src/sqlite", "crates/store/src/postgres", "crates/store/src/sql/"];
         only_in("SELECT ", &sql);
