@@ -51,7 +51,7 @@ impl Desk {
                 "--read-only and --port are for a desk over a store: a server serves its desk itself";
             return Err(CliError::usage(message));
         }
-        // Whoever signs in may do whatever their user may: a server gives no link to a token with fewer scopes.
+        // A session on the desk has all permissions of its user, so a server gives no link to a token with fewer scopes.
         let server = self.global.target()?.connect_server_with(Some("OrchestratorApiUserAccess")).await?;
         let link = server.desk_link().await?;
         tell(&link, &format!("The desk of the server: {link}"), "The link works once, within five minutes.")?;

@@ -91,7 +91,7 @@ impl fmt::Display for AssetId {
 pub enum ValueOf {
     /// Of everybody who has no value of their own: the default.
     Everybody,
-    /// Of whoever runs on this machine.
+    /// Of every robot on this machine.
     Machine(i64),
     /// Of this robot.
     Robot(i64),
@@ -170,7 +170,7 @@ impl<'de> Deserialize<'de> for ValueOf {
     }
 }
 
-/// Who reads an asset. Whoever opened a store without a server is nobody in particular, and reads the value of everybody.
+/// Who reads an asset. A caller that opened a store without a server has no user and no robot, and reads the value of everybody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AssetReader {
@@ -339,7 +339,7 @@ impl Asset {
         }
     }
 
-    /// The value of somebody.
+    /// The value for a user, a robot, a machine or everybody.
     pub fn value(&self, of: ValueOf) -> Option<&AssetValue> {
         self.values.iter().find(|value| value.of == of).map(|value| &value.value)
     }

@@ -42,7 +42,7 @@ struct AssetsPage {
     folders: Vec<Choice>,
 }
 
-/// The value of somebody.
+/// A value, and whose it is.
 struct ValueRow {
     of: String,
     /// As the form says whose it is.
