@@ -80,12 +80,14 @@ test('by keyboard alone: sign in, find, review ten', async () => {
   await keyboard.type(PASSWORD);
   await press('Enter');
   await page.getByRole('button', { name: 'Sign out' }).waitFor();
+  await page.waitForLoadState(); // a key that comes before the script of the page is lost
   await press('g', 'i');
   await page.waitForURL('**/desk/items');
   await press('/');
   await keyboard.type('Keyboard');
   await press('Enter');
   await page.getByText('Items that match: 12').waitFor();
+  await page.waitForLoadState();
   // Two by selection in the list …
   await press('j', 'x', 'j', 'x', 'k');
   await page.getByText('2 selected').waitFor();
@@ -103,11 +105,14 @@ test('by keyboard alone: sign in, find, review ten', async () => {
   await press('Escape', 'v');
   for (let left = 11; left > 2; left -= 1) {
     await page.getByText(`Items to be settled here: ${left}`, { exact: true }).waitFor();
+    await page.waitForLoadState();
     await press(left % 2 === 0 ? 'v' : 'r');
   }
   await page.getByText('Items to be settled here: 2', { exact: true }).waitFor();
+  await page.waitForLoadState();
   await press('m');
   await page.getByText('1 item is assigned.').waitFor();
+  await page.waitForLoadState();
   await press('n');
   await page.waitForURL('**/desk/review?*after=*');
   await press('e');

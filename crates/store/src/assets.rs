@@ -277,7 +277,7 @@ impl Store {
         .await
     }
 
-    /// Removes the value of somebody.
+    /// Removes the value for a user, a robot, a machine or everybody.
     ///
     /// # Errors
     ///

@@ -359,7 +359,7 @@ impl Asset {
         })
     }
 
-    /// Sets or replaces the value of somebody. A value that is not of everybody makes a global asset one per robot.
+    /// Sets or replaces a value. One that is not of everybody makes a global asset one per robot.
     ///
     /// # Errors
     ///
@@ -375,7 +375,7 @@ impl Asset {
         self.check_values()
     }
 
-    /// Removes the value of somebody.
+    /// Removes the value for a user, a robot, a machine or everybody.
     ///
     /// # Errors
     ///
@@ -598,7 +598,7 @@ fn invalid(message: String) -> Refusal {
     Refusal::new(ErrorCode::INVALID_ARGUMENT, message)
 }
 
-/// The value of an asset with its secret part, as whoever it is meant for reads it.
+/// The value of an asset with its secret part, as its reader gets it.
 #[derive(Clone, Debug)]
 pub struct RobotAsset {
     /// The number of the asset.

@@ -75,7 +75,7 @@ enumeration! {
         OperationStopped = 17,
         /// An operation that was stopped, or held, was resumed.
         OperationResumed = 18,
-        /// The personal fields of an item were shown to somebody.
+        /// The personal fields of an item were shown to a user.
         PersonalRevealed = 19,
         /// A view that is shared with a folder was made, changed or deleted.
         ViewEdited = 20,

@@ -48,7 +48,7 @@ pub trait AssetAdministration: std::fmt::Debug + Send + Sync {
     /// As [`update_asset`](Self::update_asset).
     async fn set_asset_value(&self, name: &str, value: NewValue) -> Result<Asset>;
 
-    /// Removes the value of somebody.
+    /// Removes the value for a user, a robot, a machine or everybody.
     ///
     /// # Errors
     ///
