@@ -1,9 +1,14 @@
 //! A proxy to a database that can cut connections after any number of bytes, in either direction, and counts round trips.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How long a server is silent before its answers are passed on, where round trips are counted: what a client sends without waiting
+/// for an answer belongs to the same round trip, however slowly it is sent.
+const SILENCE: Duration = Duration::from_millis(20);
 
 /// The direction in which bytes are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +37,15 @@ pub struct Proxy {
 impl Proxy {
     /// Starts a proxy for the database of this URL.
     pub fn start(url: &str) -> Self {
+        Self::start_with(url, None)
+    }
+
+    /// Starts a proxy that counts round trips; each takes 20 ms and more.
+    pub fn counting_round_trips(url: &str) -> Self {
+        Self::start_with(url, Some(SILENCE))
+    }
+
+    fn start_with(url: &str, silence: Option<Duration>) -> Self {
         let (before, rest) = url.split_once('@').expect("a URL with a user");
         let (server, behind) = rest.split_once('/').expect("a URL with a database");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -44,6 +58,7 @@ impl Proxy {
                 for stream in [&client, &server] {
                     stream.set_nodelay(true).unwrap();
                 }
+                server.set_read_timeout(silence).unwrap();
                 let is_asked = Arc::new(AtomicBool::new(false));
                 for (from, to, direction) in
                     [(&client, &server, Direction::ToServer), (&server, &client, Direction::ToClient)]
@@ -73,8 +88,7 @@ impl Proxy {
             State { cut: Some((direction, bytes)), silently: true, ..State::default() };
     }
 
-    /// How often a client has sent something and waited, since this was asked before. A statement that is longer than a packet may
-    /// count twice.
+    /// How often a client has sent something and waited, since this was asked before, if the proxy counts round trips.
     pub fn round_trips(&self) -> usize {
         std::mem::take(&mut self.state.lock().unwrap().round_trips)
     }
@@ -87,6 +101,29 @@ impl Proxy {
     }
 }
 
+/// Reads what has come; of a stream that times out, all that comes before it has been silent for that time. False at the end.
+fn read(from: &mut TcpStream, buffer: &mut Vec<u8>) -> bool {
+    buffer.clear();
+    let collects = from.read_timeout().unwrap().is_some();
+    let mut part = [0; 16 * 1024];
+    loop {
+        match from.read(&mut part) {
+            Ok(count @ 1..) => {
+                buffer.extend_from_slice(&part[..count]);
+                if !collects {
+                    return true;
+                }
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                if !buffer.is_empty() {
+                    return true;
+                }
+            }
+            Ok(_) | Err(_) => return !buffer.is_empty(),
+        }
+    }
+}
+
 fn pass_on(
     mut from: TcpStream,
     mut to: TcpStream,
@@ -94,12 +131,9 @@ fn pass_on(
     state: &Mutex<State>,
     is_asked: &AtomicBool,
 ) {
-    let mut buffer = [0; 16 * 1024];
-    loop {
-        let count = match from.read(&mut buffer) {
-            Ok(0) | Err(_) => break,
-            Ok(count) => count,
-        };
+    let mut buffer = Vec::new();
+    while read(&mut from, &mut buffer) {
+        let count = buffer.len();
         let (mut passed, mut ends) = (count, false);
         {
             let mut state = state.lock().unwrap();

@@ -11,8 +11,8 @@ use crate::{World, retry};
 const ITEMS: usize = 100;
 
 /// A transaction begins, reads the operation, its items, their rows and their queue, locks the rows, draws ids, and looks at the audit;
-/// it ends with a commit. One to spare, for a packet that is split.
-const MOST: usize = 11;
+/// it ends with a commit.
+const MOST: usize = 10;
 
 /// A database that is reached through a proxy.
 struct Remote {
@@ -24,7 +24,7 @@ struct Remote {
 impl Remote {
     async fn open() -> Self {
         let world = World::postgres().await;
-        let proxy = Proxy::start(world.url());
+        let proxy = Proxy::counting_round_trips(world.url());
         let store = Store::postgres_with_clock(&proxy.url(), world.clock.clone()).await.unwrap();
         Self { world, proxy, store }
     }
@@ -37,7 +37,7 @@ impl Remote {
         versions
     }
 
-    /// How many round trips an act on the items takes, once its statements are prepared.
+    /// How many round trips an act on the items takes, once its statements are prepared on each connection.
     async fn count(
         &self,
         items: impl AsyncFn(&World) -> Vec<ItemId>,
