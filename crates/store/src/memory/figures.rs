@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use super::super::figures::{Counted, FigureKey, FigureRows, add_level, add_row};
 use super::Memory;
 use performer_core::model::figures::{Figures, Resolution};
-use performer_core::model::key::QueueId;
+use performer_core::model::key::{ItemId, QueueId};
 use performer_core::model::result::Outcome;
+use performer_core::model::selection::SelectionKey;
 use performer_core::orchestrator::Result;
 
 /// New and InProgress items, and when the oldest of those that come first was added.
@@ -45,13 +46,14 @@ impl FigureRows for Memory {
 
     fn write_level(&mut self, queue: QueueId, minute: i64) -> Result<()> {
         let Some(stored) = self.queues.get(&queue) else { return Ok(()) };
-        let mut first: BTreeMap<u8, Timestamp> = BTreeMap::new();
-        for key in &stored.ready {
-            if let Some(item) = self.items.get(&key.id()) {
-                first.entry(key.rank()).or_insert(item.state.creation_time);
-            }
+        // The first of each rank: there are six, and may be a million items.
+        let mut oldest: Option<Timestamp> = None;
+        let mut next = stored.ready.first();
+        while let Some(key) = next {
+            let added = self.items.get(&key.id()).map(|item| item.state.creation_time);
+            oldest = oldest.into_iter().chain(added).min();
+            next = stored.ready.range(SelectionKey::in_turn(key.rank() + 1, i64::MIN, ItemId(0))..).next();
         }
-        let oldest = first.into_values().min();
         let level = (stored.statistics.new, stored.statistics.in_progress, oldest);
         for resolution in Resolution::ALL {
             let key = (queue, resolution.minutes(), resolution.start(minute));
