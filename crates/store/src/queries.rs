@@ -24,7 +24,9 @@ use performer_core::model::history::ItemEvent;
 use performer_core::model::item::{ClaimedItem, ItemFilter, ItemPage, Page, QueueItem};
 use performer_core::model::job::{Job, JobOwner, JobState};
 use performer_core::model::key::{Claim, FolderId, ItemId, ItemKey, JobKey, JobNumber, QueueId};
-use performer_core::model::operation::{ItemOperation, OperationId, OperationItem, Plan, Selected};
+use performer_core::model::operation::{
+    ItemOperation, OperationId, OperationItem, OperationList, Plan, Selected,
+};
 use performer_core::model::queue::QueueDefinition;
 use performer_core::model::reason::{Reason, ReasonFilter};
 use performer_core::model::review::{Comment, FailedItems};
@@ -206,7 +208,7 @@ pub(crate) enum Answer {
     Robots(Vec<Robot>),
     Selected(Box<Selected>),
     Operation(Box<ItemOperation>),
-    Operations(Vec<ItemOperation>),
+    Operations(OperationList),
     OperationItems(Vec<OperationItem>),
     Views(Vec<SavedView>),
     CountedCopies(Vec<(Status, u64)>),

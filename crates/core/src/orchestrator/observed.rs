@@ -20,7 +20,7 @@ use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueIt
 use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
 use crate::model::key::{Claim, ItemId, JobKey};
 use crate::model::limits::LimitsEdit;
-use crate::model::operation::{ItemOperation, OperationId, OperationItem, Plan};
+use crate::model::operation::{ItemOperation, OperationId, OperationItem, OperationList, Plan};
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
 use crate::model::reason::{Reason, ReasonEdit, ReasonFilter};
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
@@ -317,7 +317,7 @@ impl<O: Insight> Insight for Observed<O> {
         observe!(self.get_operation(id), operation = %id)
     }
 
-    async fn list_operations(&self, before: Option<OperationId>, limit: usize) -> Result<Vec<ItemOperation>> {
+    async fn list_operations(&self, before: Option<OperationId>, limit: usize) -> Result<OperationList> {
         observe!(self.list_operations(before, limit), limit)
     }
 

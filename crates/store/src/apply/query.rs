@@ -288,7 +288,7 @@ pub(super) fn which<R: Rows>(
 fn readable_row<R: Rows>(rows: &mut R, id: ItemId) -> Result<Option<ItemRow>> {
     match rows.row(id) {
         Err(error) if is_unreadable(&error) => {
-            rows.skipped_items().report(id, &error);
+            rows.skipped_rows().report(id, &error);
             Ok(None)
         }
         row => row,

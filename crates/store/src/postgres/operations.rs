@@ -72,7 +72,7 @@ impl BulkRows for Postgres {
             match read {
                 Ok(standing) => found.push(standing),
                 Err(error) if is_unreadable(&error) => {
-                    self.session.skipped_items.report(ItemId(get(&row, 0)?), &error);
+                    self.session.skipped_rows.report(ItemId(get(&row, 0)?), &error);
                 }
                 Err(error) => return Err(error),
             }

@@ -14,7 +14,7 @@ use super::super::rows::{
 use super::super::sql::dialect::Dialect as _;
 use super::super::sql::list::is_for_review;
 use super::super::sql::{self, review};
-use super::super::unreadable_rows::SkippedItems;
+use super::super::unreadable_rows::SkippedRows;
 use super::columns::get;
 use super::ready_items::EntryKind;
 use super::{
@@ -121,8 +121,8 @@ impl Rows for Postgres {
         self.undo();
     }
 
-    fn skipped_items(&mut self) -> &mut SkippedItems {
-        &mut self.session.skipped_items
+    fn skipped_rows(&mut self) -> &mut SkippedRows {
+        &mut self.session.skipped_rows
     }
 
     fn begin_reading(&mut self) -> Result<()> {

@@ -52,7 +52,7 @@ pub(crate) fn lines<E: Engine>(engine: &mut E, filter: &LogFilter) -> Result<Vec
          ORDER BY time {direction}, id {direction} LIMIT {}",
         filter.limit
     );
-    engine.read(&sql, &values, |row| {
+    engine.read_list(("log", 0), &sql, &values, |row| {
         let level = LogLevel::from_number(row.number(2)?)
             .map_err(|error| UnreadableRow::error(error, "the store"))?;
         Ok(LogRecord::new(row.number(0)?, row.time(1)?, level, FolderId(row.number(3)?), row.text(4)?))

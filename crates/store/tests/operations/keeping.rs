@@ -95,7 +95,7 @@ async fn operations_are_listed_with_their_items(world: World) {
     }
     let listed = async |before, limit| {
         let found = world.store.list_operations(None, before, limit).await.unwrap();
-        found.into_iter().map(|operation| operation.id).collect::<Vec<_>>()
+        found.operations.into_iter().map(|operation| operation.id).collect::<Vec<_>>()
     };
     assert_eq!(listed(None, 10).await, ids);
     assert_eq!(listed(None, 2).await, ids[..2]);
