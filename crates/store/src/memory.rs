@@ -234,6 +234,10 @@ impl Rows for Memory {
         Ok(self.queues.get(&queue).map(|queue| queue.starts.clone()).unwrap_or_default())
     }
 
+    fn recent_starts(&mut self, queue: QueueId) -> Result<Starts> {
+        self.starts(queue, None)
+    }
+
     fn write_starts(&mut self, queue: QueueId, starts: &Starts) -> Result<()> {
         if let Some(queue) = self.queues.get_mut(&queue) {
             queue.starts.clone_from(starts);

@@ -151,6 +151,11 @@ pub(crate) enum Query {
     /// How many copies of an operation have each status.
     CountCopies(OperationId, Reach),
     /// Operations whose next step is due at a time.
+    /// Until when no item of a queue is started because of its limit on starts.
+    StartLimitUntil {
+        which: QueueSelector,
+        now: Timestamp,
+    },
     DueOperations(Timestamp),
     /// Robot logs.
     Log(Box<LogQuery>),
@@ -212,6 +217,7 @@ pub(crate) enum Answer {
     OperationItems(Vec<OperationItem>),
     Views(Vec<SavedView>),
     CountedCopies(Vec<(Status, u64)>),
+    StartLimitUntil(Option<Timestamp>),
     DueOperations(Vec<(OperationId, u64)>),
     OperationRemoval(OperationRemoval),
     Log(LogAnswer),

@@ -164,6 +164,8 @@ pub(crate) trait Rows:
     /// The recent starts of a queue with limits. No other transaction starts items of it until this one ends. `next`: what
     /// [`next_items`](Self::next_items) is asked for afterwards, or for fewer of them; both can share a round trip.
     fn starts(&mut self, queue: QueueId, next: Option<&NextItems<'_>>) -> Result<Starts>;
+    /// As that, while others may start items.
+    fn recent_starts(&mut self, queue: QueueId) -> Result<Starts>;
     fn write_starts(&mut self, queue: QueueId, starts: &Starts) -> Result<()>;
     fn add_statistics(&mut self, queue: QueueId, delta: &QueueStatistics) -> Result<()>;
 

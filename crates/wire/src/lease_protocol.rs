@@ -4,6 +4,7 @@
 
 mod fleet;
 
+use jiff::Timestamp;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -132,6 +133,18 @@ pub struct SweepResponse {
 pub struct EditLimitsRequest {
     pub queue: String,
     pub edit: LimitsEdit,
+}
+
+/// Asks about the limit on starts of a queue.
+#[derive(Serialize, Deserialize)]
+pub struct StartLimitRequest {
+    pub queue: String,
+}
+
+/// Until when no item of a queue is started because of its limit on starts.
+#[derive(Serialize, Deserialize)]
+pub struct StartLimitResponse {
+    pub until: Option<Timestamp>,
 }
 
 /// The right to report on one attempt.

@@ -1,5 +1,6 @@
 //! A decorator that traces the calls of a back end: one span and one event per call.
 
+use jiff::Timestamp;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -190,6 +191,10 @@ impl<O: QueueAdministration> QueueAdministration for Observed<O> {
 
     async fn edit_queue_limits(&self, name: &str, edit: LimitsEdit) -> Result<QueueDefinition> {
         observe!(self.edit_queue_limits(name, edit), name)
+    }
+
+    async fn start_limit_until(&self, name: &str) -> Result<Option<Timestamp>> {
+        observe!(self.start_limit_until(name), name)
     }
 
     async fn get_queue(&self, name: &str) -> Result<QueueDefinition> {

@@ -217,6 +217,11 @@ impl Rows for Postgres {
         self.see_starts(queue, &answers)
     }
 
+    fn recent_starts(&mut self, queue: QueueId) -> Result<Starts> {
+        let row = self.session.query_opt(queue_limits::LAST, &[&queue.0])?;
+        row.map_or_else(|| Ok(Starts::default()), |row| queue_limits::read_starts(&row))
+    }
+
     fn write_starts(&mut self, queue: QueueId, starts: &Starts) -> Result<()> {
         queue_limits::write_starts(&mut self.session, queue, starts)
     }

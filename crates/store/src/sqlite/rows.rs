@@ -182,6 +182,10 @@ impl Rows for Sqlite {
         self.recent_starts(queue)
     }
 
+    fn recent_starts(&mut self, queue: QueueId) -> Result<Starts> {
+        self.read_recent_starts(queue)
+    }
+
     fn write_starts(&mut self, queue: QueueId, starts: &Starts) -> Result<()> {
         self.write_recent_starts(queue, starts)
     }
