@@ -20,6 +20,7 @@ use performer::model::{
 use performer::orchestrator::store::{DocumentChange, OperationItems, Store};
 use performer::orchestrator::{
     FleetAdministration as _, ItemAdministration as _, Orchestrator as _, QueueAdministration as _, Report,
+    ReviewAdministration as _,
 };
 use performer::{ItemFilter, JobEnd, JobState, NewQueueDefinition, NewQueueItem, Page, QueuePolicy, Schemas};
 use performer_proofs::postgres::Schema;
@@ -72,7 +73,7 @@ async fn filled(store: &Store) -> Store {
         store.add_queue_item(QUEUE, item).await.unwrap();
     }
     let claimed = store.report_and_claim(Vec::new(), Some(take(job, 3))).await.claimed.unwrap().items;
-    let mut done = performer_proofs::ok_with(json!({ "Total": 7 }));
+    let mut done = performer_proofs::ok_with(&json!({ "Total": 7 }));
     let reports = claimed.iter().map(|claimed| {
         let result = std::mem::replace(&mut done, business("the total is wrong"));
         Report::new(claimed.claim, result)
@@ -101,7 +102,7 @@ async fn filled(store: &Store) -> Store {
         add_token(&store, &named("digest"), Some(&named("token")), expires).await;
         let entry = json!({ "message": named("line") }).to_string();
         store.add_log_lines(vec![LogLine::new(Timestamp::now(), LogLevel::Info, entry)]).await.unwrap();
-        let by = Person { user_id: Some(number), user_name: Some(named("user")) };
+        let by = Person { user_id: Some(number.into()), user_name: Some(named("user")) };
         let failed = ItemFilter::default().queue(QUEUE).status([performer::Status::Failed]);
         let which = OperationItems::Matching(Box::new(failed));
         let folders = Arc::new([FolderId::SHARED]);
@@ -123,7 +124,7 @@ async fn lists(store: &Store) -> BTreeMap<&'static str, usize> {
     store.list_robots().await.unwrap();
     let operations = store.list_operations(None, None, 10).await.unwrap();
     assert_eq!(operations.len(), 2, "what cannot be read is named: {operations:?}");
-    let job = store.start_job(performer::NewJob::new(OTHER)).await.unwrap();
+    let job = store.start_job(performer::model::NewJob::new(OTHER)).await.unwrap();
     store.add_queue_item(OTHER, named("other")).await.unwrap();
     let ask = performer::orchestrator::ClaimRequest::new(OTHER, job, 1);
     let claimed = store.report_and_claim(Vec::new(), Some(ask)).await.claimed.unwrap().items;

@@ -22,7 +22,7 @@ use performer_core::model::review::ItemVersion;
 use performer_core::orchestrator::{OrchestratorError, Result};
 
 /// How many items are read together.
-const READ_TOGETHER: usize = 5_000;
+const READ_TOGETHER: usize = 20_000;
 
 /// The items of an operation, with what would become of them at this time.
 pub(super) fn select<R: Rows>(
