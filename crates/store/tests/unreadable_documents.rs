@@ -63,7 +63,7 @@ async fn filled(store: &Store) -> Store {
     let policy = QueuePolicy::default().max_number_of_retries(0).retry_delay(delay);
     let schemas = Schemas { specific_data: Some(r#"{"type": "object"}"#.into()), ..Schemas::default() };
     let queue = NewQueueDefinition::new(QUEUE).policy(policy).schemas(schemas);
-    store.create_queue(queue.notes(QueueNotes::default().sla_in_minutes(9))).await.unwrap();
+    store.create_queue(queue.notes(QueueNotes::default().sla_in_minutes(9).release_id(1))).await.unwrap();
     let per_minute = MaxStarts { count: 50, per: Duration::from_secs(60) };
     store.edit_queue_limits(QUEUE, LimitsEdit::default().max_starts(per_minute)).await.unwrap();
     store.create_queue(NewQueueDefinition::new(OTHER)).await.unwrap();
@@ -91,7 +91,7 @@ async fn filled(store: &Store) -> Store {
         )
         .await
         .unwrap();
-        let query = vec![("status".to_owned(), named("status"))];
+        let query = vec![("ref".to_owned(), named("reference"))];
         store.add_view(ViewContent { name: named("view"), query, folder: None }).await.unwrap();
         let mut settings = WebhookSettings::new(named("webhook"), "https://example.com/hook");
         settings.subscribe_to_all_events = false;
