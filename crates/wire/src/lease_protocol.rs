@@ -248,7 +248,7 @@ impl AttemptResultDto {
     /// For an invalid output.
     pub fn into_result(
         self,
-        now: jiff::Timestamp,
+        now: Timestamp,
     ) -> Result<TransactionResult, performer_core::model::Refusal> {
         Ok(match self {
             Self::Successful { output } => {
