@@ -1,14 +1,11 @@
 //! `performer asset`: named values for transactions. What is secret is written and never shown, and never an argument: it is typed, piped,
 //! or read from a file.
 
-use std::io::{IsTerminal as _, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{ArgGroup, Args, Subcommand};
-use performer::secrecy::SecretString;
-use performer::secrecy::zeroize::Zeroizing;
 use performer_core::model::asset::{
     Asset, AssetScope, AssetSettings, AssetType, AssetValue, KeyValue, NewAsset, NewValue, ValueOf,
 };
@@ -19,9 +16,7 @@ use serde_json::Value;
 
 use super::GlobalArgs;
 use super::output::{self, CliError, Column, CommandResult, ListOutput};
-
-/// The most bytes of a secret that are read.
-const LONGEST_SECRET: u64 = 4 * performer_core::model::asset::SECRET_LIMIT as u64;
+use super::secret_input::read_secret;
 
 /// List, set, show, share and delete assets: named values that transactions read, such as thresholds and passwords
 #[derive(Subcommand)]
@@ -241,22 +236,16 @@ impl List {
         let format = self.output.format()?;
         let orchestrator = self.global.connect().await?;
         let assets = of_back_end(&orchestrator)?.list_assets().await?;
-        if format.has_columns() {
-            let row = |asset: &Asset| {
-                vec![
-                    asset.id.to_string(),
-                    asset.name.clone(),
-                    asset.value_type.to_string(),
-                    asset.value(ValueOf::Everybody).map(shown).unwrap_or_default(),
-                    asset.values.len().to_string(),
-                    asset.description.clone().unwrap_or_default(),
-                ]
-            };
-            format.print_columns(&COLUMNS, &assets.iter().map(row).collect::<Vec<_>>())?;
-        } else {
-            let rows: Vec<Value> = assets.iter().map(as_json).collect();
-            format.print(&rows, &[], |_| Vec::new())?;
-        }
+        format.print_as(&assets, as_json, &COLUMNS, |asset: &Asset| {
+            vec![
+                asset.id.to_string(),
+                asset.name.clone(),
+                asset.value_type.to_string(),
+                asset.value(ValueOf::Everybody).map(shown).unwrap_or_default(),
+                asset.values.len().to_string(),
+                asset.description.clone().unwrap_or_default(),
+            ]
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -379,40 +368,6 @@ fn as_pair(text: &str) -> Result<KeyValue, CliError> {
     let pair =
         text.split_once('=').map(|(key, value)| KeyValue { key: key.to_owned(), value: value.to_owned() });
     pair.ok_or_else(|| CliError::usage(format!("{text:?} is no pair, as in KEY=VALUE")))
-}
-
-/// Reads a secret from a file or from stdin; on a terminal it is asked for and not shown.
-pub(super) fn read_secret(what: &str, from: Option<&Path>) -> Result<SecretString, CliError> {
-    let terminal = console::Term::stderr();
-    let is_typed = from.is_none() && std::io::stdin().is_terminal() && terminal.is_term();
-    let text = if is_typed {
-        terminal.write_str(&format!("{what}: "))?;
-        Zeroizing::new(terminal.read_secure_line()?)
-    } else {
-        read_text(from)?
-    };
-    let text = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
-    if text.is_empty() {
-        return Err(CliError::usage(format!("the {what} is empty")));
-    }
-    Ok(SecretString::from(text))
-}
-
-fn read_text(from: Option<&Path>) -> Result<Zeroizing<String>, CliError> {
-    let from = from.filter(|path| *path != Path::new("-"));
-    let shown = from.map_or_else(|| "stdin".to_owned(), |path| path.display().to_string());
-    let failed = |why: &dyn std::fmt::Display| CliError::failed(format!("{shown}: {why}"));
-    let limit = LONGEST_SECRET + 1; // a byte more, so that what is too long is refused and not cut
-    let mut text = Zeroizing::new(String::new());
-    let read = match from {
-        None => std::io::stdin().take(limit).read_to_string(&mut text),
-        Some(path) => std::fs::File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text)),
-    };
-    read.map_err(|error| failed(&error))?;
-    if text.len() as u64 > LONGEST_SECRET {
-        return Err(failed(&"it is too long for a secret"));
-    }
-    Ok(text)
 }
 
 impl Delete {

@@ -48,6 +48,7 @@ mod queue_removal;
 mod queue_schema;
 mod queue_why;
 mod reason;
+mod secret_input;
 mod serve;
 mod signals;
 mod stats;

@@ -147,8 +147,13 @@ impl List {
     async fn run(self) -> CommandResult {
         let format = self.output.format()?;
         let orchestrator = self.global.connect().await?;
-        let operations = orchestrator.list_operations(None, self.top).await?;
-        format.print(&operations, &COLUMNS, |operation| {
+        let list = orchestrator.list_operations(None, self.top).await?;
+        for operation in &list.unreadable {
+            output::warning(format!(
+                "operation {operation} is left out: a newer program has made it, and this one cannot read it"
+            ));
+        }
+        format.print(&list.operations, &COLUMNS, |operation| {
             vec![
                 operation.id.to_string(),
                 operation.plan.act.to_string(),

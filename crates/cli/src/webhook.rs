@@ -14,9 +14,9 @@ use performer_wire::webhook::{delivery_response, webhook_response};
 use serde_json::{Value, json};
 
 use super::GlobalArgs;
-use super::asset::read_secret;
 use super::environment;
 use super::output::{self, CliError, Column, CommandResult, ListOutput};
+use super::secret_input::read_secret;
 use super::store::inspector;
 use super::up_to;
 
@@ -223,23 +223,17 @@ impl List {
     async fn run(self) -> CommandResult {
         let format = self.output.format()?;
         let webhooks = open(&self.global).await?.webhooks().await?;
-        if format.has_columns() {
-            let row = |webhook: &Webhook| {
-                vec![
-                    webhook.id.to_string(),
-                    webhook.settings.name.clone(),
-                    webhook.settings.url.clone(),
-                    webhook.settings.enabled.to_string(),
-                    webhook.progress.delivered.to_string(),
-                    webhook.progress.failures.to_string(),
-                    webhook.progress.last_error.clone().unwrap_or_default(),
-                ]
-            };
-            format.print_columns(&COLUMNS, &webhooks.iter().map(row).collect::<Vec<_>>())?;
-        } else {
-            let rows: Vec<Value> = webhooks.iter().map(as_json).collect();
-            format.print(&rows, &[], |_| Vec::new())?;
-        }
+        format.print_as(&webhooks, as_json, &COLUMNS, |webhook: &Webhook| {
+            vec![
+                webhook.id.to_string(),
+                webhook.settings.name.clone(),
+                webhook.settings.url.clone(),
+                webhook.settings.enabled.to_string(),
+                webhook.progress.delivered.to_string(),
+                webhook.progress.failures.to_string(),
+                webhook.progress.last_error.clone().unwrap_or_default(),
+            ]
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -347,22 +341,16 @@ impl Deliveries {
         let webhook = named(&store, &self.name).await?;
         let state = self.dead.then_some(DeliveryState::Dead);
         let found = store.webhook_deliveries(webhook.id, state, DeliveryId(0), self.top).await?;
-        if format.has_columns() {
-            let row = |delivery: &Delivery| {
-                vec![
-                    delivery.id.to_string(),
-                    delivery.event_type.to_string(),
-                    output::time(delivery.created),
-                    delivery.state.to_string(),
-                    delivery.tries.to_string(),
-                    delivery.error.clone().unwrap_or_default(),
-                ]
-            };
-            format.print_columns(&DELIVERY_COLUMNS, &found.iter().map(row).collect::<Vec<_>>())?;
-        } else {
-            let rows: Vec<Value> = found.iter().map(delivery_response).collect();
-            format.print(&rows, &[], |_| Vec::new())?;
-        }
+        format.print_as(&found, delivery_response, &DELIVERY_COLUMNS, |delivery: &Delivery| {
+            vec![
+                delivery.id.to_string(),
+                delivery.event_type.to_string(),
+                output::time(delivery.created),
+                delivery.state.to_string(),
+                delivery.tries.to_string(),
+                delivery.error.clone().unwrap_or_default(),
+            ]
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,14 +1,15 @@
 //! Assets (orchestrator-api 14). Plain reads return nothing that is secret; a robot reads its own value with it, and only its own user may
 //! show the key of a robot.
 
-use std::sync::Arc;
-
 use axum::http::StatusCode;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::api_error::ApiError;
 use super::call::{ApiResponse, Call};
+use super::shared_resources::{
+    Sharing, accessible_folders, find_in_any_folder, folders_of_list, folders_with,
+};
 use super::strict;
 use crate::directory::{Directory, Robot};
 use crate::permission::{Action, Area, Permission};
@@ -18,7 +19,7 @@ use performer_core::model::asset::{
 use performer_core::model::code::ErrorCode;
 use performer_core::model::key::FolderId;
 use performer_core::orchestrator::AssetAdministration as _;
-use performer_store::{AssetSelector, Reach};
+use performer_store::{AssetSelector, Reach, Store};
 use performer_wire::asset::{
     AssetDto, OwnerNames, RobotAssetRequest, SetRobotAssetRequest, ShareAssetsRequest, asset_response,
     robot_asset_response,
@@ -29,9 +30,6 @@ use performer_wire::responses;
 type HandlerResult = Result<ApiResponse, ApiError>;
 
 const ENTITY: &str = "Assets";
-
-/// The maximum number of assets, and of folders, in one call of ShareToFolders.
-const MAX_SHARED: usize = 1_000;
 
 const VIEW: Permission = Permission(Area::Assets, Action::View);
 const CREATE: Permission = Permission(Area::Assets, Action::Create);
@@ -107,13 +105,6 @@ pub(super) async fn delete(call: &Call) -> HandlerResult {
     let which = AssetSelector::Id(AssetId(call.id()?));
     call.store()?.delete_asset_within(which, reach(call, DELETE)?).await?;
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
-}
-
-/// The folders where the caller has a permission.
-fn folders_with(call: &Call, permission: Permission) -> Result<Vec<FolderId>, ApiError> {
-    let caller = call.caller()?;
-    let all = caller.directory.folders().map(|folder| folder.id);
-    Ok(all.filter(|folder| caller.may(Some(*folder), permission)).collect())
 }
 
 fn reach(call: &Call, permission: Permission) -> Result<Reach, ApiError> {
@@ -208,42 +199,18 @@ pub(super) async fn set_of_robot_key(call: &Call) -> HandlerResult {
 }
 
 /// An asset in any folder where the caller has a permission.
-async fn find_in_any_folder(
-    call: &Call,
-    id: i64,
-    permission: Permission,
-) -> Result<(Asset, FolderId), ApiError> {
-    for folder in folders_with(call, permission)? {
-        match call.store_in(folder).find_asset(AssetSelector::Id(AssetId(id))).await {
-            Ok(asset) => return Ok((asset, folder)),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(ApiError::not_found(format!("Asset {id} does not exist.")))
+async fn find_anywhere(call: &Call, id: i64, permission: Permission) -> Result<(Asset, FolderId), ApiError> {
+    let find = |store: Store| async move { store.find_asset(AssetSelector::Id(AssetId(id))).await };
+    find_in_any_folder(call, ("Asset", id), permission, find).await
 }
 
 pub(super) async fn folders_for_asset(call: &Call) -> HandlerResult {
-    let (asset, _) = find_in_any_folder(call, call.argument_as("id")?, VIEW).await?;
-    let caller = call.caller()?;
-    let accessible = asset.folders.iter().filter(|folder| caller.is_assigned(**folder));
-    let accessible = accessible.filter_map(|folder| caller.directory.folder(*folder));
-    let folders: Vec<Value> =
-        accessible.map(|folder| responses::simple_folder(&caller.directory.folder_view(folder))).collect();
-    let body = responses::accessible_folders(&folders, asset.folders.len());
-    ApiResponse::ok(&responses::with_context(
-        &call.context("UiPath.Server.Configuration.OData.AccessibleFoldersDto"),
-        &body,
-    ))
+    let (asset, _) = find_anywhere(call, call.argument_as("id")?, VIEW).await?;
+    accessible_folders(call, &asset.folders)
 }
 
 pub(super) async fn across_folders(call: &Call) -> HandlerResult {
-    let mut folders = folders_with(call, VIEW)?;
-    if call.optional_argument("excludeFolderId").is_some_and(|text| !text.is_empty()) {
-        let except = FolderId(call.argument_as("excludeFolderId")?);
-        folders.retain(|folder| *folder != except);
-    }
-    let folders: Arc<[FolderId]> = folders.into();
+    let folders = folders_of_list(call, VIEW)?;
     let assets = call.store_for_caller().assets_in_folders(folders).await?;
     call.page(&entity_set::ASSETS, rows(call, &assets)?)
 }
@@ -251,33 +218,15 @@ pub(super) async fn across_folders(call: &Call) -> HandlerResult {
 /// Needs the permission to edit the asset where it is, and to create assets in the new folders.
 pub(super) async fn share(call: &Call) -> HandlerResult {
     let body: ShareAssetsRequest = call.body(&strict::SHARE_ASSETS)?;
-    let ids = |ids: Option<Vec<i64>>| ids.unwrap_or_default().into_iter().map(FolderId).collect::<Vec<_>>();
-    let (add, remove) = (ids(body.to_add_folder_ids), ids(body.to_remove_folder_ids));
-    for (name, length) in [
-        ("AssetIds", body.asset_ids.len()),
-        ("ToAddFolderIds", add.len()),
-        ("ToRemoveFolderIds", remove.len()),
-    ] {
-        Call::check_length(name, length, MAX_SHARED)?;
-    }
-    let caller = call.caller()?;
-    for folder in add.iter().chain(&remove) {
-        if !caller.is_assigned(*folder) || caller.directory.folder(*folder).is_none() {
-            return Err(ApiError::no_such_folder());
-        }
-    }
-    for (folders, permission) in [(&add, CREATE), (&remove, EDIT)] {
-        for folder in folders {
-            call.require(Some(*folder), permission)?;
-        }
-    }
+    let sharing = Sharing::new(body.to_add_folder_ids, body.to_remove_folder_ids);
+    sharing.check(call, ("AssetIds", body.asset_ids.len()), [CREATE, EDIT])?;
     let mut assets = Vec::new();
     for id in body.asset_ids {
-        assets.push(find_in_any_folder(call, id, EDIT).await?);
+        assets.push(find_anywhere(call, id, EDIT).await?);
     }
     for (asset, folder) in assets {
-        let which = AssetSelector::Id(asset.id);
-        call.store_in(folder).share_asset_of_folder(which, add.clone(), remove.clone()).await?;
+        let (add, remove) = (sharing.add.clone(), sharing.remove.clone());
+        call.store_in(folder).share_asset_of_folder(AssetSelector::Id(asset.id), add, remove).await?;
     }
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }

@@ -73,8 +73,9 @@ pub(super) async fn operation(call: &Call) -> HandlerResult {
 pub(super) async fn operations(call: &Call) -> HandlerResult {
     let OperationsRequest { before, top } = call.own_body()?;
     let store = call.store_for_caller();
-    let found = store.list_operations(Some(call.all_folders()), before, top).await?;
-    ApiResponse::ok(&found.into_iter().map(operation_response).collect::<Vec<_>>())
+    let mut found = store.list_operations(Some(call.all_folders()), before, top).await?;
+    found.operations = found.operations.into_iter().map(operation_response).collect();
+    ApiResponse::ok(&found)
 }
 
 pub(super) async fn operation_items(call: &Call) -> HandlerResult {

@@ -31,7 +31,7 @@ use performer_wire::lease_protocol::{
     EndJobRequest, ErrorDto, ExchangeRequest, ExchangeResponse, HeldClaimsRequest, HeldClaimsResponse,
     JobReference, JobStateResponse, LeaseStopJobRequest, LimitRequest, ListedJob, ListedRobot,
     ProgressRequest, ReportDto, ReportResultDto, RetentionResponse, StartJobRequest, StartJobResponse,
-    SweepResponse, WaitRequest, guid, key,
+    StartLimitRequest, StartLimitResponse, SweepResponse, WaitRequest, guid, key,
 };
 use performer_wire::responses::{ItemContext, ItemResponse};
 use performer_wire::transaction::QueueItemDataDto;
@@ -371,6 +371,12 @@ pub(super) async fn edit_limits(call: &Call) -> HandlerResult {
     let (which, reach) = (QueueSelector::Name(body.queue), queues::reach(call, queues::EDIT)?);
     call.store()?.edit_queue_limits_within(which, body.edit, reach).await?;
     ApiResponse::ok(&json!({}))
+}
+
+pub(super) async fn start_limit(call: &Call) -> HandlerResult {
+    let body: StartLimitRequest = call.own_body()?;
+    let until = call.store()?.start_limit_until(&body.queue).await?;
+    ApiResponse::ok(&StartLimitResponse { until })
 }
 
 pub(super) async fn stop_job(call: &Call) -> HandlerResult {

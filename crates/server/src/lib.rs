@@ -88,6 +88,7 @@ mod router;
 mod routes;
 mod secret;
 mod server_facts;
+mod shared_resources;
 mod statistics;
 mod status;
 mod strict;

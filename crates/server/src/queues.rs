@@ -5,13 +5,16 @@ use serde_json::{Value, json};
 
 use super::api_error::ApiError;
 use super::call::{ApiResponse, Call, FolderSelection};
+use super::shared_resources::{
+    Sharing, accessible_folders, find_in_any_folder, folders_of_list, folders_with,
+};
 use super::strict;
 use crate::permission::{Action, Area, Permission};
 use performer_core::model::key::{FolderId, QueueId};
 use performer_core::model::queue::QueueDefinition;
 use performer_core::model::schema::SchemaOf;
 use performer_core::orchestrator::QueueAdministration as _;
-use performer_store::{QueueSelector, Reach};
+use performer_store::{QueueSelector, Reach, Store};
 use performer_wire::odata::entity_set;
 use performer_wire::requests::{QueueRequest, ShareRequest};
 use performer_wire::responses::{self, QueueResponse};
@@ -19,9 +22,6 @@ use performer_wire::responses::{self, QueueResponse};
 type HandlerResult = Result<ApiResponse, ApiError>;
 
 const ENTITY: &str = "QueueDefinitions";
-
-/// The maximum number of queues, and of folders, in one call of ShareToFolders.
-const MAX_SHARED: usize = 1_000;
 
 /// The queues of the call's folders.
 pub(super) async fn in_call_folders(call: &Call) -> Result<Vec<QueueDefinition>, ApiError> {
@@ -157,51 +157,23 @@ pub(super) fn reach(call: &Call, permission: Permission) -> Result<Reach, ApiErr
     Ok(Some(folders_with(call, permission)?.into()))
 }
 
-/// The folders where the caller has a permission.
-fn folders_with(call: &Call, permission: Permission) -> Result<Vec<FolderId>, ApiError> {
-    let caller = call.caller()?;
-    let all = caller.directory.folders().map(|folder| folder.id);
-    Ok(all.filter(|folder| caller.may(Some(*folder), permission)).collect())
-}
-
 /// A queue in any folder where the caller has a permission.
-async fn find_in_any_folder(
+async fn find_anywhere(
     call: &Call,
     id: i64,
     permission: Permission,
 ) -> Result<(QueueDefinition, FolderId), ApiError> {
-    for folder in folders_with(call, permission)? {
-        let which = QueueSelector::Id(QueueId(id));
-        match call.store_in(folder).find_queue(which).await {
-            Ok(queue) => return Ok((queue, folder)),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(ApiError::not_found(format!("Queue {id} does not exist.")))
+    let find = |store: Store| async move { store.find_queue(QueueSelector::Id(QueueId(id))).await };
+    find_in_any_folder(call, ("Queue", id), permission, find).await
 }
 
 pub(super) async fn folders_for_queue(call: &Call) -> HandlerResult {
-    let (queue, _) = find_in_any_folder(call, call.argument_as("id")?, VIEW).await?;
-    let caller = call.caller()?;
-    let accessible = queue.folders.iter().filter(|folder| caller.is_assigned(**folder));
-    let accessible = accessible.filter_map(|folder| caller.directory.folder(*folder));
-    let folders: Vec<Value> =
-        accessible.map(|folder| responses::simple_folder(&caller.directory.folder_view(folder))).collect();
-    let body = responses::accessible_folders(&folders, queue.folders.len());
-    ApiResponse::ok(&responses::with_context(
-        &call.context("UiPath.Server.Configuration.OData.AccessibleFoldersDto"),
-        &body,
-    ))
+    let (queue, _) = find_anywhere(call, call.argument_as("id")?, VIEW).await?;
+    accessible_folders(call, &queue.folders)
 }
 
 pub(super) async fn across_folders(call: &Call) -> HandlerResult {
-    let mut folders = folders_with(call, VIEW)?;
-    if call.optional_argument("excludeFolderId").is_some_and(|text| !text.is_empty()) {
-        let except = FolderId(call.argument_as("excludeFolderId")?);
-        folders.retain(|folder| *folder != except);
-    }
-    let folders: std::sync::Arc<[FolderId]> = folders.into();
+    let folders = folders_of_list(call, VIEW)?;
     let queues = call.store_for_caller().queues_in_folders(folders.clone()).await?;
     let directory = call.directory()?;
     let show = |queue: &QueueDefinition| {
@@ -216,33 +188,15 @@ pub(super) async fn across_folders(call: &Call) -> HandlerResult {
 pub(super) async fn share(call: &Call) -> HandlerResult {
     const CREATE: Permission = Permission(Area::Queues, Action::Create);
     let body: ShareRequest = call.body(&strict::SHARE)?;
-    let ids = |ids: Option<Vec<i64>>| ids.unwrap_or_default().into_iter().map(FolderId).collect::<Vec<_>>();
-    let (add, remove) = (ids(body.to_add_folder_ids), ids(body.to_remove_folder_ids));
-    for (name, length) in [
-        ("QueueIds", body.queue_ids.len()),
-        ("ToAddFolderIds", add.len()),
-        ("ToRemoveFolderIds", remove.len()),
-    ] {
-        Call::check_length(name, length, MAX_SHARED)?;
-    }
-    let caller = call.caller()?;
-    for folder in add.iter().chain(&remove) {
-        if !caller.is_assigned(*folder) || caller.directory.folder(*folder).is_none() {
-            return Err(ApiError::no_such_folder());
-        }
-    }
-    for folder in &add {
-        call.require(Some(*folder), CREATE)?;
-    }
-    for folder in &remove {
-        call.require(Some(*folder), EDIT)?;
-    }
+    let sharing = Sharing::new(body.to_add_folder_ids, body.to_remove_folder_ids);
+    sharing.check(call, ("QueueIds", body.queue_ids.len()), [CREATE, EDIT])?;
     let mut queues = Vec::new();
     for id in body.queue_ids {
-        queues.push(find_in_any_folder(call, id, EDIT).await?);
+        queues.push(find_anywhere(call, id, EDIT).await?);
     }
     for (queue, folder) in queues {
-        call.store_in(folder).share_queue(queue.id, add.clone(), remove.clone()).await?;
+        let (add, remove) = (sharing.add.clone(), sharing.remove.clone());
+        call.store_in(folder).share_queue(queue.id, add, remove).await?;
     }
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }

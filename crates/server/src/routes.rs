@@ -185,6 +185,7 @@ pub(super) static ROUTES: &[Route] = routes! {
     POST "api/performer" ALL "jobs" "Jobs": read("Jobs", Folder, &[JOBS_VIEW]) => lease_protocol::jobs;
     POST "api/performer" ALL "robots" "Robots": read("Jobs", Folder, &[JOBS_VIEW]) => lease_protocol::robots;
     POST "api/performer" ALL "editlimits" "EditLimits": write("Queues", Folder, &[QUEUES_VIEW, QUEUES_EDIT]) => lease_protocol::edit_limits;
+    POST "api/performer" ALL "startlimit" "StartLimit": read("Queues", Folder, &[QUEUES_VIEW]) => lease_protocol::start_limit;
     POST "api/performer" ALL "stopjob" "StopJob": write("Jobs", Folder, &[JOBS_EDIT]) => lease_protocol::stop_job;
     POST "api/performer" ALL "retention" "Retention": write("Queues", Folder, &[QUEUES_EDIT, DELETE]) => lease_protocol::retention;
     // Acts on many items: what the act needs in each folder of the items is checked by the handlers.

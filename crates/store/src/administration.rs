@@ -1,6 +1,7 @@
 //! The administration of a store: queues, items, reviews, comments, jobs.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use super::backend::{Operation, Query, expect_answer};
 use super::{Store, done, named};
@@ -45,6 +46,11 @@ impl QueueAdministration for Store {
     async fn edit_queue_limits(&self, name: &str, edit: LimitsEdit) -> Result<QueueDefinition> {
         expect_answer!(self.one(Operation::EditLimits { which: named(name), edit, reach: None }).await, Queue)
             .map(|queue| *queue)
+    }
+
+    async fn start_limit_until(&self, name: &str) -> Result<Option<Timestamp>> {
+        let query = Query::StartLimitUntil { which: named(name), now: self.clock.now() };
+        expect_answer!(self.read(query).await, StartLimitUntil)
     }
 
     async fn get_queue(&self, name: &str) -> Result<QueueDefinition> {

@@ -411,7 +411,7 @@ impl<R: Rows> Apply<'_, R> {
     fn unless_unreadable<T>(&mut self, id: ItemId, applied: Applied<T>) -> Applied<Option<T>> {
         match applied {
             Err(ApplyError::Failed(error)) if is_unreadable(&error) => {
-                self.rows.skipped_items().report(id, &error);
+                self.rows.skipped_rows().report(id, &error);
                 Ok(None)
             }
             applied => applied.map(Some),

@@ -13,7 +13,7 @@ use super::operations::OperationItems;
 use super::scoped_queues::Reach;
 use performer_core::model::audit::{AuditCheck, AuditFilter, AuditLine, AuditRecord};
 use performer_core::model::deadlines::DueWork;
-use performer_core::model::operation::{ItemOperation, OperationId, OperationItem, Plan};
+use performer_core::model::operation::{ItemOperation, OperationId, OperationItem, OperationList, Plan};
 use performer_core::model::review::{ItemVersion, Person};
 use performer_core::model::view::SavedView;
 use performer_core::orchestrator::{Insight, Result};
@@ -49,7 +49,7 @@ impl Insight for Store {
         self.operation(id, self.reach()).await
     }
 
-    async fn list_operations(&self, before: Option<OperationId>, limit: usize) -> Result<Vec<ItemOperation>> {
+    async fn list_operations(&self, before: Option<OperationId>, limit: usize) -> Result<OperationList> {
         Self::list_operations(self, self.reach(), before, limit).await
     }
 

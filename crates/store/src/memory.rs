@@ -34,7 +34,7 @@ use super::backend::{Request, WriterHooks};
 use super::jobs::JobFilter;
 use super::rows::{ItemRow, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate};
 use super::tokens::Token;
-use super::unreadable_rows::SkippedItems;
+use super::unreadable_rows::SkippedRows;
 use performer_core::model::clock::Clock;
 use performer_core::model::content::SpecificContent;
 use performer_core::model::history::Recorded;
@@ -80,7 +80,7 @@ pub(crate) struct Memory {
     log: logs::StoredLines,
     in_transaction: bool,
     damaged: bool,
-    skipped_items: SkippedItems,
+    skipped_rows: SkippedRows,
 }
 
 impl Memory {
@@ -114,7 +114,7 @@ impl Memory {
             log: logs::StoredLines::default(),
             in_transaction: false,
             damaged: false,
-            skipped_items: SkippedItems::default(),
+            skipped_rows: SkippedRows::default(),
         }
     }
 
@@ -149,8 +149,8 @@ impl Rows for Memory {
         self.in_transaction = false;
     }
 
-    fn skipped_items(&mut self) -> &mut SkippedItems {
-        &mut self.skipped_items
+    fn skipped_rows(&mut self) -> &mut SkippedRows {
+        &mut self.skipped_rows
     }
 
     fn abort(&mut self) {
@@ -232,6 +232,10 @@ impl Rows for Memory {
 
     fn starts(&mut self, queue: QueueId, _next: Option<&NextItems<'_>>) -> Result<Starts> {
         Ok(self.queues.get(&queue).map(|queue| queue.starts.clone()).unwrap_or_default())
+    }
+
+    fn recent_starts(&mut self, queue: QueueId) -> Result<Starts> {
+        self.starts(queue, None)
     }
 
     fn write_starts(&mut self, queue: QueueId, starts: &Starts) -> Result<()> {

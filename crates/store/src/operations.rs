@@ -14,6 +14,7 @@ use super::Store;
 use super::backend::{Operation, Query, Scope, expect_answer};
 use super::rows::ItemRow;
 use super::scoped_queues::Reach;
+use super::unreadable_rows::is_unreadable;
 use performer_core::model::Refusal;
 use performer_core::model::clock::Clock as _;
 use performer_core::model::code::ErrorCode;
@@ -21,7 +22,7 @@ use performer_core::model::item::ItemFilter;
 use performer_core::model::key::{FolderId, ItemId, QueueId};
 use performer_core::model::lifecycle::ItemState;
 use performer_core::model::operation::{
-    Act, ItemOperation, MAX_ITEMS, OperationId, OperationItem, Plan, Selected,
+    Act, ItemOperation, MAX_ITEMS, OperationId, OperationItem, OperationList, Plan, Selected,
 };
 use performer_core::model::review::{ItemVersion, Person};
 use performer_core::model::status::Status;
@@ -59,6 +60,27 @@ pub(crate) struct ListOperationItems {
     pub(crate) limit: usize,
 }
 
+/// An operation in a list.
+#[derive(Clone, Debug)]
+pub(crate) enum ListedOperation {
+    Read(Box<ItemOperation>),
+    /// A newer program has written it.
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "postgres")),
+        expect(dead_code, reason = "memory holds no rows")
+    )]
+    Unreadable(OperationId),
+}
+
+impl ListedOperation {
+    pub(crate) fn id(&self) -> OperationId {
+        match self {
+            Self::Read(operation) => operation.id,
+            Self::Unreadable(id) => *id,
+        }
+    }
+}
+
 /// An item as the rules see it, and the group of its failure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing {
@@ -76,12 +98,16 @@ pub(crate) trait OperationRows {
     /// An operation that is to change. No other transaction changes it until this one ends.
     fn operation_to_change(&mut self, id: OperationId) -> Result<Option<ItemOperation>>;
     fn write_operation(&mut self, operation: &ItemOperation) -> Result<()>;
+    /// Keeps others from making operations until the transaction ends. A back end with one transaction at a time has no need of it.
+    fn lock_operations(&mut self) -> Result<()> {
+        Ok(())
+    }
     /// Operations with smaller numbers, the newest first.
-    fn operations(&mut self, before: Option<OperationId>, limit: usize) -> Result<Vec<ItemOperation>>;
+    fn operations(&mut self, before: Option<OperationId>, limit: usize) -> Result<Vec<ListedOperation>>;
     /// Operations whose next step is due, with their versions.
     fn due_operations(&mut self, now: Timestamp) -> Result<Vec<(OperationId, u64)>>;
-    /// An operation that need not be kept any more.
-    fn superfluous_operation(&mut self, now: Timestamp) -> Result<Option<OperationId>>;
+    /// An operation that need not be kept any more, and until when it was kept.
+    fn superfluous_operation(&mut self, now: Timestamp) -> Result<Option<(OperationId, Timestamp)>>;
     /// Removes about `limit` items of an operation, and the operation if it has no more. Returns whether it is gone.
     fn remove_operation(&mut self, id: OperationId, limit: usize) -> Result<bool>;
     /// Items of an operation, by place.
@@ -153,7 +179,8 @@ impl Store {
         expect_answer!(self.read(Query::Operation { id, reach }).await, Operation).map(|operation| *operation)
     }
 
-    /// Operations within reach, the newest first, at most `limit` with numbers before `before`.
+    /// Operations within reach, the newest first, at most `limit` with numbers before `before`. Those that this program cannot read
+    /// are named, whatever the reach: their folders are not known.
     ///
     /// # Errors
     ///
@@ -163,7 +190,7 @@ impl Store {
         reach: Reach,
         before: Option<OperationId>,
         limit: usize,
-    ) -> Result<Vec<ItemOperation>> {
+    ) -> Result<OperationList> {
         expect_answer!(self.read(Query::Operations { reach, before, limit }).await, Operations)
     }
 
@@ -284,6 +311,8 @@ impl Store {
             match self.step_operation(operation, version).await {
                 // One that waits for its canary is due again, and unchanged.
                 Ok(after) => steps += u64::from(after.version != version),
+                // It is done by the newer program that has written it; lists name it.
+                Err(error) if is_unreadable(&error) => {}
                 Err(error) => tracing::warn!(%operation, %error, "a step of an operation failed"),
             }
         }

@@ -24,7 +24,9 @@ use performer_core::model::history::ItemEvent;
 use performer_core::model::item::{ClaimedItem, ItemFilter, ItemPage, Page, QueueItem};
 use performer_core::model::job::{Job, JobOwner, JobState};
 use performer_core::model::key::{Claim, FolderId, ItemId, ItemKey, JobKey, JobNumber, QueueId};
-use performer_core::model::operation::{ItemOperation, OperationId, OperationItem, Plan, Selected};
+use performer_core::model::operation::{
+    ItemOperation, OperationId, OperationItem, OperationList, Plan, Selected,
+};
 use performer_core::model::queue::QueueDefinition;
 use performer_core::model::reason::{Reason, ReasonFilter};
 use performer_core::model::review::{Comment, FailedItems};
@@ -149,6 +151,11 @@ pub(crate) enum Query {
     /// How many copies of an operation have each status.
     CountCopies(OperationId, Reach),
     /// Operations whose next step is due at a time.
+    /// Until when no item of a queue is started because of its limit on starts.
+    StartLimitUntil {
+        which: QueueSelector,
+        now: Timestamp,
+    },
     DueOperations(Timestamp),
     /// Robot logs.
     Log(Box<LogQuery>),
@@ -206,10 +213,11 @@ pub(crate) enum Answer {
     Robots(Vec<Robot>),
     Selected(Box<Selected>),
     Operation(Box<ItemOperation>),
-    Operations(Vec<ItemOperation>),
+    Operations(OperationList),
     OperationItems(Vec<OperationItem>),
     Views(Vec<SavedView>),
     CountedCopies(Vec<(Status, u64)>),
+    StartLimitUntil(Option<Timestamp>),
     DueOperations(Vec<(OperationId, u64)>),
     OperationRemoval(OperationRemoval),
     Log(LogAnswer),

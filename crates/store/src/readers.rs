@@ -89,6 +89,7 @@ impl Lane {
             | Query::Held(_)
             | Query::Operation { .. }
             | Query::DueOperations(_)
+            | Query::StartLimitUntil { .. }
             | Query::Assets(_)
             | Query::OwnerOf(_) => Self::Quick,
         }

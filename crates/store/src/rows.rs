@@ -22,7 +22,7 @@ use super::operations::{BulkRows, OperationRows};
 use super::reasons::Reasons;
 use super::removal::Removal;
 use super::tokens::Tokens;
-use super::unreadable_rows::SkippedItems;
+use super::unreadable_rows::SkippedRows;
 use super::views::ViewRows;
 use super::webhooks::WebhookRows;
 use performer_core::model::clock::Clock;
@@ -120,8 +120,8 @@ pub(crate) trait Rows:
     fn commit(&mut self) -> Result<()>;
     /// Undoes the transaction. Never fails: a connection that cannot undo is reopened.
     fn rollback(&mut self);
-    /// Items that were skipped because their rows cannot be read.
-    fn skipped_items(&mut self) -> &mut SkippedItems;
+    /// Rows that were passed over because they cannot be read.
+    fn skipped_rows(&mut self) -> &mut SkippedRows;
     /// Undoes a transaction that a panic left open.
     fn abort(&mut self) {
         self.rollback();
@@ -164,6 +164,8 @@ pub(crate) trait Rows:
     /// The recent starts of a queue with limits. No other transaction starts items of it until this one ends. `next`: what
     /// [`next_items`](Self::next_items) is asked for afterwards, or for fewer of them; both can share a round trip.
     fn starts(&mut self, queue: QueueId, next: Option<&NextItems<'_>>) -> Result<Starts>;
+    /// As that, while others may start items.
+    fn recent_starts(&mut self, queue: QueueId) -> Result<Starts>;
     fn write_starts(&mut self, queue: QueueId, starts: &Starts) -> Result<()>;
     fn add_statistics(&mut self, queue: QueueId, delta: &QueueStatistics) -> Result<()>;
 

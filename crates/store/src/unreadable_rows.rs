@@ -1,7 +1,7 @@
-//! Rows that do not match the schema, because the file was damaged or edited by another program.
+//! Rows that cannot be read, because the file was damaged or edited by another program, or because a newer program has written them.
 //!
-//! Such a row must not stop a queue. Claims, lists, sweeps and retention skip it and report it once; a request for that
-//! very item is answered with the error.
+//! Such a row must stop neither a queue nor a list. Claims, lists, sweeps and retention pass over it and report it once; a request
+//! for that very item, asset, … is answered with the error.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -14,7 +14,7 @@ use performer_core::model::key::ItemId;
 use performer_core::orchestrator::ErrorKind;
 use performer_core::orchestrator::OrchestratorError;
 
-/// The most items that are remembered as reported; after that nothing more is logged.
+/// The most rows that are remembered as reported; after that nothing more is logged.
 const MAX_REPORTED: usize = 1_000;
 
 /// Why a row cannot be read; the source of the error that a caller sees.
@@ -46,19 +46,37 @@ pub(super) fn is_unreadable(error: &OrchestratorError) -> bool {
     error.source().is_some_and(|source| source.is::<UnreadableRow>())
 }
 
-/// Items that were skipped, so that each is reported once a connection.
+/// Rows that were passed over, by table and number, so that each is reported once a connection.
 #[derive(Debug, Default)]
-pub(crate) struct SkippedItems(HashSet<ItemId>);
+pub(crate) struct SkippedRows(HashSet<(&'static str, i64)>);
 
-impl SkippedItems {
+impl SkippedRows {
     pub(super) fn report(&mut self, item: ItemId, error: &OrchestratorError) {
-        if self.0.len() < MAX_REPORTED && self.0.insert(item) {
+        self.report_once("item", item.0, || {
+            // With the cause, which says what is wrong with the row.
+            let error = error.with_causes();
+            tracing::error!(%item, %error, "the item's row cannot be read; it is passed over");
+        });
+    }
+
+    /// Reports a row of another table.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(super) fn report_row(&mut self, table: &'static str, number: i64, error: &OrchestratorError) {
+        self.report_once(table, number, || {
+            let error = error.with_causes();
+            tracing::error!(
+                table,
+                number,
+                %error,
+                "a row cannot be read; it is passed over. A newer program may have written it"
+            );
+        });
+    }
+
+    fn report_once(&mut self, table: &'static str, number: i64, report: impl FnOnce()) {
+        if self.0.len() < MAX_REPORTED && self.0.insert((table, number)) {
             // Inside a transaction, which a panic of the log's writer would undo.
-            let _ = catch_panic(|| {
-                // With the cause, which says what is wrong with the row.
-                let error = error.with_causes();
-                tracing::error!(%item, %error, "the item's row cannot be read; it is passed over");
-            });
+            let _ = catch_panic(report);
         }
     }
 }

@@ -68,6 +68,10 @@ impl Store {
 
 /// Views, inside the one transaction that is open.
 pub(crate) trait ViewRows {
+    /// Keeps others from changing views until the transaction ends. A back end with one transaction at a time has no need of it.
+    fn lock_views(&mut self) -> Result<()> {
+        Ok(())
+    }
     /// The views of a user, and those that are shared with one of these folders; by name and number.
     fn views(&mut self, owner: i64, folders: &[FolderId]) -> Result<Vec<SavedView>>;
     /// A view that is to change. No other transaction changes it until this one ends.

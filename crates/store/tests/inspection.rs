@@ -67,7 +67,7 @@ async fn filled(store: &Store) {
 }
 
 /// What another program may do, and the name of what does not hold afterwards. Each is undone.
-const DAMAGES: [(&str, &str, &str); 12] = [
+const DAMAGES: [(&str, &str, &str); 16] = [
     (
         "DELETE FROM {schema}.item_deferred WHERE item_id = 21",
         "INSERT INTO {schema}.item_deferred SELECT * FROM {schema}.kept_row",
@@ -123,6 +123,28 @@ const DAMAGES: [(&str, &str, &str); 12] = [
         "UPDATE {schema}.asset_folder SET asset_id = 1 WHERE asset_id = 9999",
         "assets-are-in-folders",
     ),
+    (
+        "UPDATE {schema}.item_review SET reference = 'another' WHERE item_id = 3",
+        "UPDATE {schema}.item_review SET reference = 'item 2' WHERE item_id = 3",
+        "only-items-to-review-are-listed",
+    ),
+    (
+        "UPDATE {schema}.item_grouped SET place = 0 WHERE item_id = (SELECT min(item_id) FROM {schema}.item_grouped WHERE place IS NULL)",
+        "UPDATE {schema}.item_grouped SET place = NULL WHERE item_id = \
+         (SELECT min(item_id) FROM {schema}.item_grouped AS grouped WHERE place IS NOT NULL AND NOT EXISTS \
+         (SELECT 1 FROM {schema}.item_ready WHERE item_ready.item_id = grouped.item_id))",
+        "groups-keep-their-limit",
+    ),
+    (
+        "UPDATE {schema}.queue SET limits = replace(limits, '\"maxInProgressPerGroup\":1', '\"maxInProgressPerGroup\":2')",
+        "UPDATE {schema}.queue SET limits = replace(limits, '\"maxInProgressPerGroup\":2', '\"maxInProgressPerGroup\":1')",
+        "groups-use-their-slots",
+    ),
+    (
+        "UPDATE {schema}.item_grouped SET place = place + 1000 WHERE place IS NOT NULL",
+        "UPDATE {schema}.item_grouped SET place = place - 1000 WHERE place IS NOT NULL",
+        "slots-are-held-by-ready-items",
+    ),
     ("SELECT 1", "SELECT 1", ""),
 ];
 
@@ -130,15 +152,16 @@ fn names(report: &CheckReport) -> Vec<&str> {
     report.violations.iter().map(|violation| &*violation.name).collect()
 }
 
-/// The check finds what each damage breaks, and nothing before and after it. `reasons`: the table that counts open items.
-async fn each_damage_is_found(url: &str, reasons: &str, execute: impl Fn(&str)) {
+/// The check finds what each damage breaks, and nothing before and after it. `reasons`: the table that counts open items. `own`: what only
+/// this database can have.
+async fn each_damage_is_found(url: &str, reasons: &str, own: (&str, &str, &str), execute: impl Fn(&str)) {
     filled(&Store::open(url).await.unwrap()).await;
     let inspector = StoreInspector::new(url).unwrap();
     let sound = inspector.check().await.unwrap();
     assert_eq!(names(&sound), [""; 0], "{sound:?}");
     assert!(sound.checked.len() >= 10, "{sound:?}");
     execute("CREATE TABLE {schema}.kept_row AS SELECT * FROM {schema}.item_deferred WHERE item_id = 21");
-    for (damage, repair, name) in DAMAGES {
+    for (damage, repair, name) in DAMAGES.into_iter().chain([own]) {
         execute(&damage.replace("{reasons}", reasons));
         let found = inspector.check().await.unwrap();
         if name.is_empty() {
@@ -163,14 +186,24 @@ async fn each_damage_of_a_file_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.db");
     let url = format!("sqlite:{}", path.display());
-    each_damage_is_found(&url, "reason", |sql| run(&path, sql)).await;
+    let own = (
+        "UPDATE item SET unique_key = zeroblob(16) WHERE id = (SELECT max(id) FROM item)",
+        "UPDATE item SET unique_key = (SELECT key FROM last_item) WHERE id = (SELECT max(id) FROM item)",
+        "keys-rise",
+    );
+    each_damage_is_found(&url, "reason", own, |sql| run(&path, sql)).await;
 }
 
 #[cfg(feature = "postgres")]
 #[tokio::test]
 async fn each_damage_of_a_database_is_found() {
     let schema = postgres::Schema::new();
-    each_damage_is_found(&schema.url, "reason_count", |sql| drop(schema.run(sql))).await;
+    let own = (
+        "UPDATE {schema}.item_claim SET job = -job",
+        "UPDATE {schema}.item_claim SET job = -job",
+        "claims-name-what-is-held",
+    );
+    each_damage_is_found(&schema.url, "reason_count", own, |sql| drop(schema.run(sql))).await;
 }
 
 #[cfg(feature = "postgres")]

@@ -140,3 +140,18 @@ async fn in_a_database() {
     views_are_kept(&store).await;
     personal_fields_are_masked_and_revealed(&store).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_at_the_same_time_add_no_more_views() {
+    let schema = Schema::new();
+    let mut stores = Vec::new();
+    for _ in 0..3 {
+        stores.push(Store::postgres(&schema.url).await.unwrap().in_scope(HERE, Some(7)));
+    }
+    let mut adding = tokio::task::JoinSet::new();
+    for number in 0..MAX_VIEWS + 30 {
+        let store = stores[number % stores.len()].clone();
+        adding.spawn(async move { store.add_view(content(&format!("view {number}"), None)).await.is_ok() });
+    }
+    assert_eq!(adding.join_all().await.into_iter().filter(|added| *added).count(), MAX_VIEWS);
+}

@@ -1,6 +1,7 @@
 //! The `Administration` of a UiPath Orchestrator. Operations that its API does not have are Unsupported.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use super::call::Call;
 use super::{Inner, Uipath};
@@ -50,6 +51,10 @@ impl QueueAdministration for Uipath {
             return self.inner.read_queue(name).await;
         }
         unsupported("the Orchestrator cannot pause or limit a queue; it limits the robots of a process")
+    }
+
+    async fn start_limit_until(&self, name: &str) -> Result<Option<Timestamp>> {
+        if self.inner.supports_leases() { self.inner.leased_start_limit(name).await } else { Ok(None) }
     }
 
     async fn get_queue(&self, name: &str) -> Result<QueueDefinition> {

@@ -8,7 +8,7 @@ use super::{Inner, Uipath};
 use performer_core::model::audit::{AuditFilter, AuditLine, AuditRecord};
 use performer_core::model::deadlines::DueWork;
 use performer_core::model::figures::{Figures, FiguresFilter};
-use performer_core::model::operation::{ItemOperation, OperationId, OperationItem, Plan};
+use performer_core::model::operation::{ItemOperation, OperationId, OperationItem, OperationList, Plan};
 use performer_core::model::review::ItemVersion;
 use performer_core::model::view::SavedView;
 use performer_core::orchestrator::{ErrorKind, Insight, OrchestratorError, Result};
@@ -86,7 +86,7 @@ impl Insight for Uipath {
         Ok(self.inner.http.json(call.repeatable()).await?)
     }
 
-    async fn list_operations(&self, before: Option<OperationId>, limit: usize) -> Result<Vec<ItemOperation>> {
+    async fn list_operations(&self, before: Option<OperationId>, limit: usize) -> Result<OperationList> {
         self.inner.require_own_server(NO_OPERATIONS)?;
         let call = call("Operations", &OperationsRequest { before, top: limit });
         Ok(self.inner.http.json(call.repeatable()).await?)

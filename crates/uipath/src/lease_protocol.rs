@@ -4,6 +4,7 @@
 //! gets the same answer. Where that is not possible (the server was restarted, or was unreachable for too long), the client
 //! asks the server for the claims of the job and gives back those that it does not know.
 
+use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,7 +32,7 @@ use performer_wire::lease_protocol::{
     EndJobRequest, ErrorDto, ExchangeRequest, HeldClaimsRequest, HeldClaimsResponse, JobReference,
     JobStateResponse, LeaseStopJobRequest, LimitRequest, ListedJob, ListedRobot, ProgressRequest,
     QueueItemsExchange, ReportDto, ReportResultDto, RetentionResponse, StartJobRequest, StartJobResponse,
-    SweepResponse, WaitRequest, guid, key,
+    StartLimitRequest, StartLimitResponse, SweepResponse, WaitRequest, guid, key,
 };
 use performer_wire::transaction::QueueItemDataDto;
 
@@ -403,6 +404,12 @@ impl Inner {
     pub(super) async fn edit_leased_limits(&self, queue: &str, edit: LimitsEdit) -> Result<()> {
         let body = EditLimitsRequest { queue: queue.to_owned(), edit };
         Ok(self.http.done(call("EditLimits", &body).repeatable()).await?)
+    }
+
+    pub(super) async fn leased_start_limit(&self, queue: &str) -> Result<Option<Timestamp>> {
+        let body = StartLimitRequest { queue: queue.to_owned() };
+        let answer: StartLimitResponse = self.http.json(call("StartLimit", &body).repeatable()).await?;
+        Ok(answer.until)
     }
 
     pub(super) async fn stop_leased_job(&self, job: JobKey, strategy: StopStrategy) -> Result<()> {

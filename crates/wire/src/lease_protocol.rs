@@ -4,6 +4,7 @@
 
 mod fleet;
 
+use jiff::Timestamp;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -134,6 +135,18 @@ pub struct EditLimitsRequest {
     pub edit: LimitsEdit,
 }
 
+/// Asks about the limit on starts of a queue.
+#[derive(Serialize, Deserialize)]
+pub struct StartLimitRequest {
+    pub queue: String,
+}
+
+/// Until when no item of a queue is started because of its limit on starts.
+#[derive(Serialize, Deserialize)]
+pub struct StartLimitResponse {
+    pub until: Option<Timestamp>,
+}
+
 /// The right to report on one attempt.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct ClaimDto {
@@ -235,7 +248,7 @@ impl AttemptResultDto {
     /// For an invalid output.
     pub fn into_result(
         self,
-        now: jiff::Timestamp,
+        now: Timestamp,
     ) -> Result<TransactionResult, performer_core::model::Refusal> {
         Ok(match self {
             Self::Successful { output } => {

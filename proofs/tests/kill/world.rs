@@ -13,7 +13,7 @@ use super::victim::{self, QUEUE, Work, runtime};
 use performer_proofs::observers;
 use performer_proofs::observers::checker::{Evidence, StoreState, check};
 use performer_proofs::observers::ledger::{self, Ledger, Record};
-use performer_proofs::tables::review_out_of_step;
+use performer_proofs::tables::{damage_of, damage_of_file};
 
 /// One test case.
 pub struct World {
@@ -155,7 +155,7 @@ impl World {
         drop(store);
         store_says.damage = match &self.database {
             None => damage_of_file(&self.file()),
-            Some(url) => runtime.block_on(damage_of_database(url)),
+            Some(url) => damage_of(url),
         };
         store_says.damage.extend(follow_ups);
         Evidence {
@@ -195,76 +195,4 @@ impl Process {
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
-}
-
-/// Each item that is New waits in one place, and no other item does. `others`: places besides those of items that may be claimed.
-fn misplaced(others: &str) -> [String; 2] {
-    let waiting =
-        format!("SELECT item_id FROM item_ready UNION ALL SELECT item_id FROM item_deferred{others}");
-    [
-        format!(
-            "SELECT 'item ' || item.id || ' is not where it should wait' FROM item \
-             LEFT JOIN item_state ON item_state.item_id = item.id \
-             WHERE (coalesce(item_state.status, 0) = 0) <> (item.id IN ({waiting}))"
-        ),
-        format!(
-            "SELECT 'item ' || item_id || ' waits twice' FROM ({waiting}) AS waiting \
-             GROUP BY item_id HAVING count(*) > 1"
-        ),
-    ]
-}
-
-/// Where items wait that are not ready because of their groups.
-const BEHIND: &str = " UNION ALL SELECT item_id FROM item_grouped WHERE place IS NULL";
-
-/// What is wrong with the groups of a store, whose limit is 1.
-const GROUPS: [&str; 3] = [
-    "SELECT 'group ' || group_name || ' holds ' || count(place) || ' slots' FROM item_grouped \
-     GROUP BY queue_id, group_name HAVING count(place) > 1",
-    "SELECT 'group ' || group_name || ' is stuck' FROM item_grouped \
-     GROUP BY queue_id, group_name HAVING count(place) = 0",
-    "SELECT 'item ' || item_id || ' has a slot, and is neither ready nor in progress' FROM item_grouped \
-     LEFT JOIN item_state USING (item_id) WHERE place IS NOT NULL AND coalesce(item_state.status, 0) <> 1 \
-     AND (rank, place, item_id) NOT IN (SELECT rank, due_date, item_id FROM item_ready)",
-];
-
-/// The integrity checks of SQLite, and of the tables against each other.
-fn damage_of_file(file: &Path) -> Vec<String> {
-    let connection = rusqlite::Connection::open(file).unwrap();
-    let lines = |sql: &str| -> Vec<String> {
-        let mut statement = connection.prepare(sql).unwrap();
-        let rows = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
-        rows.map(Result::unwrap).collect()
-    };
-    let mut damage = lines("PRAGMA integrity_check");
-    damage.retain(|line| line != "ok");
-    damage.extend(misplaced(BEHIND).iter().flat_map(|sql| lines(sql)));
-    damage.extend(GROUPS.into_iter().flat_map(lines));
-    damage.extend(review_out_of_step().iter().flat_map(|sql| lines(sql)));
-    damage.extend(lines(
-        "SELECT 'keys do not rise at ' || a.id FROM item a JOIN item b ON b.id = \
-         (SELECT min(id) FROM item WHERE id > a.id) WHERE b.unique_key <= a.unique_key",
-    ));
-    damage
-}
-
-/// The checks of a database's tables against each other. (Keys and ids of different connections are not in the same
-/// order.)
-async fn damage_of_database(url: &str) -> Vec<String> {
-    // The options are performer's own.
-    let (url, options) = url.split_once('?').unwrap_or((url, ""));
-    let schema = options.split('&').find_map(|option| option.strip_prefix("schema=")).unwrap_or("performer");
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client.batch_execute(&format!("SET search_path TO {schema}")).await.unwrap();
-    let mut damage = Vec::new();
-    let unnamed = "SELECT 'item ' || item_id || ' is held, and no claim of its job names it' FROM item_state \
-                   WHERE status = 1 AND NOT EXISTS (SELECT 1 FROM item_claim \
-                   WHERE item_claim.job = item_state.holder AND item_state.item_id = ANY (item_claim.items))";
-    let groups = GROUPS.map(str::to_owned);
-    let others = groups.into_iter().chain(review_out_of_step()).chain([unnamed.to_owned()]);
-    for sql in misplaced(BEHIND).into_iter().chain(others) {
-        damage.extend(client.query(&sql, &[]).await.unwrap().iter().map(|row| row.get::<_, String>(0)));
-    }
-    damage
 }

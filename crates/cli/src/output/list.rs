@@ -71,6 +71,21 @@ impl ListFormat {
         }
     }
 
+    /// As that, of values whose JSON is not the one of their type.
+    pub(crate) fn print_as<T>(
+        self,
+        values: &[T],
+        as_json: impl Fn(&T) -> serde_json::Value,
+        columns: &[Column],
+        row: impl Fn(&T) -> Vec<String>,
+    ) -> Result<(), CliError> {
+        if self.has_columns() {
+            self.print_columns(columns, &values.iter().map(row).collect::<Vec<_>>())
+        } else {
+            self.print(&values.iter().map(as_json).collect::<Vec<_>>(), columns, |_| Vec::new())
+        }
+    }
+
     /// Prints the rows of a table, or of CSV.
     pub(crate) fn print_columns(self, columns: &[Column], rows: &[Vec<String>]) -> Result<(), CliError> {
         match self {

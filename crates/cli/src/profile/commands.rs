@@ -162,23 +162,17 @@ impl List {
         let is_default = |profile: &Profile| default.as_deref() == Some(&*profile.name);
         let columns =
             [Column::plain("PROFILE"), Column::plain("DEFAULT"), Column::text("URL"), Column::text("FOLDER")];
-        if format.has_columns() {
-            let row = |profile: &Profile| {
-                vec![
-                    profile.name.clone(),
-                    if is_default(profile) { "yes" } else { "" }.to_owned(),
-                    profile.url.clone(),
-                    profile.get("folder").unwrap_or_default().to_owned(),
-                ]
-            };
-            format.print_columns(&columns, &profiles.iter().map(row).collect::<Vec<_>>())?;
-            if profiles.is_empty() {
-                output::remark("there are no profiles; performer profile add --help says how to add one");
-            }
-        } else {
-            let all: Vec<Value> =
-                profiles.iter().map(|profile| to_json(profile, is_default(profile))).collect();
-            format.print(&all, &columns, |_| Vec::new())?;
+        let as_json = |profile: &Profile| to_json(profile, is_default(profile));
+        format.print_as(&profiles, as_json, &columns, |profile: &Profile| {
+            vec![
+                profile.name.clone(),
+                if is_default(profile) { "yes" } else { "" }.to_owned(),
+                profile.url.clone(),
+                profile.get("folder").unwrap_or_default().to_owned(),
+            ]
+        })?;
+        if profiles.is_empty() && format.has_columns() {
+            output::remark("there are no profiles; performer profile add --help says how to add one");
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -24,8 +24,8 @@ pub struct ClaimFacts<'a> {
     pub in_progress: i64,
     /// The earliest DeferDate, if every item that is New is postponed.
     pub all_postponed_until: Option<Timestamp>,
-    /// With [`QueueLimits::max_starts`]: when so many items ago an item was started. `None`: fewer were started.
-    pub oldest_counted_start: Option<Timestamp>,
+    /// With [`QueueLimits::max_starts`], if as many items were started as it allows: until when no other is.
+    pub start_limit_until: Option<Timestamp>,
     /// With [`QueueLimits::max_in_progress_per_group`]: what is known about the groups of the items that could be claimed.
     pub groups: GroupFacts,
     /// The jobs of all queues; `None` if the back end or the caller's permissions do not show them.
@@ -56,7 +56,7 @@ impl<'a> ClaimFacts<'a> {
             new: 0,
             in_progress: 0,
             all_postponed_until: None,
-            oldest_counted_start: None,
+            start_limit_until: None,
             groups: GroupFacts::Free,
             jobs: None,
             queue,
@@ -221,11 +221,9 @@ pub fn claim_blockers(facts: &ClaimFacts<'_>) -> Vec<ClaimBlocker> {
     if let Some(limit) = limits.max_in_progress.filter(|limit| facts.in_progress >= i64::from(*limit)) {
         blockers.push(ClaimBlocker::InProgressLimit { in_progress: facts.in_progress, limit });
     }
-    if let (Some(limit), Some(start)) = (limits.max_starts, facts.oldest_counted_start) {
-        let until = limit.counts_until(start);
-        if until > facts.now {
-            blockers.push(ClaimBlocker::StartLimit { limit, until });
-        }
+    let reached = facts.start_limit_until.filter(|until| *until > facts.now);
+    if let (Some(limit), Some(until)) = (limits.max_starts, reached) {
+        blockers.push(ClaimBlocker::StartLimit { limit, until });
     }
     blockers.extend(facts.jobs.and_then(|jobs| blocking_jobs(jobs, facts)));
     blockers.sort_by_key(|blocker| !blocker.is_certain());
@@ -316,17 +314,15 @@ mod tests {
     }
 
     #[test]
-    fn a_start_limit_ends_when_the_start_is_outside_the_window() {
+    fn a_start_limit_holds_claims_back_until_its_end() {
         let limit = MaxStarts { count: 5, per: Duration::from_secs(60) };
         let limits = QueueLimits { max_starts: Some(limit), ..QueueLimits::default() };
         let after = |second| {
             let mut facts = ClaimFacts::new("Invoices", &limits, at(second));
-            (facts.new, facts.oldest_counted_start) = (1, Some(at(0)));
+            (facts.new, facts.start_limit_until) = (1, Some(at(60)));
             claim_blockers(&facts)
         };
-        let until = limit.counts_until(at(0));
-        assert_eq!(after(59), [ClaimBlocker::StartLimit { limit, until }]);
-        assert!(until > at(60) && until <= at(61), "{until}");
+        assert_eq!(after(59), [ClaimBlocker::StartLimit { limit, until: at(60) }]);
         assert_eq!(after(61), []);
         let text = after(59)[0].to_string();
         assert!(text.starts_with("5 items were started within 1m, which is the limit"), "{text}");

@@ -47,14 +47,6 @@ pub struct MaxStarts {
     pub per: Duration,
 }
 
-impl MaxStarts {
-    /// Until when a start counts against the limit: the end of the window that begins with the end of its part.
-    pub fn counts_until(self, started: Timestamp) -> Timestamp {
-        let until = part_end(self, started.as_microsecond()).saturating_add(micros(self.per));
-        Timestamp::from_microsecond(until).unwrap_or(Timestamp::MAX)
-    }
-}
-
 /// The shortest window: a robot that waits for its turn polls about once a second.
 pub const MIN_WINDOW: Duration = Duration::from_secs(1);
 /// The longest window.
@@ -180,6 +172,12 @@ impl QueueLimits {
             }
         }
         allowance
+    }
+
+    /// Until when no item is started, because as many were started as the limit allows. `None`: fewer were.
+    pub fn start_limit_until(&self, starts: &Starts, now: Timestamp) -> Option<Timestamp> {
+        let (free, again) = starts.free(self.max_starts?, now);
+        again.filter(|_| free == 0).map(|again| super::stored_time::after(now, again))
     }
 }
 

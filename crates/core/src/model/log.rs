@@ -123,12 +123,21 @@ pub struct LogRecord {
     pub folder: FolderId,
     /// Everything that was written, as a JSON object.
     pub entry: String,
+    /// The item that it is about.
+    pub item: Option<ItemId>,
 }
 
 impl LogRecord {
     /// A line with this number.
     pub fn new(id: i64, time: Timestamp, level: LogLevel, folder: FolderId, entry: String) -> Self {
-        Self { id, time, level, folder, entry }
+        Self { id, time, level, folder, entry, item: None }
+    }
+
+    /// Sets the item that it is about.
+    #[must_use]
+    pub fn about(mut self, item: Option<ItemId>) -> Self {
+        self.item = item;
+        self
     }
 }
 

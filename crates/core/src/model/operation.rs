@@ -24,12 +24,14 @@
 //! |---|---|
 //! | `operation/plan.rs` | what is to be done: the act, its pace, its canary |
 //! | `operation/canary.rs` | what became of the items that are retried first |
+//! | `operation/list.rs` | a page of operations |
 //! | `operation/load.rs` | what a retry would mean for the queues in which its copies wait |
 //! | `operation/preview.rs` | what a preview says about the items that were selected |
 //!
 //! Nothing here reads a clock: each function is told the time.
 
 mod canary;
+mod list;
 mod load;
 mod plan;
 mod preview;
@@ -42,6 +44,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::canary::{Canary, CopyEnd};
 use self::canary::{Verdict, verdict};
+pub use self::list::OperationList;
 pub use self::load::QueueLoad;
 pub use self::plan::{Act, MAX_PACE, Plan};
 pub use self::preview::{Preview, PreviewGroup, PreviewQueue, PreviewRefusal, Selected};

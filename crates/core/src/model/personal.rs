@@ -117,12 +117,22 @@ impl PersonalFields {
     /// The data with [`MASK`] in the place of each personal value, and the names of the fields that have one: as in `Customer.Name`,
     /// and `Customers[].Name` for elements of arrays.
     pub fn mask<'a>(&self, what: SchemaOf, json: &'a str) -> (Cow<'a, str>, Vec<String>) {
+        self.mask_noting(what, json, &mut PersonalValues::default())
+    }
+
+    /// As that, and notes the values that it masks.
+    fn mask_noting<'a>(
+        &self,
+        what: SchemaOf,
+        json: &'a str,
+        values: &mut PersonalValues,
+    ) -> (Cow<'a, str>, Vec<String>) {
         let (schema, root) = match self.marks(what) {
             Marks::Nothing => return (Cow::Borrowed(json), Vec::new()),
             Marks::Everything => (None, &Value::Null),
             Marks::Schema(schema) => (Some(schema), schema),
         };
-        let mut masking = Masking { root, fields: Vec::new() };
+        let mut masking = Masking { root, fields: Vec::new(), values };
         let applied = schema.and_then(|schema| masking.applied([schema]));
         let masked = masking.members(applied.as_deref(), json);
         if masking.fields.is_empty() {
@@ -131,8 +141,32 @@ impl PersonalFields {
         (Cow::Owned(masked), masking.fields)
     }
 
-    /// Masks the personal fields of an item. Returns their names, such as `SpecificContent.Iban`.
+    /// The values of the personal fields of an item.
+    pub fn values(&self, item: &QueueItem) -> PersonalValues {
+        let mut values = PersonalValues::default();
+        if !self.is_empty() {
+            let parts = [
+                (SchemaOf::SpecificData, Some(item.specific_content.as_json())),
+                (SchemaOf::OutputData, item.output.as_ref().map(Output::as_json)),
+                (SchemaOf::AnalyticsData, item.analytics.as_ref().map(Analytics::as_json)),
+            ];
+            for (what, json) in parts {
+                json.map(|json| self.mask_noting(what, json, &mut values));
+            }
+            values.sort();
+        }
+        values
+    }
+
+    /// Masks the personal fields of an item, and their values where its exception and its progress repeat them. Returns the names of
+    /// the fields, such as `SpecificContent.Iban`.
     pub fn mask_item(&self, item: &mut QueueItem) -> Vec<String> {
+        let values = self.values(item);
+        if let Some(exception) = &mut item.processing_exception {
+            values.mask(&mut exception.reason);
+            exception.details.as_mut().map(|details| values.mask(details));
+        }
+        item.progress.as_mut().map(|progress| values.mask(progress));
         let mut names = Vec::new();
         let mut masked = |what: SchemaOf, part: &str, json: &str| {
             let (json, fields) = self.mask(what, json);
@@ -216,15 +250,87 @@ fn invalid(message: &str) -> Refusal {
     Refusal::new(ErrorCode::INVALID_ARGUMENT, message.to_owned())
 }
 
+/// The values of the personal fields of an item, which are masked where a text repeats them.
+#[derive(Clone, Debug, Default)]
+pub struct PersonalValues(Vec<String>);
+
+/// A shorter value is masked only where it is a word of its own: as a part of other words it says nothing.
+const SHORTEST_PART: usize = 4;
+
+impl PersonalValues {
+    /// Notes the texts and numbers in a value.
+    fn note(&mut self, value: &Value) {
+        match value {
+            Value::String(text) => self.0.push(text.trim().to_owned()),
+            Value::Number(number) => self.0.push(number.to_string()),
+            Value::Array(elements) => elements.iter().for_each(|element| self.note(element)),
+            Value::Object(members) => members.values().for_each(|member| self.note(member)),
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    /// The longest first: a value may have another in it.
+    fn sort(&mut self) {
+        self.0.retain(|value| !value.is_empty() && value != MASK);
+        self.0.sort_unstable_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
+        self.0.dedup();
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Puts [`MASK`] in the place of every value in a text.
+    pub fn mask(&self, text: &mut String) {
+        for value in &self.0 {
+            if text.contains(value.as_str()) {
+                *text = masked_text(text, value);
+            }
+        }
+    }
+
+    /// As that, in the text of a JSON document, where a value may be written with escapes.
+    pub fn mask_json(&self, json: &mut String) {
+        self.mask(json);
+        for value in &self.0 {
+            let mut escaped = String::new();
+            push_text(&mut escaped, value);
+            let escaped = escaped.trim_matches('"');
+            if escaped != value && !escaped.is_empty() && json.contains(escaped) {
+                *json = json.replace(escaped, MASK);
+            }
+        }
+    }
+}
+
+fn masked_text(text: &str, value: &str) -> String {
+    let is_short = value.chars().count() < SHORTEST_PART;
+    let is_in_word = |neighbour: Option<char>| is_short && neighbour.is_some_and(char::is_alphanumeric);
+    let (mut masked, mut copied) = (String::with_capacity(text.len()), 0);
+    for (at, found) in text.match_indices(value) {
+        let end = at + found.len();
+        if is_in_word(text[..at].chars().next_back()) || is_in_word(text[end..].chars().next()) {
+            continue;
+        }
+        masked.push_str(&text[copied..at]);
+        masked.push_str(MASK);
+        copied = end;
+    }
+    masked.push_str(&text[copied..]);
+    masked
+}
+
 /// The most names of fields that are told.
 const MOST_NAMES: usize = 100;
 
-struct Masking<'a> {
+struct Masking<'a, 'v> {
     root: &'a Value,
     fields: Vec<String>,
+    values: &'v mut PersonalValues,
 }
 
-impl<'a> Masking<'a> {
+impl<'a> Masking<'a, '_> {
     /// The schemas that apply to a value to which these do: themselves, and those that they refer to or combine. `None`: one of them
     /// marks the value.
     fn applied(&self, schemas: impl IntoIterator<Item = &'a Value>) -> Option<Vec<&'a Value>> {
@@ -306,12 +412,15 @@ impl<'a> Masking<'a> {
         let mut masked = String::with_capacity(json.len());
         match Members::read(json) {
             Ok(members) => self.object(applied, &members, "", &mut masked),
-            Err(_) => self.hide("", &mut masked),
+            Err(_) => self.hide("", json, &mut masked),
         }
         masked
     }
 
-    fn hide(&mut self, path: &str, masked: &mut String) {
+    fn hide(&mut self, path: &str, value: &str, masked: &mut String) {
+        // What is no JSON is one text.
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+        self.values.note(&value);
         self.note(path);
         push_text(masked, MASK);
     }
@@ -339,15 +448,15 @@ impl<'a> Masking<'a> {
 
     /// A value with masks. `applied`: `None` if it is personal.
     fn value(&mut self, applied: Option<&[&'a Value]>, value: &RawValue, path: &str, masked: &mut String) {
-        let Some(applied) = applied else { return self.hide(path, masked) };
+        let Some(applied) = applied else { return self.hide(path, value.get(), masked) };
         match JsonKind::of(value.get()) {
             JsonKind::Object => match Members::read(value.get()) {
                 Ok(members) => self.object(Some(applied), &members, path, masked),
-                Err(_) => self.hide(path, masked),
+                Err(_) => self.hide(path, value.get(), masked),
             },
             JsonKind::Array => match serde_json::from_str::<Vec<&RawValue>>(value.get()) {
                 Ok(elements) => self.array(applied, &elements, &format!("{path}[]"), masked),
-                Err(_) => self.hide(path, masked),
+                Err(_) => self.hide(path, value.get(), masked),
             },
             _ => masked.push_str(value.get()),
         }

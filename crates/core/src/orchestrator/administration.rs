@@ -2,6 +2,7 @@
 //! `docs/reference/lifecycle.md`.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use super::{AssetAdministration, ErrorKind, Insight, Orchestrator, OrchestratorError, Result};
 use crate::model::figures::{Figures, FiguresFilter};
@@ -100,6 +101,17 @@ pub trait QueueAdministration: std::fmt::Debug + Send + Sync {
     /// NotFound; Invalid for a limit of 0 or a window that is too short or too long; Unsupported if the Orchestrator has no such
     /// limits.
     async fn edit_queue_limits(&self, name: &str, edit: LimitsEdit) -> Result<QueueDefinition>;
+
+    /// Until when claims on a queue get no item because as many were started as [`max_starts`](crate::model::limits::QueueLimits)
+    /// allows. `None`: fewer were started, or there is no such limit.
+    ///
+    /// # Errors
+    ///
+    /// NotFound.
+    async fn start_limit_until(&self, name: &str) -> Result<Option<Timestamp>> {
+        let _ = name;
+        Ok(None)
+    }
 
     /// Finds a queue by its name, which is case-insensitive.
     ///

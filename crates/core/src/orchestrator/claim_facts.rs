@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::{ItemAdministration, Result};
+use super::{ItemAdministration, QueueAdministration, Result};
 use crate::model::claim_blockers::{ClaimBlocker, ClaimFacts, GroupFacts, claim_blockers};
 use crate::model::item::{ItemFilter, PAGE_LIMIT, Page, QueueItem};
 use crate::model::job::Job;
-use crate::model::limits::MaxStarts;
-use crate::model::query::{Comparison, Condition, Field, Order, Value};
+use crate::model::query::{Field, Order};
 use crate::model::queue::QueueDefinition;
 use crate::model::selection::is_due_by;
 use crate::model::statistics::QueueStatistics;
@@ -24,9 +23,9 @@ const GROUP_PAGES: usize = 20;
 ///
 /// # Errors
 ///
-/// Those of [`ItemAdministration::list_queue_items`].
+/// Those of [`ItemAdministration::list_queue_items`] and [`QueueAdministration::start_limit_until`].
 pub async fn read_claim_blockers(
-    items: &(impl ItemAdministration + ?Sized),
+    items: &(impl ItemAdministration + QueueAdministration + ?Sized),
     queue: &QueueDefinition,
     statistics: &QueueStatistics,
     jobs: Option<&[Job]>,
@@ -46,32 +45,14 @@ pub async fn read_claim_blockers(
             facts.groups = group_facts(items, busy, due, limit).await?;
         }
     }
-    if let Some(limit) = queue.limits.max_starts {
-        facts.oldest_counted_start = start_before(items, of_queue, limit, now).await?;
+    if queue.limits.max_starts.is_some() {
+        facts.start_limit_until = items.start_limit_until(&queue.name).await?;
     }
     Ok(claim_blockers(&facts))
 }
 
 async fn first(items: &(impl ItemAdministration + ?Sized), filter: ItemFilter) -> Result<Option<QueueItem>> {
     Ok(items.list_queue_items(filter, Page::first(1).count_limit(0)).await?.items.pop())
-}
-
-/// When the item was started with which the limit is reached: as many starts ago as the limit allows.
-async fn start_before(
-    items: &(impl ItemAdministration + ?Sized),
-    of_queue: ItemFilter,
-    limit: MaxStarts,
-    now: Timestamp,
-) -> Result<Option<Timestamp>> {
-    // Twice the window: a start counts a little longer than the window.
-    let window = SignedDuration::try_from(limit.per.saturating_mul(2)).unwrap_or(SignedDuration::MAX);
-    let from = now.checked_sub(window).unwrap_or(Timestamp::MIN);
-    let recent = Condition::Compare(Field::StartProcessing, Comparison::Greater, Value::Time(from));
-    let order = [Order { field: Field::StartProcessing, descending: true }];
-    let skip = usize::try_from(limit.count).unwrap_or(usize::MAX).saturating_sub(1);
-    let page = Page::first(1).skip(skip).count_limit(0);
-    let found = items.list_queue_items(of_queue.condition(recent).order(order), page).await?;
-    Ok(found.items.first().and_then(|item| item.start_processing))
 }
 
 /// Whether every item of `due` is of a group with as many items in `busy` as the limit allows.

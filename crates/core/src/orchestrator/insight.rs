@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{ErrorKind, OrchestratorError, Result};
 use crate::model::audit::{AuditChain, AuditCheck, AuditFilter, AuditLine, AuditRecord};
 use crate::model::deadlines::DueWork;
-use crate::model::operation::{ItemOperation, OperationId, OperationItem, Plan};
+use crate::model::operation::{ItemOperation, OperationId, OperationItem, OperationList, Plan};
 use crate::model::review::ItemVersion;
 use crate::model::view::SavedView;
 
@@ -48,12 +48,12 @@ pub trait Insight: std::fmt::Debug + Send + Sync {
         no_operations()
     }
 
-    /// Lists at most `limit` operations with numbers before `before`, the newest first.
+    /// Lists at most `limit` operations with numbers before `before`, the newest first. Those that this program cannot read are named.
     ///
     /// # Errors
     ///
     /// Invalid for more than [`OPERATION_PAGE_LIMIT`](crate::model::operation::OPERATION_PAGE_LIMIT); Unsupported.
-    async fn list_operations(&self, before: Option<OperationId>, limit: usize) -> Result<Vec<ItemOperation>> {
+    async fn list_operations(&self, before: Option<OperationId>, limit: usize) -> Result<OperationList> {
         let _ = (before, limit);
         no_operations()
     }

@@ -1,5 +1,6 @@
 //! A decorator that traces the calls of a back end: one span and one event per call.
 
+use jiff::Timestamp;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,7 +21,7 @@ use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueIt
 use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
 use crate::model::key::{Claim, ItemId, JobKey};
 use crate::model::limits::LimitsEdit;
-use crate::model::operation::{ItemOperation, OperationId, OperationItem, Plan};
+use crate::model::operation::{ItemOperation, OperationId, OperationItem, OperationList, Plan};
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
 use crate::model::reason::{Reason, ReasonEdit, ReasonFilter};
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
@@ -192,6 +193,10 @@ impl<O: QueueAdministration> QueueAdministration for Observed<O> {
         observe!(self.edit_queue_limits(name, edit), name)
     }
 
+    async fn start_limit_until(&self, name: &str) -> Result<Option<Timestamp>> {
+        observe!(self.start_limit_until(name), name)
+    }
+
     async fn get_queue(&self, name: &str) -> Result<QueueDefinition> {
         observe!(self.get_queue(name), name)
     }
@@ -317,7 +322,7 @@ impl<O: Insight> Insight for Observed<O> {
         observe!(self.get_operation(id), operation = %id)
     }
 
-    async fn list_operations(&self, before: Option<OperationId>, limit: usize) -> Result<Vec<ItemOperation>> {
+    async fn list_operations(&self, before: Option<OperationId>, limit: usize) -> Result<OperationList> {
         observe!(self.list_operations(before, limit), limit)
     }
 

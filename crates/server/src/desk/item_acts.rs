@@ -313,12 +313,18 @@ pub(super) async fn comment(call: &DeskCall) -> Result<Reply, ApiError> {
 pub(super) async fn edit_comment(call: &DeskCall) -> Result<Reply, ApiError> {
     let (found, id) = (call.item().await?, call.number(1)?);
     let store = call.store(found.folder);
-    let is_of_item = store.comments(found.item.id).await?.iter().any(|comment| comment.id == id);
-    if !is_of_item {
+    let comments = store.comments(found.item.id).await?;
+    let Some(shown) = comments.iter().find(|comment| comment.id == id) else {
         return Err(ApiError::not_found(format!("Item {} has no comment {id}.", found.item.id)));
-    }
+    };
     let (text, note) = match call.field("act") {
         "delete" => (None, "comment-deleted"),
+        // What the mask stands for would be lost.
+        "edit" if shown.text.contains(MASK) && call.field("comment").contains(MASK) => {
+            return Err(ApiError::invalid(format!(
+                "The comment has the mask {MASK} in the place of a personal value: write it without."
+            )));
+        }
         "edit" => (Some(call.field("comment").trim().to_owned()), "comment-edited"),
         other => return Err(ApiError::invalid(format!("act: {other:?} is not edit or delete."))),
     };

@@ -50,6 +50,8 @@ struct OperationRow {
 struct OperationsPage {
     frame: Frame,
     rows: Vec<OperationRow>,
+    /// The numbers of operations that this program cannot read.
+    unreadable: String,
     next: Option<String>,
     is_continued: bool,
 }
@@ -199,10 +201,12 @@ pub(super) async fn list(call: &DeskCall) -> Result<Reply, ApiError> {
     let mut found = store(call)?.list_operations(Some(call.folders.clone()), before, ROWS + 1).await?;
     let has_more = found.len() > ROWS;
     found.truncate(ROWS);
-    let last = found.last().filter(|_| has_more).map(|last| last.id.to_string());
+    let last = found.last().filter(|_| has_more).map(|last| last.to_string());
+    let unreadable: Vec<String> = found.unreadable.iter().map(OperationId::to_string).collect();
     Reply::page(&OperationsPage {
         frame: call.frame("/desk/operations"),
-        rows: found.iter().map(row).collect(),
+        rows: found.operations.iter().map(row).collect(),
+        unreadable: unreadable.join(", "),
         next: last.map(|last| {
             let folder = call.folder.map(|folder| folder.to_string());
             let folder = folder.iter().map(|folder| ("folder", folder.as_str()));

@@ -1,5 +1,9 @@
 //! Personal fields: masked on every page, in every file and in every answer to a form; revealed by an act that the audit records.
 
+use performer::ItemId;
+use performer::jiff::Timestamp;
+use performer::model::log::{LogLevel, LogLine};
+use performer::orchestrator::ReviewAdministration as _;
 use serde_json::{Value, json};
 
 use crate::{Answer, Desk, PERSONAL, failed};
@@ -110,6 +114,47 @@ async fn a_form_keeps_the_personal_values_that_it_does_not_show() {
     assert_eq!(desk.item(work.new).await["SpecificContent"]["Iban"], "AT611904300234573201");
     let page = desk.get(&cookie, &format!("/desk/items/{}", work.new)).await;
     assert!(!page.text.contains("AT611904300234573201"), "{}", page.text);
+}
+
+/// Every answer of the desk is looked through for the value by [`Desk::get`] and [`Desk::post`].
+#[tokio::test]
+async fn reasons_comments_and_logs_do_not_repeat_what_is_masked() {
+    let desk = Desk::start().await;
+    desk.work().await;
+    let cookie = desk.sign_in().await;
+    let item = desk.add("INV-7", &json!({"Iban": PERSONAL, "Total": 1})).await;
+    let why = format!("no account {PERSONAL} at the bank");
+    desk.process(&failed("BusinessException", &why)).await;
+    let page = format!("/desk/items/{item}");
+    let comment = format!("asked for {PERSONAL}, no answer");
+    assert_eq!(desk.post(&cookie, &format!("{page}/comments"), &[("comment", &comment)]).await.status, 303);
+    let mut line = LogLine::new(
+        Timestamp::UNIX_EPOCH,
+        LogLevel::Info,
+        json!({"message": format!("looks up {PERSONAL}")}).to_string(),
+    );
+    line.item = Some(ItemId(item));
+    desk.served.store.add_log_lines(vec![line]).await.unwrap();
+
+    let shown = desk.get(&cookie, &page).await;
+    shown.assert_has(&["no account *** at the bank", "asked for ***, no answer", "looks up ***"]);
+    desk.get(&cookie, "/desk/items?status=Failed").await.assert_has(&["no account *** at the bank"]);
+    let reasons = desk.get(&cookie, "/desk/reasons").await;
+    let group = reasons.text.split("/desk/reasons/").find(|part| part.contains("at the bank")).unwrap();
+    let group = group.split(['"', '?']).next().unwrap();
+    desk.get(&cookie, &format!("/desk/reasons/{group}")).await.assert_has(&["at the bank"]);
+    desk.get(&cookie, &format!("{page}/correct")).await.assert_has(&["***"]);
+
+    // A comment with a mask in it cannot be put back: what the mask stands for would be lost.
+    let comments = desk.served.store.comments(ItemId(item)).await.unwrap();
+    let edit = format!("{page}/comments/{}", comments[0].id);
+    let refused = desk.post(&cookie, &edit, &[("act", "edit"), ("comment", "asked for ***, twice")]).await;
+    assert_eq!(refused.status, 400);
+    refused.assert_has(&["write it without"]);
+    assert_eq!(desk.post(&cookie, &edit, &[("act", "edit"), ("comment", "asked twice")]).await.status, 303);
+    desk.get(&cookie, &page).await.assert_has(&["asked twice"]);
+    // Whoever processes the item sees everything.
+    assert_eq!(desk.item(item).await["ProcessingException"]["Reason"], why);
 }
 
 /// A refusal quotes no value of a schema that has personal fields.

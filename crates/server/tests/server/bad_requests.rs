@@ -123,6 +123,7 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
         "Jobs" | "Retention" => json!({"limit": 5}),
         "EditLimits" => json!({"queue": "Invoices", "edit": {
             "paused": false, "maxInProgress": 5, "maxStarts": {"count": 100, "per": {"secs": 60, "nanos": 0}}}}),
+        "StartLimit" => json!({"queue": "Invoices"}),
         "StopJob" => json!({"job": job, "strategy": "SoftStop"}),
         "SubmitLogs" => {
             json!([r#"{"message":"m","level":"Information","timeStamp":"2026-08-20T10:00:00Z"}"#])

@@ -67,7 +67,7 @@ async fn an_operation_is_made_started_and_shown_in_the_name_of_its_caller() {
         (&done["State"], &done["Done"], &done["Filter"]),
         (&json!("Done"), &json!(3), &json!("status=Failed"))
     );
-    let listed = ask("Operations", json!({"top": 10})).await.body;
+    let listed = ask("Operations", json!({"top": 10})).await.body["Operations"].clone();
     assert_eq!((listed.as_array().unwrap().len(), &listed[0]["Id"]), (1, &done["Id"]));
     let shown = ask("OperationItems", json!({"operation": done["Id"], "top": 2})).await.body;
     assert_eq!(shown.as_array().unwrap().len(), 2);
@@ -178,7 +178,8 @@ async fn operations_of_another_folder_are_not_found() {
     }
     let items = json!({"operation": made["Id"], "top": 5});
     assert_eq!(api.performer(&finance, Some("Finance"), "OperationItems", &items).await.status, 404);
-    let listed = api.performer(&finance, None, "Operations", &json!({"top": 5})).await.body;
+    let listed =
+        api.performer(&finance, None, "Operations", &json!({"top": 5})).await.body["Operations"].clone();
     assert!(listed.as_array().unwrap().iter().all(|operation| operation["Id"] != made["Id"]), "{listed}");
     // A caller of both folders sees it whatever folder it names, or none.
     let both = api.application_token("both", EVERYTHING, &["Administrator"], &["Finance", "Shared"]).await;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::super::backend::{Answer, Scope};
-use super::super::operations::{ListOperationItems, OperationRemoval, Steering};
+use super::super::operations::{ListOperationItems, ListedOperation, OperationRemoval, Steering};
 use super::super::rows::Rows;
 use super::super::unreadable_rows::is_unreadable;
 use super::{Applied, Apply, ApplyError, refusal_of};
@@ -47,20 +47,26 @@ impl<R: Rows> Apply<'_, R> {
 
     fn check_previews(&mut self, new: &ItemOperation) -> Applied<()> {
         let now = self.now;
+        // Others that count at the same time would not see this one.
+        self.rows.lock_operations()?;
         let waits = |known: &ItemOperation| {
             matches!(known.state, OperationState::Preparing | OperationState::Preview)
                 && known.user_id == new.user_id
                 && known.kept_until().is_some_and(|until| until >= now)
         };
+        let is_recent = |known: &ItemOperation| stored_time::after(known.created, PREVIEW_KEPT) >= now;
         let (mut waiting, mut before) = (0, None);
         loop {
             let page = self.rows.operations(before, READ_TOGETHER)?;
-            waiting += page.iter().filter(|known| waits(known)).count();
+            let mut readable = page.iter().filter_map(|listed| match listed {
+                ListedOperation::Read(operation) => Some(&**operation),
+                ListedOperation::Unreadable(_) => None,
+            });
+            waiting += readable.clone().filter(|known| waits(known)).count();
             // What was made before is no preview any more, or too old.
-            let is_recent = |last: &&ItemOperation| stored_time::after(last.created, PREVIEW_KEPT) >= now;
-            match page.last().filter(|_| page.len() == READ_TOGETHER).filter(is_recent) {
-                Some(last) => before = Some(last.id),
-                None => break,
+            before = page.last().map(ListedOperation::id);
+            if page.len() < READ_TOGETHER || !readable.next_back().is_none_or(is_recent) {
+                break;
             }
         }
         if waiting >= MAX_PREVIEWS {
@@ -249,14 +255,17 @@ impl<R: Rows> Apply<'_, R> {
 
     /// Removes a part of an operation that need not be kept any more; one that was started by a time that can be believed.
     pub(super) fn remove_operation(&mut self, limit: usize) -> Applied {
-        let Some(id) = self.rows.superfluous_operation(self.now)? else {
+        let Some((id, kept_until)) = self.rows.superfluous_operation(self.now)? else {
             return Ok(Answer::OperationRemoval(OperationRemoval::None));
         };
         // A preview is made again in a moment; what became of items is not.
-        let operation = self.operation_to_change(id)?;
-        let judgement = if operation.started.is_some() { Some(self.judge_clock()?) } else { None };
-        let is_over = |by: Timestamp| operation.kept_until().is_some_and(|until| until < by);
-        if judgement.is_some_and(|judgement| !judgement.believed().is_some_and(is_over)) {
+        let was_started = match self.operation_to_change(id) {
+            Ok(operation) => operation.started.is_some(),
+            Err(ApplyError::Failed(error)) if is_unreadable(&error) => true,
+            Err(failed) => return Err(failed),
+        };
+        let is_over = |by: Timestamp| kept_until < by;
+        if was_started && !self.judge_clock()?.believed().is_some_and(is_over) {
             return Ok(Answer::OperationRemoval(OperationRemoval::None));
         }
         let is_gone = self.rows.remove_operation(id, limit)?;

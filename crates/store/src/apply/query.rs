@@ -217,6 +217,11 @@ fn whole_answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Result<Ans
             selection::operation(rows, id, reach.as_deref())?;
             Ok(Answer::CountedCopies(rows.count_copies(id)?))
         }
+        Query::StartLimitUntil { which: queue, now } => {
+            let (queue, now) = (which(rows, here, &queue)??, rows.reading_at(now)?);
+            let starts = rows.recent_starts(queue.id)?;
+            Ok(Answer::StartLimitUntil(queue.limits.start_limit_until(&starts, now)))
+        }
         Query::DueOperations(now) => {
             let now = rows.reading_at(now)?;
             Ok(Answer::DueOperations(rows.due_operations(now)?))
@@ -288,7 +293,7 @@ pub(super) fn which<R: Rows>(
 fn readable_row<R: Rows>(rows: &mut R, id: ItemId) -> Result<Option<ItemRow>> {
     match rows.row(id) {
         Err(error) if is_unreadable(&error) => {
-            rows.skipped_items().report(id, &error);
+            rows.skipped_rows().report(id, &error);
             Ok(None)
         }
         row => row,

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 
 use super::super::backend::Answer;
-use super::super::operations::{ListOperationItems, OperationItems, Standing};
+use super::super::operations::{ListOperationItems, ListedOperation, OperationItems, Standing};
 use super::super::rows::Rows;
 use super::operation::no_operation;
 use super::query;
@@ -15,14 +15,14 @@ use performer_core::model::item::{ItemFilter, Page};
 use performer_core::model::key::{FolderId, ItemId, QueueId};
 use performer_core::model::lifecycle;
 use performer_core::model::operation::{
-    ItemOperation, MAX_ITEMS, OPERATION_PAGE_LIMIT, OperationId, Plan, Selected,
+    ItemOperation, MAX_ITEMS, OPERATION_PAGE_LIMIT, OperationId, OperationList, Plan, Selected,
 };
 use performer_core::model::queue::QueueDefinition;
 use performer_core::model::review::ItemVersion;
 use performer_core::orchestrator::{OrchestratorError, Result};
 
 /// How many items are read together.
-const READ_TOGETHER: usize = 5_000;
+const READ_TOGETHER: usize = 20_000;
 
 /// The items of an operation, with what would become of them at this time.
 pub(super) fn select<R: Rows>(
@@ -125,23 +125,33 @@ pub(super) fn operation<R: Rows>(
     found.ok_or_else(|| no_operation(id))
 }
 
-/// Operations within reach, the newest first.
+/// Operations within reach, the newest first, and those that cannot be read.
 pub(super) fn operations<R: Rows>(
     rows: &mut R,
     reach: Option<&[FolderId]>,
     mut before: Option<OperationId>,
     limit: usize,
-) -> Result<Vec<ItemOperation>> {
+) -> Result<OperationList> {
     check_limit(limit)?;
-    let mut found = Vec::new();
+    let mut list = OperationList::default();
     loop {
         let page = rows.operations(before, limit)?;
         let is_last = page.len() < limit;
-        before = page.last().map(|last| last.id);
-        found.extend(page.into_iter().filter(|operation| operation.is_within(reach)));
-        if is_last || found.len() >= limit {
-            found.truncate(limit);
-            return Ok(found);
+        before = page.last().map(ListedOperation::id);
+        for listed in page {
+            match listed {
+                ListedOperation::Read(operation) if operation.is_within(reach) => {
+                    list.operations.push(*operation)
+                }
+                ListedOperation::Read(_) => {}
+                ListedOperation::Unreadable(id) => list.unreadable.push(id),
+            }
+            if list.len() == limit {
+                return Ok(list);
+            }
+        }
+        if is_last {
+            return Ok(list);
         }
     }
 }

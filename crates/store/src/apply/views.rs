@@ -16,6 +16,8 @@ use performer_core::orchestrator::OrchestratorError;
 impl<R: Rows> Apply<'_, R> {
     pub(super) fn change_view(&mut self, change: ViewOperation) -> Applied {
         let user = self.scope.user.unwrap_or_default();
+        // Others that count, or look for a name, at the same time would not see what this one writes.
+        self.rows.lock_views()?;
         let changed = match change {
             ViewOperation::Add(content) => self.add_view(user, content)?,
             ViewOperation::Edit { id, content, managed } => {

@@ -41,7 +41,7 @@ impl LogRows for Memory {
         };
         let found = self.log.lines.iter().filter(|(place, line)| is_behind(place) && filter.matches(line));
         let record = |((time, id), line): (&(Timestamp, i64), &LogLine)| {
-            LogRecord::new(*id, *time, line.level, line.folder, line.entry.clone())
+            LogRecord::new(*id, *time, line.level, line.folder, line.entry.clone()).about(line.item)
         };
         Ok(if filter.descending {
             found.rev().take(filter.limit).map(record).collect()

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use jiff::Timestamp;
 
-use super::super::operations::{BulkRows, ListOperationItems, OperationRows, Standing};
+use super::super::operations::{BulkRows, ListOperationItems, ListedOperation, OperationRows, Standing};
 use super::super::rows::Rows;
 use super::Memory;
 use performer_core::model::key::ItemId;
@@ -58,10 +58,11 @@ impl OperationRows for Memory {
         Ok(())
     }
 
-    fn operations(&mut self, before: Option<OperationId>, limit: usize) -> Result<Vec<ItemOperation>> {
+    fn operations(&mut self, before: Option<OperationId>, limit: usize) -> Result<Vec<ListedOperation>> {
         let before = before.map_or(Bound::Unbounded, Bound::Excluded);
         let earlier = self.operations.all.range((Bound::Unbounded, before)).rev();
-        Ok(earlier.take(limit).map(|(_, operation)| operation.clone()).collect())
+        let listed = earlier.map(|(_, operation)| ListedOperation::Read(Box::new(operation.clone())));
+        Ok(listed.take(limit).collect())
     }
 
     fn due_operations(&mut self, now: Timestamp) -> Result<Vec<(OperationId, u64)>> {
@@ -69,9 +70,10 @@ impl OperationRows for Memory {
         Ok(self.operations.all.values().filter(is_due).map(|found| (found.id, found.version)).collect())
     }
 
-    fn superfluous_operation(&mut self, now: Timestamp) -> Result<Option<OperationId>> {
-        let is_over = |operation: &&ItemOperation| operation.kept_until().is_some_and(|until| until < now);
-        Ok(self.operations.all.values().find(is_over).map(|operation| operation.id))
+    fn superfluous_operation(&mut self, now: Timestamp) -> Result<Option<(OperationId, Timestamp)>> {
+        let kept = self.operations.all.values().filter_map(|known| Some((known.id, known.kept_until()?)));
+        let mut over = kept.filter(|(_, until)| *until < now);
+        Ok(over.next())
     }
 
     fn remove_operation(&mut self, id: OperationId, limit: usize) -> Result<bool> {

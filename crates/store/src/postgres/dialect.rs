@@ -95,6 +95,10 @@ impl Dialect for Postgres {
         format!("(SELECT * FROM unnest({numbers}) WITH ORDINALITY AS each (number, place))")
     }
 
+    fn json_number(column: &str, key: &str) -> String {
+        format!("({column}::json ->> '{key}')::bigint")
+    }
+
     fn matches(column: &str, matching: TextMatch, value: &str) -> String {
         match matching {
             TextMatch::Contains => format!("strpos({column}, {value}) > 0"),

@@ -7,7 +7,7 @@ use tokio_postgres::config::Host;
 
 use super::super::inspection::{CheckReport, Engine as EngineName, Setting, StoreInfo, other_schema};
 use super::super::sql::counts;
-use super::super::sql::invariants;
+use super::super::sql::invariants::{self, Invariant};
 use super::address::Address;
 use super::columns::get;
 use super::session::Session;
@@ -106,7 +106,14 @@ pub(crate) fn check(url: &str) -> Result<CheckReport> {
         if version != newest() {
             return Err(other_schema(version, newest()));
         }
-        let all = invariants::all::<Postgres>();
+        let mut all = invariants::all::<Postgres>();
+        all.push(Invariant {
+            name: "claims-name-what-is-held",
+            problem: "items are InProgress that no claim of their job names: they are not found when the job ends",
+            rows: "SELECT item_id AS id FROM item_state WHERE status = 1 AND NOT EXISTS (SELECT 1 FROM item_claim \
+                   WHERE item_claim.job = item_state.holder AND item_state.item_id = ANY (item_claim.items))"
+                .to_owned(),
+        });
         let checked = all.iter().map(|invariant| invariant.name.to_owned()).collect();
         Ok(CheckReport { checked, violations: invariants::violations(postgres, &all)? })
     })

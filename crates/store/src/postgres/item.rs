@@ -147,7 +147,7 @@ impl Postgres {
         for (id, read) in self.read_items(ids)? {
             match read {
                 Ok(item) => drop(found.insert(id, item)),
-                Err(error) if is_unreadable(&error) => self.session.skipped_items.report(id, &error),
+                Err(error) if is_unreadable(&error) => self.session.skipped_rows.report(id, &error),
                 Err(error) => return Err(error),
             }
         }

@@ -151,8 +151,10 @@ mod tests {
     use super::super::address::Address;
     use super::*;
     use performer_core::model::item::NewQueueItem;
+    use performer_core::model::job::NewJob;
+    use performer_core::model::key::JobKey;
     use performer_core::model::queue::NewQueueDefinition;
-    use performer_core::orchestrator::QueueAdministration as _;
+    use performer_core::orchestrator::{FleetAdministration as _, QueueAdministration as _};
 
     /// Programs of older versions go on correctly with it.
     const FIRST_STEP: &str = "CREATE TABLE copied AS SELECT id, reference FROM item;";
@@ -239,5 +241,36 @@ mod tests {
         assert_eq!(found(&schema, "SELECT to_regclass('{schema}.copied')"), [""; 0]);
         migrate_to(&schema, &[FIRST_STEP, SECOND_STEP]).await.unwrap().unwrap();
         assert_eq!(version(&schema), known() + 2);
+    }
+
+    /// Jobs of the time before they had numbers.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn old_jobs_get_numbers() {
+        let schema = Schema::new();
+        let url = schema.url.clone();
+        let migrated = tokio::task::spawn_blocking(move || {
+            let mut session = Session::writing(Address::parse(&url)?)?;
+            session.connect()?;
+            bring_up_to_date(&mut session, &MIGRATIONS[..3])
+        });
+        migrated.await.unwrap().unwrap();
+        for day in 1..=3 {
+            let key = JobKey::from_bytes([day; 16]);
+            schema.run(&format!(
+                "INSERT INTO {{schema}}.job (number, key, queue, machine, process_id, version, robots, lease, state, \
+                 start_time, held_until, end_time, folder_id, owner) SELECT {}, '{key}', 'q', 'm', 1, '1', 1, 30000000, 5, \
+                 day, day, day, 1, 0 FROM CAST('2026-01-0{day}' AS timestamptz) AS day",
+                key.number().0
+            ));
+        }
+        let store = Store::postgres(&schema.url).await.unwrap();
+        store.create_queue(NewQueueDefinition::new("q")).await.unwrap();
+        let mut numbers: Vec<i64> =
+            store.list_jobs(10).await.unwrap().into_iter().map(|job| job.id.0).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [1, 2, 3]);
+        let new = store.start_job(NewJob::new("q")).await.unwrap();
+        let all = store.list_jobs(10).await.unwrap();
+        assert_eq!(all.iter().find(|job| job.key == new).unwrap().id.0, 4);
     }
 }

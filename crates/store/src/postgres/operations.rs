@@ -10,11 +10,14 @@ use super::super::sql::operations::StoredResult;
 use super::super::unreadable_rows::is_unreadable;
 use super::Postgres;
 use super::bulk_insert::COPY_THRESHOLD;
-use super::columns::{self, get, signed, state_columns};
+use super::columns::{self, get, ruled_columns, signed, state_columns};
 use performer_core::model::key::ItemId;
 use performer_core::model::operation::{OperationId, OperationItem};
 use performer_core::model::review::ItemVersion;
 use performer_core::orchestrator::Result;
+
+/// Of so many items it pays to tell the planner how they are read.
+const MANY: usize = 1_000;
 
 impl BulkRows for Postgres {
     fn insert_operation_items(&mut self, id: OperationId, from: u64, items: &[ItemVersion]) -> Result<()> {
@@ -50,19 +53,30 @@ impl BulkRows for Postgres {
         self.session.enqueue(SQL, &[&id.0, &places, &all, &codes, &messages, &copies])
     }
 
-    /// Each table is looked up by the ids, whatever the planner thinks of so many: it would read the whole of a large one.
+    /// Each table is looked up by the ids, whatever the planner thinks of so many: it would read the whole of a large one. It is asked for
+    /// the columns that are needed, and not to remember what it found (from PostgreSQL 14 on): no id comes twice, and to remember the
+    /// rows costs as much as to look three of them up.
     fn standings(&mut self, ids: &[ItemId]) -> Result<Vec<Standing>> {
+        const FORGET: &str =
+            "SELECT set_config(name, 'off', true) FROM pg_settings WHERE name = 'enable_memoize'";
         const SQL: &str = concat!(
             "SELECT ",
             state_columns!(),
             ", item_exception.reason_id FROM unnest($1::bigint[]) AS wanted (id) \
-             CROSS JOIN LATERAL (SELECT * FROM item WHERE item.id = wanted.id OFFSET 0) AS item \
-             LEFT JOIN LATERAL (SELECT * FROM item_state WHERE item_state.item_id = item.id OFFSET 0) AS item_state ON true \
-             LEFT JOIN LATERAL (SELECT * FROM item_copy WHERE item_copy.item_id = item.id AND item.root_id IS NOT NULL \
-             OFFSET 0) AS item_copy ON true \
+             CROSS JOIN LATERAL (SELECT ",
+            ruled_columns!(),
+            ", item.root_id FROM item WHERE item.id = wanted.id OFFSET 0) AS item \
+             LEFT JOIN LATERAL (SELECT status, review_status, outcome, superseded, start_processing, end_processing, \
+             reviewer_user_id, holder, token, row_version FROM item_state WHERE item_state.item_id = item.id OFFSET 0) \
+             AS item_state ON true \
+             LEFT JOIN LATERAL (SELECT retry_number, manual_retry_number, seconds_in_previous_attempts FROM item_copy \
+             WHERE item_copy.item_id = item.id AND item.root_id IS NOT NULL OFFSET 0) AS item_copy ON true \
              LEFT JOIN LATERAL (SELECT reason_id FROM item_exception WHERE item_exception.item_id = item.id OFFSET 0) \
              AS item_exception ON true"
         );
+        if ids.len() >= MANY {
+            self.session.query_once(FORGET, &[])?;
+        }
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
         let mut found = Vec::with_capacity(ids.len());
         for row in self.session.query_once(SQL, &[&ids])? {
@@ -72,7 +86,7 @@ impl BulkRows for Postgres {
             match read {
                 Ok(standing) => found.push(standing),
                 Err(error) if is_unreadable(&error) => {
-                    self.session.skipped_items.report(ItemId(get(&row, 0)?), &error);
+                    self.session.skipped_rows.report(ItemId(get(&row, 0)?), &error);
                 }
                 Err(error) => return Err(error),
             }

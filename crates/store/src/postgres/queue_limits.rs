@@ -17,12 +17,19 @@ use performer_core::model::key::QueueId;
 use performer_core::model::limits::Starts;
 use performer_core::orchestrator::Result;
 
+pub(super) fn read_starts(row: &Row) -> Result<Starts> {
+    json(row, 0)
+}
+
+/// The recent starts of a queue.
+pub(super) const LAST: &str =
+    "SELECT starts FROM queue_starts WHERE queue_id = $1 ORDER BY number DESC LIMIT 1";
+
 impl Postgres {
     /// The queries for the recent starts of a queue, which nobody else changes until the transaction ends; and for its
     /// counters, which are needed next.
     pub(super) fn starts_query(&mut self, queue: QueueId) -> [BoundQuery; 3] {
         const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
-        const LAST: &str = "SELECT starts FROM queue_starts WHERE queue_id = $1 ORDER BY number DESC LIMIT 1";
         self.serialized = true;
         let name = self.lock_name(&format!("starts/{}", queue.0));
         [
@@ -55,7 +62,7 @@ impl Postgres {
     pub(super) fn see_starts(&mut self, queue: QueueId, answers: &[Vec<Row>]) -> Result<Starts> {
         let first = |at: usize| answers.get(at).and_then(|rows| rows.first());
         self.counted = Some((queue, counters::read(first(2))?));
-        first(1).map_or_else(|| Ok(Starts::default()), |row| json(row, 0))
+        first(1).map_or_else(|| Ok(Starts::default()), read_starts)
     }
 
     /// Records how many items the limits allowed, if fewer than were wanted.

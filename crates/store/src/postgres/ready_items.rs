@@ -426,7 +426,7 @@ fn pass_over(session: &mut Session, unreadable: Vec<(ItemId, RowLocation, Orches
     let places: Vec<RowLocation> = unreadable.iter().map(|(_, place, _)| *place).collect();
     session.found_fewer = true;
     for (id, _, error) in unreadable {
-        session.skipped_items.report(id, &error);
+        session.skipped_rows.report(id, &error);
     }
     session.execute(LEAVE, &[&places]).map(drop)
 }
@@ -479,7 +479,7 @@ fn with_reference(session: &mut Session, ask: &NextItems<'_>, reference: &str) -
                     places.push(LockedRow { id, row: get(&place, 0)?, touched: get(&place, 1)? });
                     found.push(item);
                 }
-                Err(error) if is_unreadable(&error) => session.skipped_items.report(id, &error),
+                Err(error) if is_unreadable(&error) => session.skipped_rows.report(id, &error),
                 Err(error) => return Err(error),
             }
         }

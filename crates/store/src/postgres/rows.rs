@@ -14,7 +14,7 @@ use super::super::rows::{
 use super::super::sql::dialect::Dialect as _;
 use super::super::sql::list::is_for_review;
 use super::super::sql::{self, review};
-use super::super::unreadable_rows::SkippedItems;
+use super::super::unreadable_rows::SkippedRows;
 use super::columns::get;
 use super::ready_items::EntryKind;
 use super::{
@@ -121,8 +121,8 @@ impl Rows for Postgres {
         self.undo();
     }
 
-    fn skipped_items(&mut self) -> &mut SkippedItems {
-        &mut self.session.skipped_items
+    fn skipped_rows(&mut self) -> &mut SkippedRows {
+        &mut self.session.skipped_rows
     }
 
     fn begin_reading(&mut self) -> Result<()> {
@@ -215,6 +215,11 @@ impl Rows for Postgres {
         let queries = self.starts_query(queue);
         let answers = self.session.ask(&queries)?;
         self.see_starts(queue, &answers)
+    }
+
+    fn recent_starts(&mut self, queue: QueueId) -> Result<Starts> {
+        let row = self.session.query_opt(queue_limits::LAST, &[&queue.0])?;
+        row.map_or_else(|| Ok(Starts::default()), |row| queue_limits::read_starts(&row))
     }
 
     fn write_starts(&mut self, queue: QueueId, starts: &Starts) -> Result<()> {

@@ -12,7 +12,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
-use super::super::unreadable_rows::SkippedItems;
+use super::super::unreadable_rows::SkippedRows;
 use super::address::Address;
 use super::bulk_write::BulkWrite;
 use super::caller_transaction::{CallerTransaction, Executor};
@@ -65,7 +65,7 @@ pub(super) struct Session {
     /// The server process of a lost connection with an open transaction. The server may not have noticed, and keep its
     /// locks.
     pub(super) left: Option<ServerProcess>,
-    pub(super) skipped_items: SkippedItems,
+    pub(super) skipped_rows: SkippedRows,
     /// Rows were skipped in the last search: there may be more items than it found.
     pub(super) found_fewer: bool,
 }
@@ -107,7 +107,7 @@ impl Session {
             refused: None,
             connections: 0,
             left: None,
-            skipped_items: SkippedItems::default(),
+            skipped_rows: SkippedRows::default(),
             found_fewer: false,
         })
     }

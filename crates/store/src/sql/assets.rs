@@ -104,7 +104,7 @@ impl<E: Engine> AssetRows for E {
         let sql = format!(
             "SELECT id, document FROM asset WHERE id IN (SELECT asset_id FROM asset_folder WHERE {here})"
         );
-        let mut assets = self.read(&sql, &values, read_asset)?;
+        let mut assets = self.read_list(("asset", 0), &sql, &values, read_asset)?;
         // As every store sorts, whatever the collation of a database.
         assets.sort_by_cached_key(|asset| (folded(&asset.name), asset.id));
         Ok(assets)

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 
 use super::super::rows::Rows;
+use super::super::unreadable_rows::is_unreadable;
 use performer_core::model::key::QueueId;
 use performer_core::model::query::{Case, TextMatch};
 use performer_core::orchestrator::Result;
@@ -117,6 +118,9 @@ pub(crate) trait Dialect {
     /// The numbers of a list, which is bound, as a table with the columns `number` and `place`.
     fn listed(numbers: &str) -> String;
 
+    /// The number under a key of a JSON object; null without it.
+    fn json_number(column: &str, key: &str) -> String;
+
     /// Whether a text matches; null if the column is null.
     fn matches(column: &str, matching: TextMatch, value: &str) -> String;
 }
@@ -146,6 +150,29 @@ pub(crate) trait Engine: Dialect + Rows {
         values: &Values,
         read: impl Fn(&dyn Row) -> Result<T>,
     ) -> Result<Vec<T>>;
+
+    /// Runs a query for a list, in which a row that cannot be read is passed over and reported once. `table` and `number`: what the
+    /// report names, and the column with the number of the row.
+    fn read_list<T>(
+        &mut self,
+        (table, number): (&'static str, usize),
+        sql: &str,
+        values: &Values,
+        read: impl Fn(&dyn Row) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let found = self.read(sql, values, |row| match read(row) {
+            Err(error) if is_unreadable(&error) => Ok(Err((row.number(number).unwrap_or_default(), error))),
+            read => read.map(Ok),
+        })?;
+        let mut list = Vec::with_capacity(found.len());
+        for row in found {
+            match row {
+                Ok(row) => list.push(row),
+                Err((number, error)) => self.skipped_rows().report_row(table, number, &error),
+            }
+        }
+        Ok(list)
+    }
 
     /// Writes items that were added and are not in their tables yet.
     fn write_added(&mut self) -> Result<()>;

@@ -81,12 +81,14 @@ pub(crate) fn all<D: Dialect>() -> Vec<Invariant> {
         ),
         invariant(
             "only-items-to-review-are-listed",
-            "items are listed as failed, abandoned, retried or deleted that are not",
-            "SELECT listed.item_id AS id FROM item_review AS listed JOIN queue ON queue.id = listed.queue_id \
-             LEFT JOIN item_state ON item_state.item_id = listed.item_id \
-             WHERE NOT queue.deleted AND (item_state.item_id IS NULL OR item_state.status <> listed.status \
-             OR item_state.queue_id <> listed.queue_id OR listed.status IN (0, 1, 3))"
-                .to_owned(),
+            "items are listed as failed, abandoned, retried or deleted that are not, or as they are not",
+            format!(
+                "SELECT item_id AS id FROM (SELECT {} FROM item_review \
+                 WHERE queue_id NOT IN (SELECT id FROM queue WHERE deleted) \
+                 EXCEPT {}(item_state.status = 2 OR item_state.status > 3)) AS listed",
+                review::COLUMNS,
+                review::rows::<D>()
+            ),
         ),
         invariant(
             "statistics-count-the-items",
@@ -122,6 +124,27 @@ pub(crate) fn all<D: Dialect>() -> Vec<Invariant> {
              AND item.reference IS NOT NULL GROUP BY item.queue_id, item.reference HAVING count(*) > 1"
                 .to_owned(),
         ),
+        invariant(
+            "groups-keep-their-limit",
+            "groups (by the first of their items) have ready items beyond their limit",
+            groups::<D>("count(place) > slots.most AND count(place) > sum(CASE WHEN status = 1 THEN 1 ELSE 0 END)"),
+        ),
+        invariant(
+            "groups-use-their-slots",
+            "groups (by the first of their items) have items that wait for each other, and fewer ready ones than they may have",
+            groups::<D>("count(place) < count(*) AND count(place) < coalesce(slots.most, count(*))"),
+        ),
+        invariant(
+            "slots-are-held-by-ready-items",
+            "items hold a slot of their group that are neither ready nor InProgress: others of the group wait for nothing",
+            "SELECT item_grouped.item_id AS id FROM item_grouped JOIN queue ON queue.id = item_grouped.queue_id \
+             LEFT JOIN item_state ON item_state.item_id = item_grouped.item_id \
+             LEFT JOIN item_ready ON item_ready.queue_id = item_grouped.queue_id AND item_ready.rank = item_grouped.rank \
+             AND item_ready.due_date = item_grouped.place AND item_ready.item_id = item_grouped.item_id \
+             WHERE NOT queue.deleted AND place IS NOT NULL AND item_ready.item_id IS NULL \
+             AND coalesce(item_state.status, 0) <> 1"
+                .to_owned(),
+        ),
         invariant("rows-belong-to-items", "rows are there of items that are not", orphans.join(" UNION ALL ")),
         invariant(
             "assets-are-in-folders",
@@ -132,6 +155,17 @@ pub(crate) fn all<D: Dialect>() -> Vec<Invariant> {
                 .to_owned(),
         ),
     ]
+}
+
+/// The first items of groups, of which a condition holds. `slots.most` is the limit of a group; null: it has none.
+fn groups<D: Dialect>(condition: &str) -> String {
+    let limit = D::json_number("limits", "maxInProgressPerGroup");
+    format!(
+        "SELECT min(item_grouped.item_id) AS id FROM item_grouped \
+         JOIN (SELECT id, {limit} AS most FROM queue WHERE NOT deleted) AS slots ON slots.id = item_grouped.queue_id \
+         LEFT JOIN item_state ON item_state.item_id = item_grouped.item_id \
+         WHERE group_name <> '' GROUP BY item_grouped.queue_id, group_name, slots.most HAVING {condition}"
+    )
 }
 
 /// The numbers of a queue, counted and as they are kept.

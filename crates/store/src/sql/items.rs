@@ -41,7 +41,7 @@ pub(crate) fn recorded<E: Engine>(engine: &mut E, id: ItemId) -> Result<Vec<Reco
         "SELECT version, at, action, status, review_status, user_id FROM item_event WHERE item_id = {} ORDER BY version",
         values.bind::<E>(id.0)
     );
-    engine.read_prepared(&sql, &values, |row| {
+    engine.read_list(("item_event, version", 0), &sql, &values, |row| {
         Ok(Recorded {
             version: row.number(0)?.unsigned_abs(),
             at: row.time(1)?,

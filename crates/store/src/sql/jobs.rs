@@ -12,6 +12,9 @@ use performer_core::orchestrator::Result;
 pub(crate) const JOB: &str = "SELECT key, queue, machine, process_id, version, robots, lease, state, start_time, held_until, \
                               end_time, info, folder_id, figures, owner, id FROM job";
 
+/// The table, and the column with the number of a job.
+const LIST: (&str, usize) = ("job", 15);
+
 pub(crate) fn read(row: &dyn Row) -> Result<Job> {
     read_from(row, 0)
 }
@@ -85,7 +88,7 @@ pub(crate) fn one<E: Engine>(engine: &mut E, key: JobKey, lock: &str) -> Result<
 /// In the same order for everybody, because whoever ends jobs locks them.
 pub(crate) fn live<E: Engine>(engine: &mut E) -> Result<Vec<Job>> {
     let sql = format!("{JOB} WHERE end_time IS NULL ORDER BY number");
-    engine.read_prepared(&sql, &Values::default(), read)
+    engine.read_list(LIST, &sql, &Values::default(), read)
 }
 
 /// The latest first.
@@ -96,7 +99,7 @@ pub(crate) fn list<E: Engine>(engine: &mut E, folder: Option<FolderId>, limit: u
         None => "true".to_owned(),
     };
     let sql = format!("{JOB} WHERE {condition} ORDER BY start_time DESC, key DESC LIMIT {limit}");
-    engine.read(&sql, &values, read)
+    engine.read_list(LIST, &sql, &values, read)
 }
 
 /// What stands behind the table. Keys are looked up by the numbers that are parts of them, so further jobs may be found.
@@ -116,7 +119,7 @@ fn which<D: Dialect>(filter: &JobFilter, values: &mut Values) -> String {
 pub(crate) fn listed<E: Engine>(engine: &mut E, filter: &JobFilter) -> Result<Vec<Job>> {
     let mut values = Values::default();
     let which = which::<E>(filter, &mut values);
-    engine.read(&format!("{JOB} {which}"), &values, read)
+    engine.read_list(LIST, &format!("{JOB} {which}"), &values, read)
 }
 
 pub(crate) fn kept_time<E: Engine>(engine: &mut E) -> Result<Option<Timestamp>> {

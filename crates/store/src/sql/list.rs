@@ -18,7 +18,7 @@ use super::super::rows::{ListRequest, outcome_of};
 use super::conditions;
 use super::dialect::{Bound, Dialect, Engine, Values, in_queues, one_of};
 use super::operations;
-use super::places::{ITEM, Joined, Names, Place, REVIEW, STATE};
+use super::places::{ITEM, Joined, Names, Place, REVIEW, STATE, WAITING};
 use performer_core::model::item::{ItemFilter, ReferenceFilter};
 use performer_core::model::key::{ItemId, QueueId};
 use performer_core::model::prefix::end_of_prefix;
@@ -263,11 +263,14 @@ fn few_waiting<E: Engine>(queue: &str, rest_and_order: (&str, &str)) -> Place {
     let table = format!(
         "(SELECT item_id FROM item_ready WHERE queue_id = {queue} \
          UNION ALL SELECT item_id FROM item_deferred WHERE queue_id = {queue} \
-         UNION ALL SELECT item_id FROM item_grouped WHERE queue_id = {queue} AND place IS NULL) AS waiting \
-         {} item ON item.id = waiting.item_id",
-        E::THEN_JOIN
+         UNION ALL SELECT item_id FROM item_grouped WHERE queue_id = {queue} AND place IS NULL) AS waiting"
     );
-    Place::new(&table, ITEM, &states_of_items::<E>(), "true", rest_and_order)
+    let with_state = " LEFT JOIN item_state ON item_state.item_id = waiting.item_id";
+    let joined = [
+        Joined { tables: OF_ITEMS, join: &join_of_items::<E>("waiting.item_id") },
+        Joined { tables: &["item_state."], join: with_state },
+    ];
+    Place::new(&table, WAITING, &joined, "true", rest_and_order)
 }
 
 /// NOT EXISTS, because PostgreSQL takes "no row or a row with 0" for rare, and would sort all waiting items.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::super::unreadable_rows::UnreadableRow;
 use super::dialect::{Bound, Dialect, Engine, Values, one_of};
-use performer_core::model::key::FolderId;
+use performer_core::model::key::{FolderId, ItemId};
 use performer_core::model::log::{LogFilter, LogLevel, LogRecord};
 use performer_core::orchestrator::Result;
 
@@ -48,14 +48,16 @@ pub(crate) fn lines<E: Engine>(engine: &mut E, filter: &LogFilter) -> Result<Vec
         conditions.push_str(&format!(" AND (time, id) {comparison} ({time}, {id})"));
     }
     let sql = format!(
-        "SELECT id, time, level, folder_id, entry FROM log WHERE {conditions} \
+        "SELECT id, time, level, folder_id, entry, item_id FROM log WHERE {conditions} \
          ORDER BY time {direction}, id {direction} LIMIT {}",
         filter.limit
     );
-    engine.read(&sql, &values, |row| {
+    engine.read_list(("log", 0), &sql, &values, |row| {
         let level = LogLevel::from_number(row.number(2)?)
             .map_err(|error| UnreadableRow::error(error, "the store"))?;
-        Ok(LogRecord::new(row.number(0)?, row.time(1)?, level, FolderId(row.number(3)?), row.text(4)?))
+        let record =
+            LogRecord::new(row.number(0)?, row.time(1)?, level, FolderId(row.number(3)?), row.text(4)?);
+        Ok(record.about(row.number_or_none(5)?.map(ItemId)))
     })
 }
 

@@ -5,8 +5,8 @@
 
 use jiff::Timestamp;
 
-use super::super::operations::{ListOperationItems, OperationRows};
-use super::super::unreadable_rows::UnreadableRow;
+use super::super::operations::{ListOperationItems, ListedOperation, OperationRows};
+use super::super::unreadable_rows::{UnreadableRow, is_unreadable};
 use super::dialect::{Dialect, Engine, Row, Values};
 use performer_core::model::Refusal;
 use performer_core::model::code::ErrorCode;
@@ -78,12 +78,22 @@ impl<E: Engine> OperationRows for E {
         self.execute(&sql, &values)
     }
 
-    fn operations(&mut self, before: Option<OperationId>, limit: usize) -> Result<Vec<ItemOperation>> {
+    fn lock_operations(&mut self) -> Result<()> {
+        self.lock_until_end("operations")
+    }
+
+    fn operations(&mut self, before: Option<OperationId>, limit: usize) -> Result<Vec<ListedOperation>> {
         let mut values = Values::default();
         let before = values.bind::<E>(before.map_or(i64::MAX, |before| before.0));
         let sql =
             format!("SELECT id, document FROM operation WHERE id < {before} ORDER BY id DESC LIMIT {limit}");
-        self.read(&sql, &values, read_operation)
+        self.read(&sql, &values, |row| match read_operation(row) {
+            Ok(operation) => Ok(ListedOperation::Read(Box::new(operation))),
+            Err(error) if is_unreadable(&error) => {
+                Ok(ListedOperation::Unreadable(OperationId(row.number(0)?)))
+            }
+            Err(failed) => Err(failed),
+        })
     }
 
     fn due_operations(&mut self, now: Timestamp) -> Result<Vec<(OperationId, u64)>> {
@@ -93,11 +103,20 @@ impl<E: Engine> OperationRows for E {
         self.read(&sql, &values, |row| Ok((OperationId(row.number(0)?), row.number(1)?.unsigned_abs())))
     }
 
-    fn superfluous_operation(&mut self, now: Timestamp) -> Result<Option<OperationId>> {
+    fn superfluous_operation(&mut self, now: Timestamp) -> Result<Option<(OperationId, Timestamp)>> {
         let mut values = Values::default();
         let now = values.bind::<E>(now.as_microsecond());
-        let sql = format!("SELECT id FROM operation WHERE kept_until < {now} ORDER BY kept_until LIMIT 1");
-        Ok(self.read_number(&sql, &values)?.map(OperationId))
+        let sql = format!(
+            "SELECT id, kept_until FROM operation WHERE kept_until < {now} ORDER BY kept_until LIMIT 1"
+        );
+        let found = self.read(&sql, &values, |row| {
+            let until = Timestamp::from_microsecond(row.number(1)?);
+            Ok((
+                OperationId(row.number(0)?),
+                until.map_err(|error| UnreadableRow::error(error, "the store"))?,
+            ))
+        })?;
+        Ok(found.into_iter().next())
     }
 
     /// The last items first.

@@ -9,6 +9,9 @@ pub(super) const ITEM: Names = &[];
 /// Those in a place that is walked along their states.
 pub(super) const STATE: Names = &[("item.id", "item_state.item_id")];
 
+/// Those in a place that is walked along items that wait.
+pub(super) const WAITING: Names = &[("item.id", "waiting.item_id")];
+
 /// Those in a place that is walked along items for review. Such a row has what people ask for, so that neither the item nor its state
 /// is looked at.
 pub(super) const REVIEW: Names = &[

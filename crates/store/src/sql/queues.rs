@@ -96,7 +96,7 @@ pub(crate) fn one<E: Engine>(
 /// By name, in the order of its bytes.
 pub(crate) fn all<E: Engine>(engine: &mut E) -> Result<Vec<QueueDefinition>> {
     let sql = format!("{} ORDER BY folded_name{}", E::QUEUE, E::BY_BYTES);
-    engine.read_prepared(&sql, &Values::default(), read)
+    engine.read_list(("queue", 0), &sql, &Values::default(), read)
 }
 
 pub(crate) fn insert<E: Engine>(engine: &mut E, queue: &QueueDefinition) -> Result<QueueId> {

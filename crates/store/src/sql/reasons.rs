@@ -56,7 +56,7 @@ pub(crate) fn reasons<E: Engine>(
          FROM {of_queues} AS reason WHERE {conditions} ORDER BY {key} DESC, id DESC LIMIT {}",
         filter.top
     );
-    engine.read(&sql, &values, |row| {
+    engine.read_list(("reason", 0), &sql, &values, |row| {
         let kind = ExceptionType::from_number(row.number(2)?).map_err(unreadable)?;
         let queue = QueueId(row.number(1)?);
         let mut reason = Reason::new(row.number(0)?, queue, kind, row.text(3)?, row.time(4)?);

@@ -9,6 +9,9 @@ use performer_core::orchestrator::Result;
 
 const TOKEN: &str = "SELECT user_id, client, name, scopes, expires FROM token";
 
+/// A token has no number: reports name its user.
+const OF_USER: (&str, usize) = ("token of a user", 0);
+
 fn read(row: &dyn Row) -> Result<Token> {
     Ok(Token {
         user: row.number(0)?,
@@ -34,7 +37,7 @@ impl<E: Engine> Tokens for E {
             of_user.unwrap_or_default(),
             E::BY_BYTES
         );
-        self.read_prepared(&sql, &values, read)
+        self.read_list(OF_USER, &sql, &values, read)
     }
 
     fn tokens_of(&mut self, user: i64, limit: usize) -> Result<Vec<(String, Token)>> {
@@ -45,7 +48,7 @@ impl<E: Engine> Tokens for E {
             values.bind::<E>(user),
             E::BY_BYTES
         );
-        self.read_prepared(&sql, &values, |row| Ok((row.text(5)?, read(row)?)))
+        self.read_list(OF_USER, &sql, &values, |row| Ok((row.text(5)?, read(row)?)))
     }
 
     fn insert_token(&mut self, digest: &str, token: &Token) -> Result<()> {

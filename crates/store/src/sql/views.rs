@@ -13,6 +13,10 @@ const VIEW: &str = "SELECT id, owner, name, query, folder_id FROM saved_view";
 const PRIVATE: i64 = 0;
 
 impl<E: Engine> ViewRows for E {
+    fn lock_views(&mut self) -> Result<()> {
+        self.lock_until_end("views")
+    }
+
     fn views(&mut self, owner: i64, folders: &[FolderId]) -> Result<Vec<SavedView>> {
         let mut values = Values::default();
         let mut conditions = format!("owner = {}", values.bind::<E>(owner));
@@ -21,7 +25,8 @@ impl<E: Engine> ViewRows for E {
             let among = E::among("folder_id", &values.bind::<E>(folders));
             conditions.push_str(&format!(" OR folder_id <> {PRIVATE} AND {among}"));
         }
-        self.read(&format!("{VIEW} WHERE {conditions} ORDER BY name{}, id", E::BY_BYTES), &values, read)
+        let sql = format!("{VIEW} WHERE {conditions} ORDER BY name{}, id", E::BY_BYTES);
+        self.read_list(("saved_view", 0), &sql, &values, read)
     }
 
     fn view_to_change(&mut self, id: i64) -> Result<Option<SavedView>> {

@@ -15,6 +15,9 @@ use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 /// The columns of a delivery, in the order in which [`read_delivery`] reads them.
 const DELIVERY: &str = "id, webhook_id, event_id, event_type, created, state, since, tries, error";
 
+/// The table, and the column with the number of a delivery.
+const DELIVERIES: (&str, usize) = ("webhook_delivery", 0);
+
 fn document(webhook: &Webhook) -> Result<String> {
     serde_json::to_string(webhook).map_err(|error| OrchestratorError::invalid(error.to_string()))
 }
@@ -23,13 +26,10 @@ fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> Orchestr
     UnreadableRow::error(error, "the store")
 }
 
-/// The inner error: the document cannot be read.
-fn read_webhook(row: &dyn Row) -> Result<std::result::Result<Webhook, serde_json::Error>> {
-    let id = WebhookId(row.number(0)?);
-    Ok(serde_json::from_str::<Webhook>(&row.text(1)?).map(|mut webhook| {
-        webhook.id = id;
-        webhook
-    }))
+fn read_webhook(row: &dyn Row) -> Result<Webhook> {
+    let mut webhook: Webhook = serde_json::from_str(&row.text(1)?).map_err(unreadable)?;
+    webhook.id = WebhookId(row.number(0)?);
+    Ok(webhook)
 }
 
 fn read_delivery(row: &dyn Row) -> Result<Delivery> {
@@ -84,16 +84,12 @@ impl<E: Engine> WebhookRows for E {
         let mut values = Values::default();
         let id = values.bind::<E>(id.0);
         let sql = format!("SELECT id, document FROM webhook WHERE id = {id}{}", E::FOR_UPDATE);
-        self.read(&sql, &values, read_webhook)?.pop().transpose().map_err(unreadable)
+        Ok(self.read(&sql, &values, read_webhook)?.pop())
     }
 
     fn webhooks(&mut self) -> Result<Vec<Webhook>> {
         let sql = "SELECT id, document FROM webhook ORDER BY id";
-        Ok(self
-            .read(sql, &Values::default(), read_webhook)?
-            .into_iter()
-            .filter_map(|read| read.ok())
-            .collect())
+        self.read_list(("webhook", 0), sql, &Values::default(), read_webhook)
     }
 
     fn webhooks_with_deliveries(&mut self) -> Result<Vec<WebhookId>> {
@@ -147,7 +143,11 @@ impl<E: Engine> WebhookRows for E {
              WHERE webhook_id = {webhook} AND state = {} ORDER BY id LIMIT {limit}",
             DeliveryState::Waiting.number()
         );
-        self.read(&sql, &values, |row| Ok((read_delivery(row)?, row.text(9)?)))
+        self.read_list(DELIVERIES, &sql, &values, |row| {
+            let document = row.text(9)?;
+            serde_json::from_str::<WebhookEvent>(&document).map_err(unreadable)?;
+            Ok((read_delivery(row)?, document))
+        })
     }
 
     fn deliveries(&mut self, ask: &ListDeliveries) -> Result<Vec<Delivery>> {
@@ -159,7 +159,7 @@ impl<E: Engine> WebhookRows for E {
              ORDER BY id LIMIT {}",
             ask.limit
         );
-        self.read(&sql, &values, read_delivery)
+        self.read_list(DELIVERIES, &sql, &values, read_delivery)
     }
 
     fn delivery(&mut self, id: DeliveryId) -> Result<Option<Delivery>> {

@@ -69,6 +69,10 @@ impl Dialect for Sqlite {
         format!("(SELECT value AS number, key AS place FROM json_each({numbers}))")
     }
 
+    fn json_number(column: &str, key: &str) -> String {
+        format!("({column} ->> '{key}')")
+    }
+
     fn matches(column: &str, matching: TextMatch, value: &str) -> String {
         match matching {
             TextMatch::Contains => format!("instr({column}, {value}) > 0"),

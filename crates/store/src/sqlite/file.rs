@@ -100,7 +100,7 @@ fn wait_while_busy(attempt: i32) -> bool {
 fn create(path: &Path) -> Result<()> {
     let failed = |error: std::io::Error| file_error(path, "cannot be made", error);
     let unfinished = unfinished_name(path);
-    let made = fill(&unfinished).and_then(|()| {
+    let made = fill(&unfinished, MIGRATIONS).and_then(|()| {
         crash_point!("create.before_link");
         match fs::hard_link(&unfinished, path) {
             Ok(()) => Ok(()),
@@ -133,7 +133,7 @@ pub(super) fn make_private(path: &Path) -> std::io::Result<()> {
     options.open(path).map(drop)
 }
 
-fn fill(path: &Path) -> Result<()> {
+fn fill(path: &Path, migrations: &[&str]) -> Result<()> {
     make_private(path).map_err(|error| file_error(path, "cannot be made", error))?;
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
     let apply_settings = |connection: &Connection| {
@@ -141,7 +141,7 @@ fn fill(path: &Path) -> Result<()> {
         connection.pragma_update(None, "journal_mode", "WAL")
     };
     apply_settings(&connection).map_err(|error| explain(error, path))?;
-    migrate(&mut connection, path, MIGRATIONS)?;
+    migrate(&mut connection, path, migrations)?;
     connection.close().map_err(|(_, error)| explain(error, path))
 }
 
@@ -267,8 +267,10 @@ mod tests {
     use super::super::super::{Orchestrator as _, Store};
     use super::*;
     use performer_core::model::item::NewQueueItem;
+    use performer_core::model::job::NewJob;
+    use performer_core::model::key::JobKey;
     use performer_core::model::queue::NewQueueDefinition;
-    use performer_core::orchestrator::QueueAdministration as _;
+    use performer_core::orchestrator::{FleetAdministration as _, QueueAdministration as _};
 
     #[test]
     fn a_sqlite_version_that_damages_files_is_refused() {
@@ -353,5 +355,31 @@ mod tests {
         // Its transaction is not left open: others can write.
         migrate_to(&path, &[FIRST_STEP, SECOND_STEP]).unwrap();
         assert_eq!(number(&path, "SELECT count(*) FROM item"), Some(1));
+    }
+
+    /// Jobs of the time before they had numbers.
+    #[tokio::test]
+    async fn old_jobs_get_numbers_in_the_order_of_their_starts() {
+        const INSERT: &str = "INSERT INTO job (number, key, queue, machine, process_id, version, robots, lease, state, \
+             start_time, held_until, end_time, folder_id, owner) \
+             VALUES (?1, ?2, 'q', 'm', 1, '1', 1, 30000000, 5, ?3, ?3, ?3, 1, 0)";
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        fill(&path, &MIGRATIONS[..3]).unwrap();
+        let file = connect(&path, OpenFlags::empty()).unwrap();
+        let start_of = |day: u8| 1_700_000_000_000_000 + i64::from(day) * 86_400_000_000;
+        for day in [3, 1, 2] {
+            let key = JobKey::from_bytes([day; 16]);
+            file.execute(INSERT, (key.number().0, key.to_bytes(), start_of(day))).unwrap();
+        }
+        drop(file);
+        let store = Store::sqlite(&path).await.unwrap();
+        store.create_queue(NewQueueDefinition::new("q")).await.unwrap();
+        let jobs = store.list_jobs(10).await.unwrap();
+        let listed: Vec<_> = jobs.iter().map(|job| (job.id.0, job.start_time.as_microsecond())).collect();
+        assert_eq!(listed, [3, 2, 1].map(|day| (i64::from(day), start_of(day))));
+        let new = store.start_job(NewJob::new("q")).await.unwrap();
+        let all = store.list_jobs(10).await.unwrap();
+        assert_eq!(all.iter().find(|job| job.key == new).unwrap().id.0, 4);
     }
 }

@@ -297,7 +297,7 @@ impl GroupRows for Sqlite {
         for id in due {
             match self.row(id) {
                 Ok(row) => changes.items.extend(row.map(|row| (id, row.state))),
-                Err(error) if is_unreadable(&error) => self.skipped_items.report(id, &error),
+                Err(error) if is_unreadable(&error) => self.skipped_rows.report(id, &error),
                 Err(error) => return Err(error),
             }
         }

@@ -129,6 +129,13 @@ fn check_in_transaction(sqlite: &mut Sqlite, report: &mut CheckReport) -> Result
                AND NOT EXISTS (SELECT 1 FROM item_content WHERE item_content.item_id = item.id)"
             .to_owned(),
     });
+    all.push(Invariant {
+        name: "keys-rise",
+        problem: "items have a smaller key than one before them",
+        rows: "SELECT id FROM (SELECT id, unique_key, lag(unique_key) OVER (ORDER BY id) AS last FROM item) AS item \
+               WHERE unique_key <= last"
+            .to_owned(),
+    });
     report.checked.extend(all.iter().map(|invariant| invariant.name.to_owned()));
     report.violations.extend(invariants::violations(sqlite, &all)?);
     Ok(())

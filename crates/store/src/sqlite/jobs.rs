@@ -34,7 +34,7 @@ impl Sqlite {
         self.run(|c| prepared(c, SQL)?.query_row([], |row| row.get(0)))
     }
 
-    pub(super) fn recent_starts(&mut self, queue: QueueId) -> Result<Starts> {
+    pub(super) fn read_recent_starts(&mut self, queue: QueueId) -> Result<Starts> {
         let mut values = Values::default();
         let sql =
             format!("SELECT starts FROM queue_starts WHERE queue_id = {}", values.bind::<Self>(queue.0));

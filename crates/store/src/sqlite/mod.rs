@@ -30,7 +30,7 @@ use self::job_locks::JobLocks;
 use super::backend::WriterHooks as _;
 use super::readers::LANES;
 use super::rows::{ItemRow, Rows as _};
-use super::unreadable_rows::SkippedItems;
+use super::unreadable_rows::SkippedRows;
 use performer_core::model::key::{ItemId, ItemKey, JobKey, KeyMaker};
 use performer_core::model::lifecycle::ItemState;
 use performer_core::orchestrator::Result;
@@ -82,7 +82,7 @@ pub(super) struct Sqlite {
     new_jobs: Vec<JobKey>,
     /// Jobs that end with the open transaction: their lock files are removed when it is committed.
     ended_jobs: Vec<JobKey>,
-    skipped_items: SkippedItems,
+    skipped_rows: SkippedRows,
 }
 
 /// Opens a file: a connection that writes and those that read.
@@ -122,7 +122,7 @@ impl Sqlite {
             claimed_rows: HashMap::new(),
             new_jobs: Vec::new(),
             ended_jobs: Vec::new(),
-            skipped_items: SkippedItems::default(),
+            skipped_rows: SkippedRows::default(),
         }
     }
 

@@ -65,7 +65,7 @@ impl BulkRows for Sqlite {
         for (id, read) in rows {
             match self.run(|_| read) {
                 Ok(standing) => found.push(standing),
-                Err(error) if is_unreadable(&error) => self.skipped_items.report(id, &error),
+                Err(error) if is_unreadable(&error) => self.skipped_rows.report(id, &error),
                 Err(error) => return Err(error),
             }
         }

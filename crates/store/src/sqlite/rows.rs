@@ -10,7 +10,7 @@ use super::super::jobs::JobFilter;
 use super::super::readers::QueryDeadline;
 use super::super::rows::{ClaimedRow, ItemRow, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate};
 use super::super::sql::{self, review};
-use super::super::unreadable_rows::{SkippedItems, is_unreadable};
+use super::super::unreadable_rows::{SkippedRows, is_unreadable};
 use super::columns::{self, actor_columns, micros, state_columns, state_joins};
 use super::write::{in_row, insert_copy, insert_item, write, write_large_content};
 use super::write_many::{write_claimed, write_ended};
@@ -112,8 +112,8 @@ impl Rows for Sqlite {
         self.broken |= !undone;
     }
 
-    fn skipped_items(&mut self) -> &mut SkippedItems {
-        &mut self.skipped_items
+    fn skipped_rows(&mut self) -> &mut SkippedRows {
+        &mut self.skipped_rows
     }
 
     fn begin_reading(&mut self) -> Result<()> {
@@ -182,6 +182,10 @@ impl Rows for Sqlite {
         self.recent_starts(queue)
     }
 
+    fn recent_starts(&mut self, queue: QueueId) -> Result<Starts> {
+        self.read_recent_starts(queue)
+    }
+
     fn write_starts(&mut self, queue: QueueId, starts: &Starts) -> Result<()> {
         self.write_recent_starts(queue, starts)
     }
@@ -242,7 +246,7 @@ impl Rows for Sqlite {
         let fair = ask.groups.is_some_and(|rules| rules.fair);
         self.found_first = found.first.then_some((found.items.len(), fair));
         for (id, error) in found.unreadable {
-            self.skipped_items.report(id, &error::explain(error, &self.path));
+            self.skipped_rows.report(id, &error::explain(error, &self.path));
         }
         Ok(found.items)
     }
@@ -357,7 +361,7 @@ impl Rows for Sqlite {
         for id in ids {
             match self.item(id) {
                 Ok(found) => items.extend(found),
-                Err(error) if is_unreadable(&error) => self.skipped_items.report(id, &error),
+                Err(error) if is_unreadable(&error) => self.skipped_rows.report(id, &error),
                 Err(error) => return Err(error),
             }
         }

@@ -257,7 +257,7 @@ async fn items_of_other_folders_do_not_exist(world: World) {
     assert_eq!(world.store.operation(seen.id, reach(1)).await.unwrap().id, seen.id);
     assert!(world.store.operation(seen.id, reach(9)).await.unwrap_err().is_not_found());
     let listed = world.store.list_operations(reach(9), None, 10).await.unwrap();
-    assert_eq!(listed.iter().map(|found| found.id).collect::<Vec<_>>(), [hidden.id]);
+    assert_eq!(listed.operations.iter().map(|found| found.id).collect::<Vec<_>>(), [hidden.id]);
     let refused = world.store.start_operation(seen.id, reach(9)).await.unwrap_err();
     assert_eq!(refused.code().unwrap().number(), 1017);
     // A queue that is deleted meanwhile.

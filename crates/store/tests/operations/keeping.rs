@@ -10,6 +10,7 @@ on_every_store!(
     a_preview_is_kept_for_ten_minutes,
     an_operation_is_kept_for_thirty_days,
     one_user_has_a_limited_number_of_previews,
+    writers_at_the_same_time_make_no_more_previews,
     a_preview_of_many_items_is_kept_in_parts,
     operations_are_listed_with_their_items,
 );
@@ -74,6 +75,22 @@ async fn one_user_has_a_limited_number_of_previews(world: World) {
     assert!(world.previewed(retry(), nowhere).await.unwrap_err().is_not_found());
 }
 
+async fn writers_at_the_same_time_make_no_more_previews(world: World) {
+    world.fail(1).await;
+    let stores = [world.store.clone(), world.again().await, world.again().await];
+    let mut making = tokio::task::JoinSet::new();
+    for number in 0..3 * MAX_PREVIEWS {
+        let store = stores[number % stores.len()].clone();
+        making.spawn(async move {
+            let by = performer::model::Person { user_id: Some(7), user_name: None };
+            let folders = std::sync::Arc::new([performer::model::FolderId::SHARED]);
+            let which = OperationItems::Matching(Box::default());
+            store.preview_operation(folders, (retry(), by), which, None).await.is_ok()
+        });
+    }
+    assert_eq!(making.join_all().await.into_iter().filter(|made| *made).count(), MAX_PREVIEWS);
+}
+
 async fn a_preview_of_many_items_is_kept_in_parts(world: World) {
     const MANY: usize = 5_001; // one more than a commit keeps
     for _ in 0..3 {
@@ -95,7 +112,7 @@ async fn operations_are_listed_with_their_items(world: World) {
     }
     let listed = async |before, limit| {
         let found = world.store.list_operations(None, before, limit).await.unwrap();
-        found.into_iter().map(|operation| operation.id).collect::<Vec<_>>()
+        found.operations.into_iter().map(|operation| operation.id).collect::<Vec<_>>()
     };
     assert_eq!(listed(None, 10).await, ids);
     assert_eq!(listed(None, 2).await, ids[..2]);

@@ -2,7 +2,6 @@
 
 mod acts;
 mod keeping;
-mod measure;
 mod round_trips;
 mod running;
 

@@ -119,3 +119,62 @@ fn a_reason_has_some_words_and_not_too_many() {
         assert_eq!(validate_reveal_reason(wrong).unwrap_err().code(), ErrorCode::INVALID_ARGUMENT);
     }
 }
+
+fn values(schema: &str, json: &str) -> PersonalValues {
+    let mut values = PersonalValues::default();
+    of(schema).mask_noting(SchemaOf::SpecificData, json, &mut values);
+    values.sort();
+    values
+}
+
+#[test]
+fn values_are_masked_where_a_text_repeats_them() {
+    let schema = r#"{"properties":{"Person":{"x-personal":true},"Total":{"type":"number"}}}"#;
+    let json = r#"{"Person":{"Name":" Ann Lee ","Iban":"DE89 3704","Born":19840501,"Sex":"f","Is":true,"None":null,
+                  "Known as":["Ann","Al\"i"]},"Total":17}"#;
+    let values = values(schema, json);
+    let masked = |text: &str| {
+        let mut text = text.to_owned();
+        values.mask(&mut text);
+        text
+    };
+    assert_eq!(masked("no account DE89 3704 of Ann Lee, 17"), "no account *** of ***, 17");
+    assert_eq!(masked("xDE89 3704x born:19840501."), "x***x born:***.", "a long value in any place");
+    assert_eq!(
+        masked("Ann's file of Annex (f), Ann"),
+        "***'s file of Annex (***), ***",
+        "a short one as a word"
+    );
+    assert_eq!(masked("true null of 17"), "true null of 17");
+    let mut entry = r#"{"message":"no Al\"i, 19840501"}"#.to_owned();
+    values.mask_json(&mut entry);
+    assert_eq!(entry, r#"{"message":"no ***, ***"}"#);
+    assert!(PersonalFields::default().values(&an_item(json)).is_empty());
+}
+
+fn an_item(json: &str) -> QueueItem {
+    use crate::model::item::Priority;
+    use crate::model::key::{ItemId, ItemKey, QueueId};
+    use crate::model::lifecycle::ItemState;
+    let state = ItemState::untouched(Priority::Normal, jiff::Timestamp::UNIX_EPOCH);
+    let mut item = QueueItem::of_state(ItemId(1), ItemKey::from_bytes([0; 16]), QueueId(1), &state);
+    item.specific_content = SpecificContent::from_stored(json);
+    item
+}
+
+#[test]
+fn a_masked_item_says_nothing_in_its_reason_and_its_progress() {
+    let schema = r#"{"properties":{"Iban":{"x-personal":true}}}"#;
+    let mut item = an_item(r#"{"Iban":"AT611904300234573201"}"#);
+    let kind = crate::model::exception::ExceptionType::BusinessException;
+    let why = "no account AT611904300234573201".to_owned();
+    let exception = crate::model::exception::ProcessingException::new(kind, why, jiff::Timestamp::UNIX_EPOCH);
+    item.processing_exception = Some(exception);
+    item.progress = Some("looks up AT611904300234573201".to_owned());
+    let fields = of(schema);
+    assert_eq!(fields.mask_item(&mut item), ["SpecificContent.Iban"]);
+    assert_eq!(item.processing_exception.as_ref().unwrap().reason, "no account ***");
+    assert_eq!(item.progress.as_deref(), Some("looks up ***"));
+    assert!(fields.values(&item).is_empty(), "a mask is no value");
+    assert_eq!(fields.mask_item(&mut item), ["SpecificContent.Iban"], "it is masked once");
+}
