@@ -231,6 +231,7 @@ pub(super) static ROUTES: &[Route] = routes! {
     POST "Webhooks" ONE "Ping" "PingWebhook": write("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::ping;
     GET "Webhooks" ALL "GetEventTypes" "GetWebhookEventTypes": read("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::types;
     POST "Webhooks" ALL "TriggerCustom" "TriggerCustomEvent": write("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::trigger;
+    POST "api/performer" ALL "webhookstates" "WebhookStates": read("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::states;
     POST "api/performer" ALL "webhookdeliveries" "WebhookDeliveries": read("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::deliveries;
     POST "api/performer" ALL "retrywebhook" "RetryWebhook": write("Webhooks", Tenant, &[WEBHOOKS_EDIT]) => webhooks::retry;
 

@@ -131,7 +131,7 @@ pub use removal::RemovedEnded;
 pub use scoped_items::{UnclaimedReport, UnleasedCaller};
 pub use scoped_queues::{QueueSelector, Reach};
 pub use tokens::{MAX_LOGIN_TOKENS, MAX_NAMED_TOKENS, Token, TokensOf};
-pub use webhooks::{FailedDelivery, MAX_DELIVERIES_LISTED, WebhookSecret, WebhookSelector, WebhookTurn};
+pub use webhooks::{FailedDelivery, WebhookSelector, WebhookTurn};
 
 /// How long to wait before a queue that was not found is looked up again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -82,6 +82,7 @@ mod review_protocol;
 mod timing;
 mod tls;
 mod unreadable;
+mod webhooks;
 
 pub use builder::UipathBuilder;
 pub use caller::{Caller, ConnectionProbe};

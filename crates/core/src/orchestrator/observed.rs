@@ -9,7 +9,7 @@ use tracing::{Instrument, debug_span, trace_span};
 use super::{
     AssetAdministration, BoxFuture, BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration,
     Insight, ItemAdministration, Orchestrator, QueueAdministration, Report, ReportAndClaimAnswer, Result,
-    ReviewAdministration, Seen, Swept,
+    ReviewAdministration, Seen, Swept, WebhookAdministration,
 };
 use crate::model::asset::RobotAsset;
 use crate::model::audit::{AuditCheck, AuditFilter, AuditLine, AuditRecord};
@@ -170,6 +170,10 @@ impl<O: Orchestrator> Decorator for Observed<O> {
 impl<O: QueueAdministration> QueueAdministration for Observed<O> {
     fn assets(&self) -> Option<&dyn AssetAdministration> {
         self.0.assets()
+    }
+
+    fn webhooks(&self) -> Option<&dyn WebhookAdministration> {
+        self.0.webhooks()
     }
 
     async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
