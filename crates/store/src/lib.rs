@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `administration.rs` | the trait `Administration` for a store |
 //! | `assets.rs`, `encryption/` | assets, and how what is secret in them is encrypted |
+//! | `alerts.rs` | what somebody should look at |
 //! | `webhooks.rs` | webhooks, and what is to be delivered to them |
 //! | `audit.rs` | the audit: what people changed |
 //! | `open.rs` | opens the store at a URL |
@@ -69,6 +70,7 @@ use performer_core::orchestrator::{
 };
 
 mod administration;
+mod alerts;
 mod apply;
 mod arrivals;
 mod assets;
