@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use performer_core::model::alert::{Alert, AlertFilter, AlertSeverity, MAX_ALERTS, NewAlert};
 use performer_core::model::clock::ManualClock;
 use performer_core::model::exception::{ExceptionType, ProcessingException};
 use performer_core::model::item::NewQueueItem;
 use performer_core::model::job::{JobEnd, JobState, NewJob};
-use performer_core::model::key::{AlertKey, FolderId, JobKey};
+use performer_core::model::key::{AlertKey, Claim, FolderId, JobKey};
 use performer_core::model::queue::{NewQueueDefinition, QueueNotes, QueuePolicy};
 use performer_core::model::result::TransactionResult;
 use performer_core::orchestrator::{
@@ -55,12 +56,25 @@ async fn job(store: &Store, queue: &str) -> JobKey {
     store.start_job(new).await.unwrap()
 }
 
+async fn claim(store: &Store, job: JobKey, queue: &str) -> Claim {
+    let answer = store.report_and_claim(Vec::new(), Some(ClaimRequest::new(queue, job, 1))).await;
+    answer.claimed.unwrap().items.swap_remove(0).claim
+}
+
+async fn report(store: &Store, claim: Claim, kind: ExceptionType) {
+    let exception = ProcessingException::new(kind, "the password of ann is wrong", Timestamp::UNIX_EPOCH);
+    let end = TransactionResult::Failed { exception: Some(exception), defer_date: None };
+    store.report_and_claim(vec![Report::new(claim, end)], None).await.reports.swap_remove(0).unwrap();
+}
+
 /// Claims the next item and lets it fail.
 async fn fail(store: &Store, job: JobKey, queue: &str, kind: ExceptionType) {
-    let claimed = store.claim(ClaimRequest::new(queue, job)).await.unwrap().expect("an item");
-    let exception = ProcessingException::new(kind, "the password of ann is wrong");
-    let report = Report::new(claimed.claim, TransactionResult::failed(exception));
-    store.report(report).await.unwrap();
+    let claim = claim(store, job, queue).await;
+    report(store, claim, kind).await;
+}
+
+fn item() -> NewQueueItem {
+    NewQueueItem::new(serde_json::json!({}))
 }
 
 #[tokio::test]
@@ -71,7 +85,7 @@ async fn what_somebody_should_look_at_is_raised_in_its_commit() {
         let policy = QueuePolicy::default().max_number_of_retries(1);
         store.create_queue(NewQueueDefinition::new("Q").policy(policy)).await.unwrap();
         for _ in 0..2 {
-            store.add_queue_item("Q", NewQueueItem::new(serde_json::json!({}))).await.unwrap();
+            store.add_queue_item("Q", item()).await.unwrap();
         }
         let key = job(&store, "Q").await;
         // A retry follows, then none; the rules of a business exception need nobody.
@@ -101,27 +115,29 @@ async fn what_somebody_should_look_at_is_raised_in_its_commit() {
 }
 
 #[tokio::test]
-async fn many_failures_of_a_commit_are_one_alert_and_a_refused_report_is_none() {
+async fn a_repeated_report_raises_nothing() {
     let (folder, schema) = (tempfile::tempdir().unwrap(), Schema::new(named!()).await);
     let clock = Arc::new(ManualClock::new(performer_proofs::start_of_time()));
     for store in stores(folder.path(), &schema, &clock).await {
         store
-            .create_queue(NewQueueDefinition::new("Q").policy(QueuePolicy::default().max_number_of_retries(0)))
+            .create_queue(
+                NewQueueDefinition::new("Q").policy(QueuePolicy::default().max_number_of_retries(0)),
+            )
             .await
             .unwrap();
-        store.add_queue_item("Q", NewQueueItem::new(serde_json::json!({}))).await.unwrap();
+        store.add_queue_item("Q", item()).await.unwrap();
         let key = job(&store, "Q").await;
-        let claimed = store.claim(ClaimRequest::new("Q", key)).await.unwrap().expect("an item");
-        let failed = || {
-            TransactionResult::failed(ProcessingException::new(ExceptionType::ApplicationException, "x"))
-        };
+        let claim = claim(&store, key, "Q").await;
         for _ in 0..2 {
             // The second one is a repeat.
-            store.report(Report::new(claimed.claim, failed())).await.unwrap();
+            report(&store, claim, ExceptionType::ApplicationException).await;
         }
         let alerts = store.alerts(AlertFilter::default()).await.unwrap();
         assert_eq!(alerts.len(), 1, "{alerts:?}");
-        assert_eq!((&alerts[0].content.data["Count"], &alerts[0].content.data["QueueName"]), (&1.into(), &"Q".into()));
+        assert_eq!(
+            (&alerts[0].content.data["Count"], &alerts[0].content.data["QueueName"]),
+            (&1.into(), &"Q".into())
+        );
     }
 }
 
@@ -131,9 +147,9 @@ async fn a_robot_that_does_not_report_is_told() {
     let clock = Arc::new(ManualClock::new(performer_proofs::start_of_time()));
     for store in stores(folder.path(), &schema, &clock).await {
         store.create_queue(NewQueueDefinition::new("Q")).await.unwrap();
-        store.add_queue_item("Q", NewQueueItem::new(serde_json::json!({}))).await.unwrap();
+        store.add_queue_item("Q", item()).await.unwrap();
         let key = store.start_job(NewJob::new("Q").lease(DAY)).await.unwrap();
-        let claimed = store.claim(ClaimRequest::new("Q", key)).await.unwrap().expect("an item");
+        let claimed = claim(&store, key, "Q").await;
         for _ in 0..3 {
             clock.advance(DAY / 2);
             store.beat(key).await.unwrap();
@@ -143,7 +159,7 @@ async fn a_robot_that_does_not_report_is_told() {
         let [alert] = &alerts[..] else { panic!("{alerts:?}") };
         assert_eq!(
             (&alert.content.data["Code"], &alert.content.data["ItemIds"]),
-            (&1223.into(), &serde_json::json!([claimed.item.id.0]))
+            (&1223.into(), &serde_json::json!([claimed.item.0]))
         );
     }
 }
@@ -158,7 +174,7 @@ async fn items_that_miss_the_sla_of_their_queue_are_told_once_an_hour() {
         store.create_queue(NewQueueDefinition::new("Without")).await.unwrap();
         let due = performer_core::model::clock::Clock::now(&*clock) + Duration::from_secs(3_600);
         for queue in ["Q", "Without"] {
-            let item = NewQueueItem::new(serde_json::json!({})).due_date(due);
+            let item = item().due_date(due);
             store.add_queue_item(queue, item).await.unwrap();
         }
         let minutes = |minutes: u64| clock.advance(Duration::from_secs(minutes * 60));
@@ -175,9 +191,8 @@ async fn items_that_miss_the_sla_of_their_queue_are_told_once_an_hour() {
         minutes(1);
         assert_eq!(store.check_service_levels().await.unwrap(), 1, "it still waits");
         let key = job(&store, "Q").await;
-        store.claim(ClaimRequest::new("Q", key)).await.unwrap().expect("the item");
+        claim(&store, key, "Q").await;
         minutes(120);
-        store.beat(key).await.ok();
         assert_eq!(store.check_service_levels().await.unwrap(), 0, "nothing waits");
     }
 }

@@ -58,6 +58,7 @@ use performer_core::orchestrator::{
 mod add;
 mod address;
 mod administration;
+mod alerts;
 mod answer;
 mod any_operation;
 mod assets;
@@ -72,6 +73,7 @@ mod follow_up;
 mod insight_protocol;
 mod items;
 mod lease_protocol;
+mod logs;
 mod ownership;
 mod queue;
 mod rate_limit;

@@ -111,7 +111,7 @@ async fn waiting(store: &Store) -> Vec<String> {
 
 /// The references of all items, in the order in which they were added.
 async fn added(store: &Store) -> Vec<String> {
-    let filter = ItemFilter { queue: Some(QUEUE.to_owned()), ..ItemFilter::default() };
+    let filter = ItemFilter::default().queue(QUEUE);
     let page = store.list_queue_items(filter, Page::first(100)).await.unwrap();
     page.items.into_iter().map(|item| item.reference.unwrap()).collect()
 }

@@ -46,6 +46,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("/desk/reasons", "Reasons"),
     ("/desk/operations", "Operations"),
     ("/desk/jobs", "Jobs"),
+    ("/desk/alerts", "Alerts"),
     ("/desk/deadlines", "Deadlines"),
     ("/desk/assets", "Assets"),
     ("/desk/webhooks", "Webhooks"),
@@ -55,7 +56,8 @@ const SECTIONS: &[(&str, &str)] = &[
 ];
 
 /// Sections that have no folders.
-const OF_TENANT: [&str; 4] = ["/desk/access", "/desk/audit", "/desk/health", "/desk/webhooks"];
+const OF_TENANT: [&str; 5] =
+    ["/desk/access", "/desk/alerts", "/desk/audit", "/desk/health", "/desk/webhooks"];
 
 /// The path of the stream of events.
 pub(super) const EVENTS: &str = "/desk/events";
@@ -105,6 +107,7 @@ const NOTES: &[(&str, &str)] = &[
     ("asset-set", "the value was set"),
     ("asset-value-removed", "the value was removed"),
     ("asset-deleted", "the asset was deleted"),
+    ("alerts-read", "read"),
     ("webhook-added", "the webhook was added"),
     ("webhook-changed", "the webhook was changed"),
     ("webhook-deleted", "the webhook was deleted"),

@@ -9,9 +9,9 @@ use axum::http::{Method, StatusCode};
 use super::call::DeskCall;
 use super::reply::Reply;
 use super::{
-    access, access_acts, acts, asset_pages, audit, deadlines, events, export, health, item, item_acts, items,
-    jobs, login, operation_acts, operations, personal, queue, queues, reasons, review, start, views,
-    webhooks,
+    access, access_acts, acts, alerts, asset_pages, audit, deadlines, events, export, health, item,
+    item_acts, items, jobs, login, operation_acts, operations, personal, queue, queues, reasons, review,
+    start, views, webhooks,
 };
 use crate::api_error::ApiError;
 pub(super) use crate::operation_rights::{CHANGE, REMOVE, REVIEW};
@@ -121,6 +121,7 @@ const WEBHOOKS_VIEW: Permission = Permission(Area::Webhooks, Action::View);
 pub(super) const WEBHOOKS_CREATE: Permission = Permission(Area::Webhooks, Action::Create);
 pub(super) const WEBHOOKS_EDIT: Permission = Permission(Area::Webhooks, Action::Edit);
 pub(super) const WEBHOOKS_DELETE: Permission = Permission(Area::Webhooks, Action::Delete);
+const ALERTS_VIEW: Permission = Permission(Area::Alerts, Action::View);
 const SETTINGS_VIEW: Permission = Permission(Area::Settings, Action::View);
 
 /// The path of links that sign somebody in.
@@ -245,6 +246,9 @@ pub(super) static ROUTES: &[DeskRoute] = routes! {
     POST "/desk/webhooks/{id}/ping" "DeskPingWebhook": InTenant(WEBHOOKS_VIEW) => webhooks::ping;
     POST "/desk/webhooks/{id}/retry" "DeskRetryWebhook": InTenant(WEBHOOKS_EDIT) => webhooks::retry;
     POST "/desk/webhooks/{id}/delete" "DeskDeleteWebhook": InTenant(WEBHOOKS_DELETE) => webhooks::delete;
+
+    GET "/desk/alerts" "DeskAlerts": InTenant(ALERTS_VIEW) => alerts::page;
+    POST "/desk/alerts/read" "DeskReadAlerts": InTenant(ALERTS_VIEW) => alerts::mark;
 
     GET "/desk/health" "DeskHealth": InTenant(SETTINGS_VIEW) => health::page;
 };

@@ -62,6 +62,7 @@ async fn a_folder_without_access_is_not_there() {
         let is_of_folder = path.starts_with("/desk/access/folders/");
         let is_of_tenant = path == "/desk/health"
             || path.starts_with("/desk/webhooks")
+            || path.starts_with("/desk/alerts")
             || path.starts_with("/desk/audit")
             || path.starts_with("/desk/access") && !is_of_folder;
         let answer = match &*method {
