@@ -1,4 +1,4 @@
-//! Alerts (orchestrator-api 18): of all folders that the caller is assigned to, each read or not by the caller.
+//! Alerts (orchestrator-api 25): of all folders that the caller is assigned to, each read or not by the caller.
 
 use axum::http::StatusCode;
 use serde_json::json;

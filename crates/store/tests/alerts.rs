@@ -16,7 +16,6 @@ use performer_core::model::result::TransactionResult;
 use performer_core::orchestrator::{
     ClaimRequest, ErrorKind, Insight as _, Orchestrator as _, QueueAdministration as _, Report,
 };
-use performer_proofs::named;
 use performer_proofs::postgres::Schema;
 use performer_store::Store;
 use serde_json::Value;
@@ -79,7 +78,7 @@ fn item() -> NewQueueItem {
 
 #[tokio::test]
 async fn what_somebody_should_look_at_is_raised_in_its_commit() {
-    let (folder, schema) = (tempfile::tempdir().unwrap(), Schema::new(named!()).await);
+    let (folder, schema) = (tempfile::tempdir().unwrap(), Schema::new());
     let clock = Arc::new(ManualClock::new(performer_proofs::start_of_time()));
     for store in stores(folder.path(), &schema, &clock).await {
         let policy = QueuePolicy::default().max_number_of_retries(1);
@@ -116,7 +115,7 @@ async fn what_somebody_should_look_at_is_raised_in_its_commit() {
 
 #[tokio::test]
 async fn a_repeated_report_raises_nothing() {
-    let (folder, schema) = (tempfile::tempdir().unwrap(), Schema::new(named!()).await);
+    let (folder, schema) = (tempfile::tempdir().unwrap(), Schema::new());
     let clock = Arc::new(ManualClock::new(performer_proofs::start_of_time()));
     for store in stores(folder.path(), &schema, &clock).await {
         store
@@ -143,7 +142,7 @@ async fn a_repeated_report_raises_nothing() {
 
 #[tokio::test]
 async fn a_robot_that_does_not_report_is_told() {
-    let (folder, schema) = (tempfile::tempdir().unwrap(), Schema::new(named!()).await);
+    let (folder, schema) = (tempfile::tempdir().unwrap(), Schema::new());
     let clock = Arc::new(ManualClock::new(performer_proofs::start_of_time()));
     for store in stores(folder.path(), &schema, &clock).await {
         store.create_queue(NewQueueDefinition::new("Q")).await.unwrap();
@@ -166,7 +165,7 @@ async fn a_robot_that_does_not_report_is_told() {
 
 #[tokio::test]
 async fn items_that_miss_the_sla_of_their_queue_are_told_once_an_hour() {
-    let (folder, schema) = (tempfile::tempdir().unwrap(), Schema::new(named!()).await);
+    let (folder, schema) = (tempfile::tempdir().unwrap(), Schema::new());
     let clock = Arc::new(ManualClock::new(performer_proofs::start_of_time()));
     for store in stores(folder.path(), &schema, &clock).await {
         let notes = QueueNotes::default().sla_in_minutes(60).risk_sla_in_minutes(40).release_id(1);
@@ -203,7 +202,7 @@ fn raised(folder: i64, message: &str) -> NewAlert {
 
 #[tokio::test]
 async fn each_user_reads_alerts_of_own_folders() {
-    let (folder, schema) = (tempfile::tempdir().unwrap(), Schema::new(named!()).await);
+    let (folder, schema) = (tempfile::tempdir().unwrap(), Schema::new());
     let clock = Arc::new(ManualClock::new(performer_proofs::start_of_time()));
     for store in stores(folder.path(), &schema, &clock).await {
         let all = Some(vec![FolderId(1), FolderId(2)]);
@@ -242,7 +241,7 @@ async fn each_user_reads_alerts_of_own_folders() {
 
 #[tokio::test]
 async fn old_alerts_are_removed_and_so_are_too_many() {
-    let (folder, schema) = (tempfile::tempdir().unwrap(), Schema::new(named!()).await);
+    let (folder, schema) = (tempfile::tempdir().unwrap(), Schema::new());
     let clock = Arc::new(ManualClock::new(performer_proofs::start_of_time()));
     for store in stores(folder.path(), &schema, &clock).await {
         store.raise_alert(raised(1, "old")).await.unwrap();

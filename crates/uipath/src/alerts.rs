@@ -1,4 +1,4 @@
-//! Alerts (orchestrator-api 18).
+//! Alerts (orchestrator-api 25).
 
 use super::Inner;
 use super::administration::unsupported;

@@ -1,4 +1,4 @@
-//! Alerts (orchestrator-api 18): what lists show, and the bodies of calls.
+//! Alerts (orchestrator-api 25): what lists show, and the bodies of calls.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -91,7 +91,8 @@ pub async fn serve(store: &Store, process: &str) {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let served = tokio::spawn(server.serve(listener, async { drop(stopped.await) }));
     for number in 0..ITEMS {
-        let item = NewQueueItem::new(Value::from(number)).reference(format!("{process}-{number}"));
+        let item = NewQueueItem::new(serde_json::json!({ "Number": number }))
+            .reference(format!("{process}-{number}"));
         store.add_queue_item(QUEUE, item).await.unwrap();
         // So that there are several turns.
         while number % 2 == 1 && !waiting(store).await.is_empty() {

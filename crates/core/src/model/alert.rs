@@ -1,4 +1,4 @@
-//! Alerts: what somebody should look at, raised by a store in the commit of what happened (orchestrator-api 18).
+//! Alerts: what somebody should look at, raised by a store in the commit of what happened (orchestrator-api 25).
 //!
 //! Every user has read an alert or not. What happens to many items of a queue in one commit is one alert.
 

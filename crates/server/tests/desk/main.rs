@@ -2,6 +2,7 @@
 
 mod access;
 mod acts;
+mod alerts;
 mod assets;
 mod audit;
 mod crawl;
