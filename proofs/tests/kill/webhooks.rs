@@ -12,6 +12,7 @@ use performer::model::webhook::{DeliveryId, EventType, WebhookSettings};
 use performer::orchestrator::store::Store;
 use performer::prelude::*;
 use performer::{ItemFilter, Page};
+use performer_proofs::test_server::{CLIENT, SECRET};
 use performer_server::Server;
 use serde_json::Value;
 
@@ -85,11 +86,11 @@ fn take_event(stream: &TcpStream, received: &Received) -> Option<()> {
 
 /// The program that is killed: a server that adds items, until everything is delivered.
 pub async fn serve(store: &Store, process: &str) {
-    let server = Server::builder(store.clone()).first_client("client", "secret of the client");
+    let server = Server::builder(store.clone()).first_client(CLIENT, SECRET);
     let server = server.webhooks_allow_private(true).open().await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let served = tokio::spawn(server.serve(listener, async { drop(stopped.await) }));
+    let served = tokio::spawn(async move { server.serve(listener, async { drop(stopped.await) }).await });
     for number in 0..ITEMS {
         let item = NewQueueItem::new(serde_json::json!({ "Number": number }))
             .reference(format!("{process}-{number}"));
