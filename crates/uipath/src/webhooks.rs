@@ -14,7 +14,8 @@ use performer_core::model::webhook::{
 };
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result, WebhookAdministration};
 use performer_wire::webhook::{
-    DeliveriesRequest, DeliveriesResponse, RetryRequest, RetryResponse, WebhookDto, WebhookStatesResponse,
+    DeliveriesRequest, DeliveriesResponse, RetryRequest, RetryResponse, WebhookDto, WebhookStatesRequest,
+    WebhookStatesResponse,
 };
 
 const PATH: &str = "/odata/Webhooks";
@@ -32,7 +33,7 @@ struct Accepted {
 
 impl Inner {
     async fn webhooks(&self) -> Result<Vec<Webhook>> {
-        let call = own("WebhookStates", &serde_json::json!({})).repeatable();
+        let call = own("WebhookStates", &WebhookStatesRequest {}).repeatable();
         Ok(self.http.json::<WebhookStatesResponse>(call).await?.webhooks)
     }
 

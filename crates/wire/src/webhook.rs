@@ -189,6 +189,10 @@ pub struct RetryResponse {
     pub count: u64,
 }
 
+/// Asks for all webhooks.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct WebhookStatesRequest {}
+
 /// All webhooks with how the sending goes, which the vendor's routes do not show.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct WebhookStatesResponse {

@@ -66,7 +66,7 @@ fn lives(job: &str, with: &dyn Fn(&[&str]) -> Command) {
         (&["alert", "read", "no-key"], 2),
         (&["log", "list", "--level", "loud"], 2),
         (&["log", "list", "--top", "10001"], 2),
-        (&["job", "logs", "zzzz"], 5),
+        (&["job", "logs", "zzzz"], 1),
     ] {
         let output = with(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", text(&output.stderr));
@@ -99,7 +99,7 @@ fn alerts_and_logs_are_read_from_a_server() {
     let server = Server::known(folder.path(), &["--listen", "127.0.0.1:0"]);
     lives(&job, &|arguments| {
         let mut command = server.command(folder.path(), arguments);
-        command.env("UIPATH_SCOPE", "OR.Monitoring OR.Jobs");
+        command.env("UIPATH_SCOPE", "OR.Queues OR.Monitoring OR.Jobs");
         command
     });
     let mut refused = server.command(folder.path(), &["alert", "list"]);

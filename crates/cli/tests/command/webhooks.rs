@@ -209,7 +209,7 @@ fn webhooks_have_a_life_over_http() {
     let server = Server::known(folder.path(), &["--listen", "127.0.0.1:0"]);
     lives(folder.path(), &|arguments| {
         let mut command = server.command(folder.path(), arguments);
-        command.env("UIPATH_SCOPE", "OR.Webhooks");
+        command.env("UIPATH_SCOPE", "OR.Queues OR.Webhooks");
         command
     });
     let mut command = server.command(folder.path(), &["webhook", "list"]);

@@ -21,7 +21,7 @@ use performer_wire::odata::entity_set;
 use performer_wire::responses;
 use performer_wire::webhook::{
     DeliveriesRequest, DeliveriesResponse, DeliveryDto, EventNames, RetryRequest, RetryResponse, WebhookDto,
-    WebhookStatesResponse, event_body, event_types, webhook_response,
+    WebhookStatesRequest, WebhookStatesResponse, event_body, event_types, webhook_response,
 };
 use secrecy::ExposeSecret as _;
 
@@ -128,6 +128,7 @@ pub(super) async fn types(call: &Call) -> HandlerResult {
 
 /// All webhooks, with how the sending goes.
 pub(super) async fn states(call: &Call) -> HandlerResult {
+    let WebhookStatesRequest {} = call.own_body_or_default()?;
     let webhooks = call.store_for_caller().webhooks().await?;
     ApiResponse::ok(&WebhookStatesResponse { webhooks })
 }
