@@ -51,7 +51,7 @@ async fn codes(store: &Store) -> Vec<u64> {
 }
 
 async fn job(store: &Store, queue: &str) -> JobKey {
-    let new = NewJob::new(queue).machine("m1").lease(2 * SECOND);
+    let new = NewJob::new(queue).machine("m1").lease(6 * SECOND);
     store.start_job(new).await.unwrap()
 }
 
@@ -103,9 +103,9 @@ async fn what_somebody_should_look_at_is_raised_in_its_commit() {
         assert!(told(&store).await[1].2.contains("out of memory"));
 
         let silent = job(&store, "Q").await;
-        // It is suspected first.
+        // It is suspected for a whole lease first.
         let mut swept = Vec::new();
-        for _ in 0..6 {
+        for _ in 0..15 {
             clock.advance(SECOND);
             swept.extend(store.sweep().await.unwrap().jobs);
         }

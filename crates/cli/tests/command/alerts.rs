@@ -22,7 +22,9 @@ fn prepare(folder: &std::path::Path) -> String {
         let now = SystemClock::new().now();
         let lines =
             [(LogLevel::Info, "began"), (LogLevel::Error, "the ERP is down")].map(|(level, message)| {
-                let entry = serde_json::json!({"message": message, "processName": "Load"}).to_string();
+                let entry =
+                    serde_json::json!({"message": message, "processName": "Load", "jobId": job.to_string()})
+                        .to_string();
                 let mut line = LogLine::new(now, level, entry);
                 (line.job, line.process) = (Some(job), "Load".to_owned());
                 line
