@@ -16,6 +16,7 @@
 //! [server]: crate::guide::server
 //! [desk]: crate::guide::desk
 //! [webhooks]: crate::guide::webhooks
+//! [alerts]: crate::guide::alerts
 //! [command line]: crate::guide::command_line
 //! [scaling]: crate::guide::scaling
 //! [tuning]: crate::guide::tuning
@@ -44,6 +45,7 @@ macro_rules! page {
             "[server]: crate::guide::server\n",
             "[desk]: crate::guide::desk\n",
             "[webhooks]: crate::guide::webhooks\n",
+            "[alerts]: crate::guide::alerts\n",
             "[command line]: crate::guide::command_line\n",
             "[scaling]: crate::guide::scaling\n",
             "[tuning]: crate::guide::tuning\n",
@@ -159,6 +161,9 @@ pub mod desk {}
     "[`model::webhook`](crate::model::webhook), [`Store::create_webhook`](crate::orchestrator::store::Store::create_webhook)."
 )]
 pub mod webhooks {}
+
+#[doc = page!("alerts.md", "[`model::alert`](crate::model::alert), [`Insight::list_alerts`](crate::orchestrator::Insight::list_alerts).")]
+pub mod alerts {}
 
 #[doc = page!("command-line.md", "[`Administration`](crate::Administration), whose methods the command calls.")]
 pub mod command_line {}

@@ -15,6 +15,7 @@
 //! | [`difference`] | what differs between two attempts |
 //! | [`sweep`] | which jobs have probably stopped |
 //! | [`clock_guard`] | whether the clock can be believed before something is removed because of its age |
+//! | [`alert`] | what somebody should look at, and who has read it |
 //! | [`webhook`] | webhooks: what they hear of, and when it is sent again |
 //! | [`operation`] | acts on many items at once: what may follow what, and when the next step is due |
 //! | [`review`] | who may change a comment |
@@ -27,7 +28,7 @@
 #[cfg(feature = "json-schema")]
 pub use performer_core::model::schema_fit;
 pub use performer_core::model::{
-    audit, claim_blockers, clock_guard, deadlines, difference, groups, history, item_query, lifecycle,
+    alert, audit, claim_blockers, clock_guard, deadlines, difference, groups, history, item_query, lifecycle,
     limits, operation, personal, query, review, selection, sweep, view, webhook,
 };
 
@@ -84,7 +85,7 @@ pub use performer_core::model::asset::{
     Asset, AssetId, AssetReader, AssetScope, AssetSettings, AssetType, AssetValue, Credential, KeyValue,
     NewAsset, NewValue, OwnedValue, RobotAsset, ValueOf,
 };
-pub use performer_core::model::key::AssetKey;
+pub use performer_core::model::key::{AlertKey, AssetKey};
 
 // What is not about one of them.
 pub use performer_core::model::clock::{Clock, ManualClock, SteadyTime, SystemClock};

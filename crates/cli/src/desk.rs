@@ -16,8 +16,8 @@ use super::signals::Signals;
 
 /// Open the desk: pages for the people who look after failed work
 ///
-/// Over a file or a database, the command serves the desk alone until Ctrl-C, on 127.0.0.1: only whoever opens the link that is printed gets in,
-/// and may do everything. The store needs no server and gets no users. For a server, the command prints a link to the server's own desk, which
+/// Over a file or a database, the command serves the desk alone until Ctrl-C, on 127.0.0.1. The printed link signs one
+/// person in, who may do everything; nobody else gets in. The store needs no server and gets no users. For a server, the command prints a link to the server's own desk, which
 /// signs in the user of the credentials; an application has to be registered for all scopes. A link works once, within five minutes. A UiPath Orchestrator has no desk of performer.
 #[derive(Args)]
 #[command(after_help = "\

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::GlobalArgs;
+use super::log_lines;
 use super::output::{self, CliError, Column, CommandResult, ListOutput};
 use super::queue::duration;
 use super::up_to;
@@ -16,11 +17,12 @@ use performer_core::model::key::JobKey;
 use performer_core::model::robot::{Robot, RobotState};
 use performer_core::orchestrator::Administration;
 
-/// List, show and stop performers
+/// List, show and stop performers, and show what they logged
 #[derive(Subcommand)]
 pub(super) enum Jobs {
     List(List),
     Show(Show),
+    Logs(Logs),
     Stop(Stop),
     Kill(Kill),
 }
@@ -50,6 +52,33 @@ pub(super) struct Show {
     key: String,
     #[command(flatten)]
     global: GlobalArgs,
+}
+
+/// Show what a job logged, the newest lines
+#[derive(Args)]
+#[command(after_help = "\
+Examples:\n  \
+performer job logs 7c1e\n  \
+performer job logs 7c1e --top 1000 --output jsonl")]
+pub(super) struct Logs {
+    /// The key of the job, or a prefix or suffix of it
+    key: String,
+    #[command(flatten)]
+    shown: log_lines::Shown,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+impl Logs {
+    async fn run(self) -> CommandResult {
+        let orchestrator = self.global.connect().await?;
+        // A whole key is looked for among the lines: the job may have ended long ago.
+        let key = match self.key.parse() {
+            Ok(key) => key,
+            Err(_) => find_job(&*orchestrator, &self.key).await?.key,
+        };
+        log_lines::of_job(&*orchestrator, key, &self.shown).await
+    }
 }
 
 /// Request jobs to stop; running transactions are finished, and no more items are claimed
@@ -87,6 +116,7 @@ impl Jobs {
         match self {
             Self::List(list) => list.run().await,
             Self::Show(show) => show.run().await,
+            Self::Logs(logs) => logs.run().await,
             Self::Stop(Stop { selection }) => selection.request_stop(StopStrategy::SoftStop).await,
             Self::Kill(Kill { selection }) => selection.request_stop(StopStrategy::Kill).await,
         }

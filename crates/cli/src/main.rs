@@ -27,6 +27,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 
 mod access;
+mod alert;
 mod asset;
 mod audit;
 mod deadline;
@@ -39,6 +40,7 @@ mod import;
 mod item;
 mod job;
 mod log;
+mod log_lines;
 mod new;
 mod operation;
 mod output;
@@ -113,6 +115,10 @@ enum Action {
     Asset(asset::Assets),
     #[command(subcommand)]
     Webhook(webhook::Webhooks),
+    #[command(subcommand)]
+    Alert(alert::Alerts),
+    #[command(subcommand)]
+    Log(log_lines::Logs),
     #[command(subcommand)]
     Operation(operation::Operations),
     #[command(subcommand)]
@@ -195,6 +201,8 @@ fn main() -> ExitCode {
             Action::Deadline(deadline) => deadline.run().await,
             Action::Asset(asset) => asset.run().await,
             Action::Webhook(webhook) => webhook.run().await,
+            Action::Alert(alert) => alert.run().await,
+            Action::Log(log) => log.run().await,
             Action::Operation(operation) => operation.run().await,
             Action::Job(job) => job.run().await,
             Action::Stats(stats) => stats.run().await,

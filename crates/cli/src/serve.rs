@@ -17,6 +17,7 @@ use super::output::{self, CliError, CommandResult};
 use super::signals::Signals;
 use super::store_url::StoreUrl;
 use super::up_to;
+use performer_core::model::alert::DEFAULT_ALERT_DAYS;
 use performer_core::model::log::{DEFAULT_LOG_DAYS, DEFAULT_MAX_LINES};
 use performer_core::private_file::read_secret;
 use performer_server::{DeskMode, Fault, FirstClient, Origin, Server, ServerBuilder, TrustedProxy};
@@ -103,12 +104,15 @@ pub(super) struct Serve {
     /// The maximum number of lines of robot logs; the oldest are removed first
     #[arg(long, default_value_t = DEFAULT_MAX_LINES, value_name = "N")]
     max_log_lines: u64,
+    /// For how many days alerts are kept; of more than 10,000 the oldest are removed
+    #[arg(long, default_value_t = DEFAULT_ALERT_DAYS, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    keep_alerts: u32,
     /// The desk, pages for the people who look after failed work, under /desk: with all that their permissions allow (on), to look
     /// only (read-only), or not at all (off)
     #[arg(long, default_value = "on", value_name = "on|read-only|off")]
     desk: DeskMode,
-    /// Send events to webhooks at addresses of this machine and of its network too, and not only of the public internet: whoever may make
-    /// webhooks can then have requests sent to whatever this machine reaches
+    /// Send events to webhooks at addresses of this machine and of its network too, and not only of the public internet. Users with the
+    /// permission Webhooks.Create or Webhooks.Edit can then have requests sent to every address that this machine reaches
     #[arg(long)]
     webhooks_allow_private: bool,
     /// The log filter, such as info, debug or performer_server::access=info
@@ -181,7 +185,8 @@ impl Serve {
             .most_connections(self.max_connections)
             .request_limit(Duration::from_secs(self.request_timeout))
             .list_limit(Duration::from_secs(self.list_timeout))
-            .keep_logs(self.keep_logs, self.max_log_lines);
+            .keep_logs(self.keep_logs, self.max_log_lines)
+            .keep_alerts(self.keep_alerts);
         if let Some(memory) = self.max_memory {
             builder = builder.memory(memory.saturating_mul(1024 * 1024));
         }

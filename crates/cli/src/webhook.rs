@@ -4,26 +4,26 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{ArgAction, Args, Subcommand};
 use performer_core::model::webhook::{
-    Delivery, DeliveryId, DeliveryState, EventType, Webhook, WebhookId, WebhookSettings,
+    Delivery, DeliveryId, DeliveryState, EventType, MAX_DELIVERIES_LISTED, Webhook, WebhookSecret,
+    WebhookSettings,
 };
-use performer_store::{MAX_DELIVERIES_LISTED, Store, WebhookSecret, WebhookSelector};
-use performer_wire::webhook::{delivery_response, webhook_response};
+use performer_core::orchestrator::{Administration, WebhookAdministration};
+use performer_wire::webhook::{DeliveryDto, webhook_response};
 use serde_json::{Value, json};
 
 use super::GlobalArgs;
-use super::environment;
 use super::output::{self, CliError, Column, CommandResult, ListOutput};
 use super::secret_input::read_secret;
-use super::store::inspector;
 use super::up_to;
 
 /// List, add, change, test and delete webhooks, addresses that are told what happens; show and send again what was not delivered
 ///
-/// The commands work on the store itself: --url is sqlite: with a file, or postgres:, also for the store of a server. A server over the
-/// store (performer serve) sends the events.
+/// --url is a store (sqlite: with a file, or postgres:) or a server of performer. A server over the store (performer serve) sends the
+/// events.
 #[derive(Subcommand)]
 pub(super) enum Webhooks {
     List(List),
@@ -187,13 +187,11 @@ impl Webhooks {
     }
 }
 
-async fn open(global: &GlobalArgs) -> Result<Store, CliError> {
-    let (url, _) = inspector(global)?; // a store that is not there is not made
-    Ok(Store::open(&url).await?.acting_as(environment::actor()))
-}
-
-async fn named(store: &Store, name: &str) -> Result<Webhook, CliError> {
-    Ok(store.webhook(WebhookSelector::Name(name.to_owned())).await?)
+/// The webhooks of a back end, which it has to have.
+fn of_back_end(orchestrator: &Arc<dyn Administration>) -> Result<&dyn WebhookAdministration, CliError> {
+    orchestrator
+        .webhooks()
+        .ok_or_else(|| CliError::failed("this back end has no webhooks that performer manages"))
 }
 
 /// A webhook with how the sending goes, which the API does not show.
@@ -222,7 +220,8 @@ const COLUMNS: [Column; 7] = [
 impl List {
     async fn run(self) -> CommandResult {
         let format = self.output.format()?;
-        let webhooks = open(&self.global).await?.webhooks().await?;
+        let orchestrator = self.global.connect().await?;
+        let webhooks = of_back_end(&orchestrator)?.list_webhooks().await?;
         format.print_as(&webhooks, as_json, &COLUMNS, |webhook: &Webhook| {
             vec![
                 webhook.id.to_string(),
@@ -272,16 +271,18 @@ impl Add {
         let mut settings = WebhookSettings::new(self.name, self.to);
         self.settings.apply(&mut settings);
         settings.validate()?;
-        let store = open(&self.global).await?;
+        let orchestrator = self.global.connect().await?;
+        let webhooks = of_back_end(&orchestrator)?;
         let secret = self.settings.read_secret()?;
-        tell(&store.create_webhook(settings, secret).await?, "added")
+        tell(&webhooks.add_webhook(settings, secret).await?, "added")
     }
 }
 
 impl Edit {
     async fn run(self) -> CommandResult {
-        let store = open(&self.global).await?;
-        let Webhook { id, mut settings, .. } = named(&store, &self.name).await?;
+        let orchestrator = self.global.connect().await?;
+        let webhooks = of_back_end(&orchestrator)?;
+        let mut settings = webhooks.get_webhook(&self.name).await?.settings;
         if let Some(name) = self.rename {
             settings.name = name;
         }
@@ -295,28 +296,28 @@ impl Edit {
             (None, true) => WebhookSecret::Remove,
             (None, false) => WebhookSecret::Keep,
         };
-        tell(&store.replace_webhook(id, settings, secret).await?, "changed")
+        tell(&webhooks.update_webhook(&self.name, settings, secret).await?, "changed")
     }
 }
 
 impl Delete {
     async fn run(self) -> CommandResult {
-        let store = open(&self.global).await?;
-        let webhook = named(&store, &self.name).await?;
-        store.delete_webhook(webhook.id).await?;
+        let orchestrator = self.global.connect().await?;
+        let webhooks = of_back_end(&orchestrator)?;
+        let webhook = webhooks.get_webhook(&self.name).await?;
+        webhooks.remove_webhook(&self.name).await?;
         tell(&webhook, "deleted")
     }
 }
 
 impl Ping {
     async fn run(self) -> CommandResult {
-        let store = open(&self.global).await?;
-        let webhook = named(&store, &self.name).await?;
-        let event = store.ping_webhook(webhook.id).await?;
+        let orchestrator = self.global.connect().await?;
+        let event = of_back_end(&orchestrator)?.send_test(&self.name).await?;
         if output::is_json() {
-            output::json(&json!({"EventId": event.event_id, "Type": event.kind.name()}))?;
+            output::json(&json!({"EventId": event, "Type": EventType::Ping.name()}))?;
         } else {
-            output::line(format!("test {} waits for webhook {:?}", event.event_id, webhook.settings.name))?;
+            output::line(format!("test {event} waits for webhook {:?}", self.name))?;
             output::remark(
                 "a server over the store sends it; performer webhook deliveries shows it until then",
             );
@@ -337,11 +338,11 @@ const DELIVERY_COLUMNS: [Column; 6] = [
 impl Deliveries {
     async fn run(self) -> CommandResult {
         let format = self.output.format()?;
-        let store = open(&self.global).await?;
-        let webhook = named(&store, &self.name).await?;
+        let orchestrator = self.global.connect().await?;
         let state = self.dead.then_some(DeliveryState::Dead);
-        let found = store.webhook_deliveries(webhook.id, state, DeliveryId(0), self.top).await?;
-        format.print_as(&found, delivery_response, &DELIVERY_COLUMNS, |delivery: &Delivery| {
+        let found =
+            of_back_end(&orchestrator)?.list_deliveries(&self.name, state, DeliveryId(0), self.top).await?;
+        format.print_as(&found, DeliveryDto::from, &DELIVERY_COLUMNS, |delivery: &Delivery| {
             vec![
                 delivery.id.to_string(),
                 delivery.event_type.to_string(),
@@ -357,11 +358,10 @@ impl Deliveries {
 
 impl Retry {
     async fn run(self) -> CommandResult {
-        let store = open(&self.global).await?;
-        let WebhookId(id) = named(&store, &self.name).await?.id;
+        let orchestrator = self.global.connect().await?;
         let which = Some(self.delivery.iter().copied().map(DeliveryId).collect::<Vec<_>>());
         let which = which.filter(|ids| !ids.is_empty());
-        let count = store.retry_webhook_deliveries(WebhookId(id), which).await?;
+        let count = of_back_end(&orchestrator)?.retry_deliveries(&self.name, which).await?;
         if output::is_json() {
             output::json(&json!({ "Count": count }))?;
         } else {

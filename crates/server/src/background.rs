@@ -32,6 +32,8 @@ pub(super) enum Task {
     Operations,
     /// Sends events to webhooks.
     Webhooks,
+    /// Looks for items that miss the SLA of their queue.
+    ServiceLevels,
     /// Warns about a certificate that expires.
     Certificate,
     /// Accepts connections.
@@ -48,6 +50,7 @@ impl Task {
             Self::Retention => "retention",
             Self::Operations => "operations",
             Self::Webhooks => "webhooks",
+            Self::ServiceLevels => "service-levels",
             Self::Certificate => "certificate",
             Self::Accept => "accept",
         }
@@ -61,6 +64,7 @@ impl Task {
             | Self::Removal
             | Self::Operations
             | Self::Webhooks
+            | Self::ServiceLevels
             | Self::Accept => Duration::from_secs(180),
             Self::Retention => Duration::from_secs(1_200),
             Self::Certificate => 2 * CERTIFICATE_INTERVAL,

@@ -173,7 +173,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Whether events are sent to webhooks whose address is one of this machine or of its network. Whoever may make webhooks can then
+    /// Whether events are sent to webhooks whose address is one of this machine or of its network. Somebody who may make webhooks can then
     /// have requests sent to everything that the server reaches. Default: only to addresses of the public internet.
     pub fn webhooks_allow_private(mut self, allow: bool) -> Self {
         self.config.webhooks_allow_private = allow;
@@ -197,6 +197,12 @@ impl ServerBuilder {
     /// keeps at most 100,000. Default: 30 days, 10,000,000 lines.
     pub fn keep_logs(mut self, days: u32, max_lines: u64) -> Self {
         self.config.log_retention = LogRetention { days, max_lines };
+        self
+    }
+
+    /// For how many days alerts are kept; of more than 10,000 the oldest are removed. Default: 30 days.
+    pub fn keep_alerts(mut self, days: u32) -> Self {
+        self.config.alert_days = days;
         self
     }
 

@@ -7,6 +7,7 @@ use super::connection_monitor::ClientTimeouts;
 use super::cors::Origin;
 use super::desk::DeskMode;
 use super::proxies::TrustedProxy;
+use performer_core::model::alert::DEFAULT_ALERT_DAYS;
 use performer_core::model::log::LogRetention;
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 
@@ -22,7 +23,7 @@ const MAX_REQUESTS: usize = 1_000_000;
 const MAX_BODY: usize = 512 * 1024 * 1024;
 /// The longest time limit of a request that can be configured.
 const MAX_REQUEST_LIMIT: Duration = Duration::from_secs(3_600);
-/// The longest time for which logs can be kept, in days.
+/// The longest time for which logs and alerts can be kept, in days.
 const MAX_LOG_DAYS: usize = 36_500;
 /// The highest rate limit that can be configured, in lists of items per minute.
 pub(super) const MAX_LISTS_PER_MINUTE: usize = 1_000_000;
@@ -47,6 +48,8 @@ pub(super) struct Config {
     pub(super) maintenance: bool,
     pub(super) desk: DeskMode,
     pub(super) log_retention: LogRetention,
+    /// For how many days alerts are kept.
+    pub(super) alert_days: u32,
     /// Whether events are sent to addresses that are not public.
     pub(super) webhooks_allow_private: bool,
 }
@@ -65,6 +68,7 @@ impl Config {
         within("the maximum number of requests", self.max_requests, MAX_REQUESTS)?;
         within("the maximum body size in bytes", self.max_bulk_body, MAX_BODY)?;
         within("the number of days for which logs are kept", self.log_retention.days as usize, MAX_LOG_DAYS)?;
+        within("the number of days for which alerts are kept", self.alert_days as usize, MAX_LOG_DAYS)?;
         if self.request_limit.is_zero() || self.request_limit > MAX_REQUEST_LIMIT {
             let message = format!(
                 "the time limit of a request is {:?}, but must be more than 0 and at most {MAX_REQUEST_LIMIT:?}",
@@ -120,6 +124,7 @@ impl Default for Config {
             maintenance: true,
             desk: DeskMode::default(),
             log_retention: LogRetention::default(),
+            alert_days: DEFAULT_ALERT_DAYS,
             webhooks_allow_private: false,
         }
     }

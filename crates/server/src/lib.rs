@@ -34,6 +34,7 @@
 mod absent;
 mod access;
 mod access_admin;
+mod alerts;
 mod api_error;
 mod assets;
 mod audit_logs;

@@ -1,6 +1,6 @@
 //! Background maintenance: refreshes the directory, sweeps lost jobs, removes the items of deleted queues and items past
-//! their retention and old logs in small batches, does the steps of operations on many items, sends to webhooks, and warns about a
-//! certificate that expires.
+//! their retention, old logs and alerts in small batches, does the steps of operations on many items, sends to webhooks, looks for items
+//! that miss the SLA of their queue, and warns about a certificate that expires.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,8 @@ use performer_store::RemovedEnded;
 const DELETED_QUEUES_INTERVAL: Duration = Duration::from_secs(1);
 /// How often it is looked whether the step of an operation is due that another process started.
 const OPERATIONS_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is looked whether items miss the SLA of their queue.
+const SERVICE_LEVEL_INTERVAL: Duration = Duration::from_secs(60);
 const RETENTION_INTERVAL: Duration = Duration::from_secs(600);
 /// How often the validity of the certificate is checked.
 pub(super) const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(86_400);
@@ -59,7 +61,8 @@ pub(super) fn start(server: &Arc<Inner>) -> JoinHandle<()> {
         let retention = supervise(server, Task::Retention, || apply_retention(server));
         let operations = supervise(server, Task::Operations, || run_operations(server));
         let webhooks = supervise(server, Task::Webhooks, || webhooks::delivery::run(server));
-        tokio::join!(always, sweep, deleted_queues, retention, operations, webhooks);
+        let service_levels = supervise(server, Task::ServiceLevels, || check_service_levels(server));
+        tokio::join!(always, sweep, deleted_queues, retention, operations, webhooks, service_levels);
     })
 }
 
@@ -184,6 +187,34 @@ async fn apply_retention(server: &Inner) {
             tracing::warn!(%error, "failed to remove old dead letters of webhooks");
         }
         remove_logs(server).await;
+        remove_alerts(server).await;
+    }
+}
+
+/// Removes old alerts.
+async fn remove_alerts(server: &Inner) {
+    loop {
+        server.tasks.report_alive(Task::Retention);
+        match server.store.remove_alerts(server.config.alert_days, REMOVAL_BATCH).await {
+            Ok(0) => return,
+            Ok(_) => tokio::time::sleep(PAUSE).await,
+            Err(error) => {
+                tracing::warn!(%error, "failed to remove old alerts");
+                return;
+            }
+        }
+    }
+}
+
+/// Raises alerts about items that wait, of queues with an SLA.
+async fn check_service_levels(server: &Inner) {
+    let mut ticks = ticks(SERVICE_LEVEL_INTERVAL);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = server.store.check_service_levels().await {
+            tracing::warn!(%error, "failed to look for items that miss the SLA of their queue");
+        }
+        server.tasks.report_alive(Task::ServiceLevels);
     }
 }
 

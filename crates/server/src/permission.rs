@@ -45,6 +45,8 @@ enumeration! {
         Webhooks = 12,
         /// Licences, of which this server has none: there is nothing to see but that.
         License = 13,
+        /// Alerts.
+        Alerts = 14,
     }
 }
 
@@ -80,6 +82,7 @@ impl Permission {
         match (self.0, self.1) {
             (_, Action::Reveal) => self.0 == Area::Transactions,
             (Area::License, _) => self.1 == Action::View,
+            (Area::Alerts, _) => matches!(self.1, Action::View | Action::Create),
             _ => true,
         }
     }

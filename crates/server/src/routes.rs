@@ -5,9 +5,9 @@ use axum::http::Method;
 
 use super::router::{FolderScope, Route, RouteAccess};
 use super::{
-    assets, audit_logs, comments, folder_navigation, folders, insight_protocol, items, jobs, lease_protocol,
-    login, logs, queues, review_protocol, roles, server_facts, statistics, status, transactions, users,
-    webhooks,
+    alerts, assets, audit_logs, comments, folder_navigation, folders, insight_protocol, items, jobs,
+    lease_protocol, login, logs, queues, review_protocol, roles, server_facts, statistics, status,
+    transactions, users, webhooks,
 };
 use crate::permission::{Action, Area, Permission};
 
@@ -41,6 +41,8 @@ const WEBHOOKS_VIEW: Permission = Permission(Area::Webhooks, Action::View);
 const WEBHOOKS_CREATE: Permission = Permission(Area::Webhooks, Action::Create);
 const WEBHOOKS_EDIT: Permission = Permission(Area::Webhooks, Action::Edit);
 const WEBHOOKS_DELETE: Permission = Permission(Area::Webhooks, Action::Delete);
+const ALERTS_VIEW: Permission = Permission(Area::Alerts, Action::View);
+const ALERTS_CREATE: Permission = Permission(Area::Alerts, Action::Create);
 const ROBOTS_VIEW: Permission = Permission(Area::Robots, Action::View);
 const SETTINGS_VIEW: Permission = Permission(Area::Settings, Action::View);
 const LICENSE_VIEW: Permission = Permission(Area::License, Action::View);
@@ -222,6 +224,12 @@ pub(super) static ROUTES: &[Route] = routes! {
     GET "Assets" ALL "GetFoldersForAsset" "GetFoldersForAsset": read("Assets", Tenant, &[]) => assets::folders_for_asset;
     POST "Assets" ALL "ShareToFolders" "ShareAssetsToFolders": write("Assets", Tenant, &[]) => assets::share;
 
+    // Alerts
+    GET "Alerts" ALL "" "GetAlerts": read("Monitoring", Tenant, &[ALERTS_VIEW]) => alerts::list;
+    GET "Alerts" ALL "GetUnreadCount" "GetUnreadAlertCount": read("Monitoring", Tenant, &[ALERTS_VIEW]) => alerts::unread;
+    POST "Alerts" ALL "MarkAsRead" "MarkAlertsAsRead": write("Monitoring", Tenant, &[ALERTS_VIEW]) => alerts::mark;
+    POST "Alerts" ALL "RaiseProcessAlert" "RaiseProcessAlert": write("Monitoring", Tenant, &[ALERTS_CREATE]) => alerts::raise;
+
     // Webhooks
     GET "Webhooks" ALL "" "GetWebhooks": read("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::list;
     POST "Webhooks" ALL "" "PostWebhook": write("Webhooks", Tenant, &[WEBHOOKS_CREATE]) => webhooks::create;
@@ -232,6 +240,7 @@ pub(super) static ROUTES: &[Route] = routes! {
     POST "Webhooks" ONE "Ping" "PingWebhook": write("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::ping;
     GET "Webhooks" ALL "GetEventTypes" "GetWebhookEventTypes": read("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::types;
     POST "Webhooks" ALL "TriggerCustom" "TriggerCustomEvent": write("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::trigger;
+    POST "api/performer" ALL "webhookstates" "WebhookStates": read("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::states;
     POST "api/performer" ALL "webhookdeliveries" "WebhookDeliveries": read("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::deliveries;
     POST "api/performer" ALL "retrywebhook" "RetryWebhook": write("Webhooks", Tenant, &[WEBHOOKS_EDIT]) => webhooks::retry;
 

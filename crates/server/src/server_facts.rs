@@ -137,15 +137,22 @@ pub(super) async fn get_tenant(call: &Call) -> HandlerResult {
 
 // Counts
 
-/// How many queues there are where the caller may see them.
+/// How many assets and queues there are where the caller may see them. There are no processes and schedules to count.
 pub(super) async fn counts(call: &Call) -> HandlerResult {
-    const VIEW: Permission = Permission(Area::Queues, Action::View);
     let caller = call.caller()?;
-    let folders = caller.directory.folders().map(|folder| folder.id);
-    let folders: Arc<[FolderId]> = folders.filter(|folder| caller.may(Some(*folder), VIEW)).collect();
-    let may_view = !folders.is_empty();
-    let queues = call.store_for_caller().queues_in_folders(folders).await?.len() as u64;
-    ApiResponse::ok(&[responses::count("Queues", queues, may_view)])
+    let folders_of = |area| -> Arc<[FolderId]> {
+        let folders = caller.directory.folders().map(|folder| folder.id);
+        folders.filter(|folder| caller.may(Some(*folder), Permission(area, Action::View))).collect()
+    };
+    let (of_assets, of_queues) = (folders_of(Area::Assets), folders_of(Area::Queues));
+    let [may_view_assets, may_view_queues] = [&of_assets, &of_queues].map(|folders| !folders.is_empty());
+    let store = call.store_for_caller();
+    let assets = store.assets_in_folders(of_assets).await?.len() as u64;
+    let queues = store.queues_in_folders(of_queues).await?.len() as u64;
+    ApiResponse::ok(&[
+        responses::count("Assets", assets, may_view_assets),
+        responses::count("Queues", queues, may_view_queues),
+    ])
 }
 
 /// How many jobs have ended in each way.

@@ -199,6 +199,9 @@ pub(super) const SET_ROBOT_ASSET: BodyShape = nested("body", &["robotKey"], &[("
 pub(super) const SHARE_ASSETS: BodyShape =
     flat("assetFoldersShare", &["AssetIds", "ToAddFolderIds", "ToRemoveFolderIds"]);
 const SUBSCRIPTION: BodyShape = flat("Events", &["EventType"]);
+pub(super) const MARK_ALERTS: BodyShape = flat("ids", &["ids"]);
+const ALERT: BodyShape = flat("processAlert", &["Message", "Severity", "RobotName", "ProcessName", "Id"]);
+pub(super) const PROCESS_ALERT: BodyShape = nested("processAlert", &[], &[("processAlert", &ALERT)]);
 pub(super) const WEBHOOK: BodyShape = nested(
     "webhookDto",
     &[

@@ -17,6 +17,7 @@
 //! | `apply/jobs.rs` | jobs |
 //! | `apply/administration.rs` | what people change: queues, items, reviews, comments |
 //! | `apply/assets.rs` | assets |
+//! | `apply/alerts.rs` | alerts |
 //! | `apply/webhooks.rs` | webhooks, and what is to be delivered to them |
 //! | `apply/operation.rs`, `apply/selection.rs` | acts on many items at once; which items they are |
 //! | `apply/personal.rs` | personal fields: masked in what is read, and revealed |
@@ -28,6 +29,7 @@
 
 mod add;
 mod administration;
+mod alerts;
 mod assets;
 mod audit;
 mod change;
@@ -55,6 +57,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
+use self::alerts::PendingAlerts;
 use self::audit::PendingAudit;
 use self::claim::wanted;
 use self::groups::PendingGroups;
@@ -128,6 +131,8 @@ struct Apply<'a, R> {
     audit: PendingAudit,
     /// What this batch tells webhooks.
     events: PendingEvents,
+    /// What happened to items in this batch that somebody should look at.
+    alerts: PendingAlerts,
     /// Ends of attempts, computed from cached rows and not written yet.
     assumed: Vec<AssumedEnd>,
     /// What has ended, for the figures.
@@ -222,6 +227,7 @@ impl<R: Rows> Apply<'_, R> {
                 self.wake_where_there_is_room()?;
                 self.serve_parked(arrivals, &mut answers)?;
                 self.write_statistics()?;
+                self.write_alerts()?;
                 self.write_events()?;
                 self.write_audit()?;
                 return Ok(AppliedBatch {
@@ -298,6 +304,7 @@ impl<R: Rows> Apply<'_, R> {
             Operation::Log(operation) => self.log(operation),
             Operation::Assets(operation) => self.change_assets(*operation),
             Operation::Webhooks(operation) => self.change_webhooks(*operation),
+            Operation::Alerts(operation) => self.change_alerts(operation),
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::alerts::AlertOperation;
 use super::arrivals::Arrivals;
 use super::assets::AssetOperation;
 use super::clock::StoreClock;
@@ -310,6 +311,7 @@ pub(crate) enum Operation {
     Log(LogOperation),
     Assets(Box<AssetOperation>),
     Webhooks(Box<WebhookOperation>),
+    Alerts(AlertOperation),
 }
 
 impl Operation {

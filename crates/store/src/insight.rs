@@ -11,8 +11,11 @@ use super::backend::{Query, expect_answer};
 use super::named;
 use super::operations::OperationItems;
 use super::scoped_queues::Reach;
+use performer_core::model::alert::{Alert, AlertFilter};
 use performer_core::model::audit::{AuditCheck, AuditFilter, AuditLine, AuditRecord};
 use performer_core::model::deadlines::DueWork;
+use performer_core::model::key::{AlertKey, FolderId};
+use performer_core::model::log::{LogFilter, LogRecord};
 use performer_core::model::operation::{ItemOperation, OperationId, OperationItem, OperationList, Plan};
 use performer_core::model::review::{ItemVersion, Person};
 use performer_core::model::view::SavedView;
@@ -21,6 +24,15 @@ use performer_core::orchestrator::{Insight, Result};
 impl Store {
     fn reach(&self) -> Reach {
         self.scope.user.map(|_| Arc::new([self.scope.folder]) as Arc<[_]>)
+    }
+
+    /// The folders among these that the store reaches; `None`: all.
+    fn reached(&self, folders: Option<Vec<FolderId>>) -> Option<Vec<FolderId>> {
+        match (self.scope.user.map(|_| self.scope.folder), folders) {
+            (None, folders) => folders,
+            (Some(own), None) => Some(vec![own]),
+            (Some(own), Some(folders)) => Some(folders.into_iter().filter(|folder| *folder == own).collect()),
+        }
     }
 
     /// The actor, as the author of operations.
@@ -81,6 +93,20 @@ impl Insight for Store {
 
     async fn step_operation(&self, id: OperationId, version: u64) -> Result<ItemOperation> {
         Self::step_operation(self, id, version).await
+    }
+
+    async fn list_alerts(&self, mut filter: AlertFilter) -> Result<Vec<Alert>> {
+        filter.folders = self.reached(filter.folders);
+        self.alerts(filter).await
+    }
+
+    async fn mark_alerts_read(&self, keys: Vec<AlertKey>) -> Result<u64> {
+        self.read_alerts(keys, self.reached(None)).await
+    }
+
+    async fn list_log_lines(&self, mut filter: LogFilter) -> Result<Vec<LogRecord>> {
+        filter.folders = self.reached(filter.folders);
+        self.log_lines(filter).await
     }
 
     async fn list_views(&self) -> Result<Vec<SavedView>> {

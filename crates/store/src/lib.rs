@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `administration.rs` | the trait `Administration` for a store |
 //! | `assets.rs`, `encryption/` | assets, and how what is secret in them is encrypted |
+//! | `alerts.rs` | what somebody should look at |
 //! | `webhooks.rs` | webhooks, and what is to be delivered to them |
 //! | `audit.rs` | the audit: what people changed |
 //! | `open.rs` | opens the store at a URL |
@@ -69,6 +70,7 @@ use performer_core::orchestrator::{
 };
 
 mod administration;
+mod alerts;
 mod apply;
 mod arrivals;
 mod assets;
@@ -131,7 +133,7 @@ pub use removal::RemovedEnded;
 pub use scoped_items::{UnclaimedReport, UnleasedCaller};
 pub use scoped_queues::{QueueSelector, Reach};
 pub use tokens::{MAX_LOGIN_TOKENS, MAX_NAMED_TOKENS, Token, TokensOf};
-pub use webhooks::{FailedDelivery, MAX_DELIVERIES_LISTED, WebhookSecret, WebhookSelector, WebhookTurn};
+pub use webhooks::{FailedDelivery, WebhookSelector, WebhookTurn};
 
 /// How long to wait before a queue that was not found is looked up again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

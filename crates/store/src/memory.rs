@@ -1,5 +1,6 @@
 //! Queues in memory: for tests, for simulations, and for work that may be lost.
 
+mod alerts;
 mod assets;
 mod audit;
 mod comments;
@@ -72,6 +73,7 @@ pub(crate) struct Memory {
     views: views::StoredViews,
     assets: assets::StoredAssets,
     webhooks: webhooks::StoredWebhooks,
+    alerts: alerts::StoredAlerts,
     document: Option<(u64, String)>,
     last_queue: i64,
     last_item: i64,
@@ -106,6 +108,7 @@ impl Memory {
             views: views::StoredViews::default(),
             assets: assets::StoredAssets::default(),
             webhooks: webhooks::StoredWebhooks::default(),
+            alerts: alerts::StoredAlerts::default(),
             document: None,
             last_queue: 0,
             last_item: 0,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::alerts::{AlertAnswer, AlertQuery};
 use super::assets::{AssetAnswer, AssetQuery};
 use super::audit::AuditRow;
 use super::backend::ClaimedBatch;
@@ -161,6 +162,7 @@ pub(crate) enum Query {
     Log(Box<LogQuery>),
     Assets(AssetQuery),
     Webhooks(WebhookQuery),
+    Alerts(AlertQuery),
 }
 
 /// The answer to an operation or a query.
@@ -223,6 +225,7 @@ pub(crate) enum Answer {
     Log(LogAnswer),
     Asset(AssetAnswer),
     Webhook(WebhookAnswer),
+    Alert(AlertAnswer),
 }
 
 /// The one kind of answer that an operation has; any other kind is a bug in this crate. Evaluates to a `Result` and

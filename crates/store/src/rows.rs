@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::alerts::AlertRows;
 use super::assets::AssetRows;
 use super::audit::AuditRows;
 use super::backend::{Claimant, Request, WriterHooks};
@@ -80,6 +81,7 @@ pub(crate) trait Rows:
     + BulkRows
     + LogRows
     + WebhookRows
+    + AlertRows
 {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;

@@ -10,6 +10,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -23,16 +24,13 @@ use performer_core::model::clock::Clock as _;
 use performer_core::model::code::ErrorCode;
 use performer_core::model::key::{KeyMaker, WebhookKey};
 use performer_core::model::webhook::{
-    CUSTOM_DATA_LIMIT, Delivery, DeliveryId, DeliveryState, EventType, Verdict, Webhook, WebhookEvent,
-    WebhookId, WebhookSettings, validate_secret,
+    CUSTOM_DATA_LIMIT, Delivery, DeliveryId, DeliveryState, EventType, MAX_DELIVERIES_LISTED, Verdict,
+    Webhook, WebhookEvent, WebhookId, WebhookSecret, WebhookSettings, validate_secret,
 };
-use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
+use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result, WebhookAdministration};
 
 /// How many deliveries a server gets with a turn.
 pub(crate) const TAKEN_AT_ONCE: usize = 20;
-
-/// The most deliveries of one list, or of one call that sends them again.
-pub const MAX_DELIVERIES_LISTED: usize = 1_000;
 
 /// How many dead letters one commit removes.
 const REMOVED_AT_ONCE: usize = 200;
@@ -47,17 +45,6 @@ pub enum WebhookSelector {
     Name(String),
     /// By its number.
     Id(WebhookId),
-}
-
-/// What a change does to the secret of a webhook.
-#[derive(Clone, Debug)]
-pub enum WebhookSecret {
-    /// It stays as it is.
-    Keep,
-    /// It is removed: requests are not signed any more.
-    Remove,
-    /// It is set.
-    Set(SecretString),
 }
 
 /// As [`WebhookSecret`], with the secret as it is stored.
@@ -550,6 +537,53 @@ impl Store {
 
     async fn ask_webhooks(&self, query: WebhookQuery) -> Result<WebhookAnswer> {
         expect_answer!(self.read(Query::Webhooks(query)).await, Webhook)
+    }
+}
+
+#[async_trait]
+impl WebhookAdministration for Store {
+    async fn list_webhooks(&self) -> Result<Vec<Webhook>> {
+        self.webhooks().await
+    }
+
+    async fn get_webhook(&self, name: &str) -> Result<Webhook> {
+        self.webhook(WebhookSelector::Name(name.to_owned())).await
+    }
+
+    async fn add_webhook(&self, settings: WebhookSettings, secret: Option<SecretString>) -> Result<Webhook> {
+        self.create_webhook(settings, secret).await
+    }
+
+    async fn update_webhook(
+        &self,
+        name: &str,
+        settings: WebhookSettings,
+        secret: WebhookSecret,
+    ) -> Result<Webhook> {
+        let id = self.get_webhook(name).await?.id;
+        self.replace_webhook(id, settings, secret).await
+    }
+
+    async fn remove_webhook(&self, name: &str) -> Result<()> {
+        self.delete_webhook(self.get_webhook(name).await?.id).await
+    }
+
+    async fn send_test(&self, name: &str) -> Result<String> {
+        Ok(self.ping_webhook(self.get_webhook(name).await?.id).await?.event_id)
+    }
+
+    async fn list_deliveries(
+        &self,
+        name: &str,
+        state: Option<DeliveryState>,
+        after: DeliveryId,
+        limit: usize,
+    ) -> Result<Vec<Delivery>> {
+        self.webhook_deliveries(self.get_webhook(name).await?.id, state, after, limit).await
+    }
+
+    async fn retry_deliveries(&self, name: &str, which: Option<Vec<DeliveryId>>) -> Result<u64> {
+        self.retry_webhook_deliveries(self.get_webhook(name).await?.id, which).await
     }
 }
 

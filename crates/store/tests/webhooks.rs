@@ -16,14 +16,14 @@ use performer_core::model::result::TransactionResult;
 use performer_core::model::review::ItemVersion;
 use performer_core::model::webhook::{
     DeliveryId, DeliveryState, EventType, MAX_AGE, MAX_TRIES, MAX_WEBHOOKS, Verdict, Webhook, WebhookId,
-    WebhookSettings,
+    WebhookSecret, WebhookSettings,
 };
 use performer_core::orchestrator::{
     ClaimRequest, ItemAdministration as _, Orchestrator as _, QueueAdministration as _, Report, Result,
 };
 use performer_proofs::named;
 use performer_proofs::postgres::Schema;
-use performer_store::{EncryptionKeys, FailedDelivery, Store, WebhookSecret, WebhookSelector, WebhookTurn};
+use performer_store::{EncryptionKeys, FailedDelivery, Store, WebhookSelector, WebhookTurn};
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 

@@ -19,7 +19,7 @@ use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::ReviewStatus;
 use performer_core::orchestrator::{
     AssetAdministration, ErrorKind, FleetAdministration, ItemAdministration, OrchestratorError,
-    QueueAdministration, Result, ReviewAdministration,
+    QueueAdministration, Result, ReviewAdministration, WebhookAdministration,
 };
 use performer_wire::Collection;
 use performer_wire::job::{JobDto, StopJobRequest};
@@ -31,6 +31,10 @@ const JOBS_PER_PAGE: usize = 1_000;
 impl QueueAdministration for Uipath {
     fn assets(&self) -> Option<&dyn AssetAdministration> {
         Some(self)
+    }
+
+    fn webhooks(&self) -> Option<&dyn WebhookAdministration> {
+        self.inner.supports_leases().then_some(self as &dyn WebhookAdministration)
     }
 
     async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {

@@ -5,9 +5,12 @@ use async_trait::async_trait;
 use super::administration::unsupported;
 use super::call::Call;
 use super::{Inner, Uipath};
+use performer_core::model::alert::{Alert, AlertFilter};
 use performer_core::model::audit::{AuditFilter, AuditLine, AuditRecord};
 use performer_core::model::deadlines::DueWork;
 use performer_core::model::figures::{Figures, FiguresFilter};
+use performer_core::model::key::AlertKey;
+use performer_core::model::log::{LogFilter, LogRecord};
 use performer_core::model::operation::{ItemOperation, OperationId, OperationItem, OperationList, Plan};
 use performer_core::model::review::ItemVersion;
 use performer_core::model::view::SavedView;
@@ -147,6 +150,18 @@ impl Insight for Uipath {
         let call = call("AuditLines", &AuditLinesRequest { after });
         let lines: Vec<AuditLineDto> = self.inner.http.json(call.repeatable()).await?;
         Ok(lines.into_iter().map(AuditLine::from).collect())
+    }
+
+    async fn list_alerts(&self, filter: AlertFilter) -> Result<Vec<Alert>> {
+        self.inner.alerts(&filter).await
+    }
+
+    async fn mark_alerts_read(&self, keys: Vec<AlertKey>) -> Result<u64> {
+        self.inner.mark_alerts(keys).await
+    }
+
+    async fn list_log_lines(&self, filter: LogFilter) -> Result<Vec<LogRecord>> {
+        self.inner.log_lines(&filter).await
     }
 
     async fn list_views(&self) -> Result<Vec<SavedView>> {

@@ -58,6 +58,7 @@ use performer_core::orchestrator::{
 mod add;
 mod address;
 mod administration;
+mod alerts;
 mod answer;
 mod any_operation;
 mod assets;
@@ -72,6 +73,7 @@ mod follow_up;
 mod insight_protocol;
 mod items;
 mod lease_protocol;
+mod logs;
 mod ownership;
 mod queue;
 mod rate_limit;
@@ -82,6 +84,7 @@ mod review_protocol;
 mod timing;
 mod tls;
 mod unreadable;
+mod webhooks;
 
 pub use builder::UipathBuilder;
 pub use caller::{Caller, ConnectionProbe};

@@ -40,6 +40,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod alert;
 #[cfg(feature = "server")]
 mod any_case;
 pub mod api_time;

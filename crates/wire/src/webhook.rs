@@ -5,11 +5,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::ApiTime;
+use super::{ApiTime, Unreadable};
 use performer_core::model::Refusal;
 use performer_core::model::code::ErrorCode;
 use performer_core::model::webhook::{
-    Delivery, DeliveryState, EventType, Webhook, WebhookEvent, WebhookSettings,
+    Delivery, DeliveryId, DeliveryState, EventType, Webhook, WebhookEvent, WebhookId, WebhookSettings,
 };
 
 /// A type of events in a body.
@@ -58,6 +58,21 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretStr
 }
 
 impl WebhookDto {
+    /// The body of a webhook with these settings. Without a secret it keeps the one that it has.
+    pub fn of(settings: &WebhookSettings, secret: Option<SecretString>) -> Self {
+        let subscribed = |kind: &EventType| SubscriptionDto { event_type: Some(kind.name().to_owned()) };
+        Self {
+            name: Some(settings.name.clone()),
+            description: Some(settings.description.clone().unwrap_or_default()),
+            url: Some(settings.url.clone()),
+            enabled: Some(settings.enabled),
+            subscribe_to_all_events: Some(settings.subscribe_to_all_events),
+            allow_insecure_ssl: Some(settings.allow_insecure_ssl),
+            events: Some(settings.events.iter().map(subscribed).collect()),
+            secret,
+        }
+    }
+
     /// The settings of a new webhook.
     ///
     /// # Errors
@@ -141,20 +156,100 @@ pub fn event_types() -> Vec<Value> {
     EventType::subscribable().map(|kind| json!({"Name": kind.name(), "Group": kind.group()})).collect()
 }
 
+/// Which deliveries are listed: a call of our own.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveriesRequest {
+    pub webhook: i64,
+    #[serde(default)]
+    pub dead: bool,
+    #[serde(default)]
+    pub after: i64,
+    /// At most so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top: Option<usize>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DeliveriesResponse {
+    pub deliveries: Vec<DeliveryDto>,
+}
+
+/// Which dead letters are sent again; without numbers, all of the webhook.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RetryRequest {
+    pub webhook: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliveries: Option<Vec<i64>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RetryResponse {
+    pub count: u64,
+}
+
+/// Asks for all webhooks.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct WebhookStatesRequest {}
+
+/// All webhooks with how the sending goes, which the vendor's routes do not show.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WebhookStatesResponse {
+    pub webhooks: Vec<Webhook>,
+}
+
 /// A delivery, in lists of our own.
-pub fn delivery_response(delivery: &Delivery) -> Value {
-    json!({
-        "Id": delivery.id.0,
-        "WebhookId": delivery.webhook.0,
-        "EventId": delivery.event_id,
-        "EventType": delivery.event_type.name(),
-        "CreationTime": ApiTime(delivery.created),
-        "State": delivery.state.name(),
-        "IsDeadLetter": delivery.state == DeliveryState::Dead,
-        "Since": ApiTime(delivery.since),
-        "Tries": delivery.tries,
-        "Error": delivery.error,
-    })
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DeliveryDto {
+    pub id: i64,
+    pub webhook_id: i64,
+    pub event_id: String,
+    pub event_type: String,
+    pub creation_time: ApiTime,
+    pub state: String,
+    pub is_dead_letter: bool,
+    pub since: ApiTime,
+    pub tries: u32,
+    pub error: Option<String>,
+}
+
+impl From<&Delivery> for DeliveryDto {
+    fn from(delivery: &Delivery) -> Self {
+        Self {
+            id: delivery.id.0,
+            webhook_id: delivery.webhook.0,
+            event_id: delivery.event_id.clone(),
+            event_type: delivery.event_type.name().to_owned(),
+            creation_time: ApiTime(delivery.created),
+            state: delivery.state.name().to_owned(),
+            is_dead_letter: delivery.state == DeliveryState::Dead,
+            since: ApiTime(delivery.since),
+            tries: delivery.tries,
+            error: delivery.error.clone(),
+        }
+    }
+}
+
+impl DeliveryDto {
+    /// The delivery.
+    ///
+    /// # Errors
+    ///
+    /// A type of events or a state that is not known.
+    pub fn into_delivery(self) -> Result<Delivery, Unreadable> {
+        let unknown = |what: &str| {
+            Unreadable(format!("delivery {} has {what}, which this version does not know", self.id))
+        };
+        let event_type = self.event_type.parse().map_err(|_| unknown(&self.event_type))?;
+        let state = self.state.parse().map_err(|_| unknown(&self.state))?;
+        let ids = (DeliveryId(self.id), WebhookId(self.webhook_id));
+        let mut delivery = Delivery::stored(ids, self.event_id, event_type, self.creation_time.0);
+        (delivery.state, delivery.since) = (state, self.since.0);
+        (delivery.tries, delivery.error) = (self.tries, self.error);
+        Ok(delivery)
+    }
 }
 
 /// What a server knows of folders and users, for the bodies of events.

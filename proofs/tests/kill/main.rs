@@ -8,7 +8,7 @@
 //! On PostgreSQL 200 more processes are killed; and under the load of several, the server itself is stopped and
 //! restarted, and its standby takes over.
 //!
-//! And in the middle of an operation on many items, and of a replacement of the key of secrets.
+//! And in the middle of an operation on many items, of a replacement of the key of secrets, and of the delivery of events to webhooks.
 //!
 //! And a rolling update: instances are stopped by SIGTERM, one after the other, while new ones take their places.
 //!
@@ -28,6 +28,7 @@ mod random_kills;
 mod recovery;
 mod rolling_update;
 mod victim;
+mod webhooks;
 mod world;
 
 type Test = (&'static str, fn());
@@ -41,6 +42,7 @@ const CONCURRENT: [&[Test]; 2] = [
         ("a_truncated_ledger_is_detected", random_kills::negative_control),
         ("an_operation_goes_on_after_its_process_was_killed", operations::on_a_file),
         ("a_replacement_of_the_key_of_secrets_goes_on", key_rotation::at_every_crash_point),
+        ("no_event_is_lost_when_a_server_ends_beside_a_delivery", webhooks::at_every_crash_point),
     ],
     &[
         ("on_postgres_a_process_can_be_killed_at_any_time", random_kills::on_postgres),

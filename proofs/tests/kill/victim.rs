@@ -225,6 +225,9 @@ pub fn main(arguments: &[String]) {
         if program == "operate" {
             return super::operations::operate(&open_store(store).await.unwrap()).await;
         }
+        if program == "webhooks" {
+            return super::webhooks::serve(&open_store(store).await.unwrap(), process).await;
+        }
         if program == "rotate" {
             return super::key_rotation::rotate(&open_store(store).await.unwrap()).await;
         }

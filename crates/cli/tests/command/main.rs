@@ -1,5 +1,6 @@
 //! The command as a user runs it: the real program on real files, over real HTTP and TLS, with real signals.
 
+mod alerts;
 mod assets;
 mod audit;
 mod crash;

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Server, command, done, json, run, text};
+use super::{Server, command, done, json, text};
 
 /// What a receiver got: the body and the signature.
 type Got = (Value, Option<String>);
@@ -147,57 +148,72 @@ fn addresses_of_the_machine_are_refused_unless_they_are_allowed() {
     assert_eq!(body["Type"], "ping");
 }
 
-#[test]
-fn webhooks_have_a_life_by_the_command() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    done(command(folder, &["queue", "create", "Invoices", "--url", STORE]));
+/// The life of a webhook, wherever it is. `with` makes the command.
+fn lives(folder: &std::path::Path, with: &dyn Fn(&[&str]) -> Command) {
     std::fs::write(folder.join("secret.txt"), "hunter2\n").unwrap();
     let refused = |arguments: &[&str], code: i32, why: &str| {
-        let output = run(folder, arguments);
+        let output = with(arguments).output().unwrap();
         let told = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}");
         assert!(told.contains(why), "{arguments:?}: {told}");
     };
-    let added = json(command(
-        folder,
-        &[
-            "webhook",
-            "add",
-            "Alerts",
-            "--to",
-            "https://hooks.example.com/x",
-            "--event",
-            "queueitem.transactionfailed",
-            "--secret",
-            "--from",
-            "secret.txt",
-            "--url",
-            STORE,
-            "--json",
-        ],
-    ));
+    let added = json(with(&[
+        "webhook",
+        "add",
+        "Alerts",
+        "--to",
+        "https://127.0.0.1:9/x",
+        "--event",
+        "queueitem.transactionfailed",
+        "--secret",
+        "--from",
+        "secret.txt",
+        "--json",
+    ]));
     assert_eq!(added["IsSigned"], true);
     assert_eq!(added["Events"][0]["EventType"], "queueItem.transactionFailed");
     assert!(!added.to_string().contains("hunter2"));
-    let to = ["--to", "http://hooks.example.com", "--url", STORE];
+    let to = ["--to", "http://hooks.example.com"];
     refused(&[&["webhook", "add", "Plain"][..], &to].concat(), 1, "AllowInsecureSsl");
     refused(&["webhook", "add", "x", "--to", "https://x.example.com", "--event", "no.such"], 2, "no.such");
-    refused(&["webhook", "edit", "Nobody", "--enabled", "false", "--url", STORE], 5, "does not exist");
-    done(command(
-        folder,
-        &["webhook", "edit", "alerts", "--all-events", "--enabled", "false", "--url", STORE],
-    ));
-    refused(&["webhook", "ping", "Alerts", "--url", STORE], 1, "disabled");
-    done(command(folder, &["webhook", "edit", "Alerts", "--enabled", "true", "--no-secret", "--url", STORE]));
-    let listed = json(command(folder, &["webhook", "list", "--url", STORE, "--json"]));
+    refused(&["webhook", "edit", "Nobody", "--enabled", "false"], 5, "does not exist");
+    done(with(&["webhook", "edit", "alerts", "--all-events", "--enabled", "false"]));
+    refused(&["webhook", "ping", "Alerts"], 1, "disabled");
+    done(with(&["webhook", "edit", "Alerts", "--enabled", "true", "--no-secret"]));
+    let listed = json(with(&["webhook", "list", "--url", STORE, "--json"]));
     assert_eq!((&listed[0]["IsSigned"], &listed[0]["SubscribeToAllEvents"]), (&false.into(), &true.into()));
-    done(command(folder, &["webhook", "ping", "Alerts", "--url", STORE]));
-    let waiting = json(command(folder, &["webhook", "deliveries", "Alerts", "--url", STORE, "--json"]));
+    done(with(&["webhook", "ping", "Alerts"]));
+    let waiting = json(with(&["webhook", "deliveries", "Alerts", "--url", STORE, "--json"]));
     assert_eq!((&waiting[0]["EventType"], &waiting[0]["State"]), (&"ping".into(), &"Waiting".into()));
-    let retried = json(command(folder, &["webhook", "retry", "Alerts", "--url", STORE, "--json"]));
+    let retried = json(with(&["webhook", "retry", "Alerts", "--url", STORE, "--json"]));
     assert_eq!(retried["Count"], 0);
-    refused(&["webhook", "retry", "Alerts", "--delivery", "1", "--url", STORE], 5, "no dead letter");
-    done(command(folder, &["webhook", "delete", "Alerts", "--url", STORE]));
-    refused(&["webhook", "deliveries", "Alerts", "--url", STORE], 5, "does not exist");
+    refused(&["webhook", "retry", "Alerts", "--delivery", "1"], 5, "no dead letter");
+    done(with(&["webhook", "delete", "Alerts"]));
+    refused(&["webhook", "deliveries", "Alerts"], 5, "does not exist");
+}
+
+#[test]
+fn webhooks_have_a_life_on_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    done(command(folder.path(), &["queue", "create", "Invoices", "--url", STORE]));
+    lives(folder.path(), &|arguments| {
+        let mut command = command(folder.path(), arguments);
+        command.env("PERFORMER_URL", STORE);
+        command
+    });
+}
+
+#[test]
+fn webhooks_have_a_life_over_http() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::known(folder.path(), &["--listen", "127.0.0.1:0"]);
+    lives(folder.path(), &|arguments| {
+        let mut command = server.command(folder.path(), arguments);
+        command.env("UIPATH_SCOPE", "OR.Queues OR.Webhooks");
+        command
+    });
+    let mut command = server.command(folder.path(), &["webhook", "list"]);
+    command.env("UIPATH_SCOPE", "OR.Queues");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
 }

@@ -24,6 +24,7 @@ pub(crate) mod history;
 pub(crate) mod leases;
 pub(crate) mod limits;
 pub(crate) mod lists;
+pub(crate) mod logs;
 pub(crate) mod operations;
 pub(crate) mod parked;
 pub(crate) mod queues;

@@ -46,6 +46,10 @@ impl ErrorCode {
     pub const INVALID_ORGANIZATION_UNIT: Self = Self(1100);
     /// 1101: The call needs a folder and has none.
     pub const REQUIRED_ORGANIZATION_UNIT: Self = Self(1101);
+    /// 1222: A robot is gone: an alert.
+    pub const DISCONNECTED_ROBOT: Self = Self(1222);
+    /// 1223: A robot does not report: an alert.
+    pub const UNRESPONSIVE_ROBOT: Self = Self(1223);
     /// 1302: What the call needs is missing, such as a robot for the caller.
     pub const UNAVAILABLE_RESOURCES: Self = Self(1302);
     /// 1405: The password is not acceptable.
@@ -84,10 +88,18 @@ impl ErrorCode {
     pub const TRANSACTION_NOT_STARTED: Self = Self(1852);
     /// 1853: The user may not review.
     pub const REVIEWER_NOT_AVAILABLE: Self = Self(1853);
+    /// 1680: A job has faulted: an alert.
+    pub const JOB_EXECUTION_FAULTED: Self = Self(1680);
     /// 1855: This setting of a queue can no longer change.
     pub const QUEUE_DEFINITION_PARAMETERS_CANNOT_CHANGE: Self = Self(1855);
+    /// 1856: An item failed with an application exception for the last time: an alert.
+    pub const QUEUE_PROCESSING_APPLICATION_EXCEPTION: Self = Self(1856);
     /// 1857: Content, output or analytics do not fit the queue's JSON schema.
     pub const QUEUE_ITEM_SCHEMA_VIOLATION: Self = Self(1857);
+    /// 1863: Items may miss the SLA of their queue: an alert.
+    pub const QUEUE_SLA_AT_PREDICTED_RISK: Self = Self(1863);
+    /// 1864: Items have missed the SLA of their queue: an alert.
+    pub const QUEUE_SLA_PREDICTED_BREACH: Self = Self(1864);
     /// 1865: SpecificContent is larger than 256,000 code units.
     pub const QUEUE_ITEM_CONTENT_SIZE_EXCEEDED: Self = Self(1865);
     /// 1866: A result was sent for an item that is final or Abandoned.

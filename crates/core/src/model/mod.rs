@@ -46,11 +46,13 @@
 //! | `enumeration` | enumerations with documented names and numbers |
 //! | `refusal` | the answer of a rule that refuses an event |
 //! | [`asset`] | named values for transactions, of everybody or of some; what is secret in them |
+//! | [`alert`] | what somebody should look at |
 //! | [`log`], [`user`] | documented numbers of things around the queue |
 
 mod enumeration;
 pub mod json;
 
+pub mod alert;
 pub mod asset;
 pub mod audit;
 pub mod claim_blockers;

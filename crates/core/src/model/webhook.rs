@@ -41,6 +41,9 @@ pub const MAX_WEBHOOKS: usize = 50;
 /// The most bytes of the data of a custom event. The limit is ours.
 pub const CUSTOM_DATA_LIMIT: usize = 1_000_000;
 
+/// The most deliveries of one list, or of one call that sends them again.
+pub const MAX_DELIVERIES_LISTED: usize = 1_000;
+
 /// How often a delivery is sent before it is a dead letter.
 pub const MAX_TRIES: u32 = 15;
 /// A delivery that is older is sent no more, and is a dead letter.
@@ -169,6 +172,17 @@ impl WebhookSettings {
 /// Code 1009 if it is empty or too long.
 pub fn validate_secret(secret: &SecretString) -> Result<(), Refusal> {
     check_length("the secret of a webhook", secret.expose_secret(), 1, SECRET_LIMIT)
+}
+
+/// What a change does to the secret of a webhook.
+#[derive(Clone, Debug)]
+pub enum WebhookSecret {
+    /// It stays as it is.
+    Keep,
+    /// It is removed: requests are not signed any more.
+    Remove,
+    /// It is set.
+    Set(SecretString),
 }
 
 /// How the sending to a webhook goes.

@@ -4,7 +4,9 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{AssetAdministration, ErrorKind, Insight, Orchestrator, OrchestratorError, Result};
+use super::{
+    AssetAdministration, ErrorKind, Insight, Orchestrator, OrchestratorError, Result, WebhookAdministration,
+};
 use crate::model::figures::{Figures, FiguresFilter};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ItemEdit, ItemFilter, ItemPage, Page, QueueItem};
@@ -40,6 +42,11 @@ impl<T> Administration for T where
 pub trait QueueAdministration: std::fmt::Debug + Send + Sync {
     /// The assets of the back end. `None`, the default: it has none.
     fn assets(&self) -> Option<&dyn AssetAdministration> {
+        None
+    }
+
+    /// The webhooks of the back end. `None`, the default: it has none.
+    fn webhooks(&self) -> Option<&dyn WebhookAdministration> {
         None
     }
 

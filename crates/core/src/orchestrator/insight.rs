@@ -1,15 +1,19 @@
-//! What a back end keeps for people besides queues and items: acts on many items at once, the audit, saved views, and what is due.
+//! What a back end keeps for people besides queues and items: acts on many items at once, the audit, alerts, logs, saved views, and what is
+//! due.
 
 use async_trait::async_trait;
 
 use super::{ErrorKind, OrchestratorError, Result};
+use crate::model::alert::{Alert, AlertFilter};
 use crate::model::audit::{AuditChain, AuditCheck, AuditFilter, AuditLine, AuditRecord};
 use crate::model::deadlines::DueWork;
+use crate::model::key::AlertKey;
+use crate::model::log::{LogFilter, LogRecord};
 use crate::model::operation::{ItemOperation, OperationId, OperationItem, OperationList, Plan};
 use crate::model::review::ItemVersion;
 use crate::model::view::SavedView;
 
-/// Acts on many items at once, the audit, and what is due.
+/// Acts on many items at once, the audit, alerts, logs, and what is due.
 ///
 /// Every method has a default: Unsupported. A back end that keeps nothing of this is `impl Insight for MyBackEnd {}`. (Figures and
 /// groups of failures are in [`QueueAdministration`](super::QueueAdministration) and
@@ -169,6 +173,36 @@ pub trait Insight: std::fmt::Debug + Send + Sync {
         }
     }
 
+    /// Lists alerts that the caller may see, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// Invalid for more than [`MAX_ALERTS_LISTED`](crate::model::alert::MAX_ALERTS_LISTED); Unauthorized; Unsupported.
+    async fn list_alerts(&self, filter: AlertFilter) -> Result<Vec<Alert>> {
+        let _ = filter;
+        Err(OrchestratorError::new(ErrorKind::Unsupported, NO_ALERTS))
+    }
+
+    /// Marks alerts as read by the caller. Keys that do not exist are passed over. Returns how many the caller has not read.
+    ///
+    /// # Errors
+    ///
+    /// Invalid for more than [`MAX_ALERTS_MARKED`](crate::model::alert::MAX_ALERTS_MARKED); Unauthorized; Unsupported.
+    async fn mark_alerts_read(&self, keys: Vec<AlertKey>) -> Result<u64> {
+        let _ = keys;
+        Err(OrchestratorError::new(ErrorKind::Unsupported, NO_ALERTS))
+    }
+
+    /// Lists lines of robot logs that the caller may see.
+    ///
+    /// # Errors
+    ///
+    /// Invalid for more than [`MAX_LINES_LISTED`](crate::model::log::MAX_LINES_LISTED); Unauthorized; Unsupported.
+    async fn list_log_lines(&self, filter: LogFilter) -> Result<Vec<LogRecord>> {
+        let _ = filter;
+        Err(OrchestratorError::new(ErrorKind::Unsupported, "the back end keeps no logs"))
+    }
+
     /// Lists the saved views that the caller sees in this folder, by name: its own, and those that are shared with the folder.
     ///
     /// # Errors
@@ -192,6 +226,8 @@ pub trait Insight: std::fmt::Debug + Send + Sync {
         ))
     }
 }
+
+const NO_ALERTS: &str = "the back end raises no alerts";
 
 fn no_operations<T>() -> Result<T> {
     Err(OrchestratorError::new(ErrorKind::Unsupported, "the Orchestrator keeps no operations on many items"))

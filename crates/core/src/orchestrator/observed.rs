@@ -10,8 +10,9 @@ use tracing::{Instrument, debug_span, trace_span};
 use super::{
     AssetAdministration, BoxFuture, BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration,
     Insight, ItemAdministration, Orchestrator, QueueAdministration, Report, ReportAndClaimAnswer, Result,
-    ReviewAdministration, Seen, Swept,
+    ReviewAdministration, Seen, Swept, WebhookAdministration,
 };
+use crate::model::alert::{Alert, AlertFilter};
 use crate::model::asset::RobotAsset;
 use crate::model::audit::{AuditCheck, AuditFilter, AuditLine, AuditRecord};
 use crate::model::deadlines::DueWork;
@@ -19,8 +20,9 @@ use crate::model::figures::{Figures, FiguresFilter};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
 use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
-use crate::model::key::{Claim, ItemId, JobKey};
+use crate::model::key::{AlertKey, Claim, ItemId, JobKey};
 use crate::model::limits::LimitsEdit;
+use crate::model::log::{LogFilter, LogRecord};
 use crate::model::operation::{ItemOperation, OperationId, OperationItem, OperationList, Plan};
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
 use crate::model::reason::{Reason, ReasonEdit, ReasonFilter};
@@ -171,6 +173,10 @@ impl<O: Orchestrator> Decorator for Observed<O> {
 impl<O: QueueAdministration> QueueAdministration for Observed<O> {
     fn assets(&self) -> Option<&dyn AssetAdministration> {
         self.0.assets()
+    }
+
+    fn webhooks(&self) -> Option<&dyn WebhookAdministration> {
+        self.0.webhooks()
     }
 
     async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
@@ -366,6 +372,18 @@ impl<O: Insight> Insight for Observed<O> {
 
     async fn check_audit(&self, head: Option<&str>) -> Result<AuditCheck> {
         observe!(self.check_audit(head))
+    }
+
+    async fn list_alerts(&self, filter: AlertFilter) -> Result<Vec<Alert>> {
+        observe!(self.list_alerts(filter))
+    }
+
+    async fn mark_alerts_read(&self, keys: Vec<AlertKey>) -> Result<u64> {
+        observe!(self.mark_alerts_read(keys))
+    }
+
+    async fn list_log_lines(&self, filter: LogFilter) -> Result<Vec<LogRecord>> {
+        observe!(self.list_log_lines(filter))
     }
 
     async fn list_views(&self) -> Result<Vec<SavedView>> {

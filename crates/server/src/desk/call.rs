@@ -199,10 +199,20 @@ impl DeskCall {
 
     /// Whether the caller may do something in a folder, and this desk does not only show.
     pub(super) fn may(&self, folder: FolderId, permissions: &[Permission]) -> bool {
-        self.server.config.desk == DeskMode::On
+        self.is_writable()
             && self.caller.as_ref().is_some_and(|caller| {
                 permissions.iter().all(|permission| caller.may(Some(folder), *permission))
             })
+    }
+
+    /// Whether this desk does not only show.
+    pub(super) fn is_writable(&self) -> bool {
+        self.server.config.desk == DeskMode::On
+    }
+
+    /// Whether the caller may do something in the tenant, and this desk does not only show.
+    pub(super) fn may_in_tenant(&self, permission: Permission) -> bool {
+        self.is_writable() && self.caller.as_ref().is_some_and(|caller| caller.may(None, permission))
     }
 
     /// A number in the path.

@@ -46,15 +46,18 @@ const SECTIONS: &[(&str, &str)] = &[
     ("/desk/reasons", "Reasons"),
     ("/desk/operations", "Operations"),
     ("/desk/jobs", "Jobs"),
+    ("/desk/alerts", "Alerts"),
     ("/desk/deadlines", "Deadlines"),
     ("/desk/assets", "Assets"),
+    ("/desk/webhooks", "Webhooks"),
     ("/desk/audit", "Audit"),
     ("/desk/access", "Access"),
     ("/desk/health", "Health"),
 ];
 
 /// Sections that have no folders.
-const OF_TENANT: [&str; 3] = ["/desk/access", "/desk/audit", "/desk/health"];
+const OF_TENANT: [&str; 5] =
+    ["/desk/access", "/desk/alerts", "/desk/audit", "/desk/health", "/desk/webhooks"];
 
 /// The path of the stream of events.
 pub(super) const EVENTS: &str = "/desk/events";
@@ -104,6 +107,12 @@ const NOTES: &[(&str, &str)] = &[
     ("asset-set", "the value was set"),
     ("asset-value-removed", "the value was removed"),
     ("asset-deleted", "the asset was deleted"),
+    ("alerts-read", "read"),
+    ("webhook-added", "the webhook was added"),
+    ("webhook-changed", "the webhook was changed"),
+    ("webhook-deleted", "the webhook was deleted"),
+    ("webhook-pinged", "a test waits to be sent"),
+    ("webhook-retried", "the dead letters wait to be sent again"),
 ];
 
 impl Frame {

@@ -20,7 +20,8 @@
 //! | `reasons.rs`, `jobs.rs`, `health.rs`, `review.rs` | groups of failures; jobs; the server; items to be reviewed, one after the other |
 //! | `audit.rs`, `deadlines.rs` | what people changed; whether what waits will be done in time |
 //! | `access.rs`, `access_parts.rs`, `access_acts.rs` | users, roles, folders, applications, tokens and sessions; the rows of these pages; and what people change of them |
-//! | `asset_pages.rs` | named values for transactions |
+//! | `alerts.rs` | what somebody should look at |
+//! | `asset_pages.rs`, `webhooks.rs` | named values for transactions; addresses that are told what happens |
 //! | `operations.rs`, `operation_acts.rs` | acts on many items at once, and what people do with them |
 //! | `acts.rs`, `item_acts.rs` | what people do with queues and jobs, and with items |
 
@@ -28,6 +29,7 @@ mod access;
 mod access_acts;
 mod access_parts;
 mod acts;
+mod alerts;
 mod asset_pages;
 mod assets;
 mod audit;
@@ -63,6 +65,7 @@ mod session;
 mod start;
 mod timeline;
 mod views;
+mod webhooks;
 
 use std::str::FromStr;
 use std::sync::Arc;

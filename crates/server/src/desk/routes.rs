@@ -9,8 +9,9 @@ use axum::http::{Method, StatusCode};
 use super::call::DeskCall;
 use super::reply::Reply;
 use super::{
-    access, access_acts, acts, asset_pages, audit, deadlines, events, export, health, item, item_acts, items,
-    jobs, login, operation_acts, operations, personal, queue, queues, reasons, review, start, views,
+    access, access_acts, acts, alerts, asset_pages, audit, deadlines, events, export, health, item,
+    item_acts, items, jobs, login, operation_acts, operations, personal, queue, queues, reasons, review,
+    start, views, webhooks,
 };
 use crate::api_error::ApiError;
 pub(super) use crate::operation_rights::{CHANGE, REMOVE, REVIEW};
@@ -116,6 +117,11 @@ pub(super) const FOLDERS_CREATE: Permission = Permission(Area::Units, Action::Cr
 /// In a folder, or in the tenant for all.
 pub(super) const FOLDER_VIEW: Permission = Permission(Area::SubFolders, Action::View);
 pub(super) const FOLDER_EDIT: Permission = Permission(Area::SubFolders, Action::Edit);
+const WEBHOOKS_VIEW: Permission = Permission(Area::Webhooks, Action::View);
+pub(super) const WEBHOOKS_CREATE: Permission = Permission(Area::Webhooks, Action::Create);
+pub(super) const WEBHOOKS_EDIT: Permission = Permission(Area::Webhooks, Action::Edit);
+pub(super) const WEBHOOKS_DELETE: Permission = Permission(Area::Webhooks, Action::Delete);
+const ALERTS_VIEW: Permission = Permission(Area::Alerts, Action::View);
 const SETTINGS_VIEW: Permission = Permission(Area::Settings, Action::View);
 
 /// The path of links that sign somebody in.
@@ -233,6 +239,17 @@ pub(super) static ROUTES: &[DeskRoute] = routes! {
     POST "/desk/assets/{id}/remove-value" "DeskRemoveAssetValue": InFolder(CHANGE_ASSETS) => asset_pages::remove_value;
     POST "/desk/assets/{id}/delete" "DeskDeleteAsset": InFolder(REMOVE_ASSETS) => asset_pages::delete;
 
+    GET "/desk/webhooks" "DeskWebhooks": InTenant(WEBHOOKS_VIEW) => webhooks::list;
+    POST "/desk/webhooks" "DeskCreateWebhook": InTenant(WEBHOOKS_CREATE) => webhooks::create;
+    GET "/desk/webhooks/{id}" "DeskWebhook": InTenant(WEBHOOKS_VIEW) => webhooks::page;
+    POST "/desk/webhooks/{id}" "DeskEditWebhook": InTenant(WEBHOOKS_EDIT) => webhooks::edit;
+    POST "/desk/webhooks/{id}/ping" "DeskPingWebhook": InTenant(WEBHOOKS_VIEW) => webhooks::ping;
+    POST "/desk/webhooks/{id}/retry" "DeskRetryWebhook": InTenant(WEBHOOKS_EDIT) => webhooks::retry;
+    POST "/desk/webhooks/{id}/delete" "DeskDeleteWebhook": InTenant(WEBHOOKS_DELETE) => webhooks::delete;
+
+    GET "/desk/alerts" "DeskAlerts": InTenant(ALERTS_VIEW) => alerts::page;
+    POST "/desk/alerts/read" "DeskReadAlerts": InTenant(ALERTS_VIEW) => alerts::mark;
+
     GET "/desk/health" "DeskHealth": InTenant(SETTINGS_VIEW) => health::page;
 };
 
@@ -268,14 +285,17 @@ pub(super) fn find(method: &Method, path: &str) -> Result<(&'static DeskRoute, V
         ROUTES.iter().filter_map(|route| Some((route, parameters(route.path, path)?))).collect();
     let Some((first, _)) = of_path.first() else { return Err(ApiError::no_route()) };
     let form = first.path;
-    // HEAD is supported wherever GET is (RFC 9110, section 9.3.2).
-    let wanted = if *method == Method::HEAD { &Method::GET } else { method };
+    // HEAD is supported wherever GET is (RFC 9110, section 9.3.2), but for a link that works once: programs that look at links before
+    // people open them must not use it up.
+    let has_head = form != OPEN;
+    let wanted = if *method == Method::HEAD && has_head { &Method::GET } else { method };
     let methods: Vec<&str> = of_path
         .iter()
         .filter(|(route, _)| route.path == form)
         .map(|(route, _)| route.method.as_str())
         .collect();
-    let allow = methods.join(", ").replace("GET", "GET, HEAD");
+    let allow = methods.join(", ");
+    let allow = if has_head { allow.replace("GET", "GET, HEAD") } else { allow };
     let found = of_path.into_iter().find(|(route, _)| route.path == form && route.method == *wanted);
     found.ok_or_else(|| {
         let message = format!("The method {method} is not supported here.");
@@ -310,6 +330,7 @@ mod tests {
             (Method::GET, "/desk/nowhere", 404, None),
             (Method::GET, "/desk/items/review", 405, Some("POST")),
             (Method::DELETE, "/desk/items/42", 405, Some("GET, HEAD")),
+            (Method::HEAD, "/desk/open", 405, Some("GET")),
             (Method::PUT, "/desk/login", 405, Some("GET, HEAD, POST")),
         ] {
             let failure = find(&method, path).err().unwrap();

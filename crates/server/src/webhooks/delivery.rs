@@ -14,6 +14,7 @@ use super::Names;
 use super::receiver::{REQUEST_LIMIT, Receivers};
 use crate::Inner;
 use crate::background::Task;
+use performer_core::crash_point;
 use performer_core::model::webhook::{Verdict, Webhook, WebhookId, verdict_of};
 use performer_core::orchestrator::OrchestratorError;
 use performer_store::{FailedDelivery, WebhookTurn};
@@ -77,6 +78,7 @@ async fn send_all(server: &Inner, webhook: Webhook) -> WebhookId {
 /// One turn. Returns the version of the webhook after it, if another turn may follow at once.
 async fn take_turn(server: &Inner, id: WebhookId, version: u64) -> Result<Option<u64>, OrchestratorError> {
     let Some(turn) = server.store.take_webhook_turn(id, version, TURN).await? else { return Ok(None) };
+    crash_point!("webhooks.after_turn");
     let WebhookTurn { webhook, secret, deliveries } = turn;
     let receivers: &Receivers = &server.receivers;
     let (began, mut delivered, mut failed) = (Instant::now(), Vec::new(), None);
@@ -88,7 +90,9 @@ async fn take_turn(server: &Inner, id: WebhookId, version: u64) -> Result<Option
             let directory = server.access.directory();
             event_body(&event, &Names(&directory)).to_string().into_bytes()
         };
+        crash_point!("webhooks.before_send");
         let answer = receivers.send(&webhook.settings, secret.as_ref(), body).await;
+        crash_point!("webhooks.after_send");
         let (verdict, error) = match answer {
             Ok(status) => (verdict_of(Some(status)), format!("the receiver answered {status}")),
             Err(error) => (verdict_of(None), error),
@@ -101,6 +105,7 @@ async fn take_turn(server: &Inner, id: WebhookId, version: u64) -> Result<Option
         failed = Some(FailedDelivery { delivery: delivery.id, verdict, error });
         break;
     }
+    crash_point!("webhooks.before_settle");
     let goes_on = failed.is_none();
     let version = webhook.progress.version;
     server.store.settle_webhook_turn(id, version, delivered, failed).await?;

@@ -13,12 +13,15 @@ use super::call::{ApiResponse, Call};
 use super::strict;
 use crate::directory::Directory;
 use performer_core::model::key::FolderId;
-use performer_core::model::webhook::{DeliveryId, DeliveryState, Webhook, WebhookEvent, WebhookId};
-use performer_store::{MAX_DELIVERIES_LISTED, WebhookSecret, WebhookSelector};
+use performer_core::model::webhook::{
+    DeliveryId, DeliveryState, MAX_DELIVERIES_LISTED, Webhook, WebhookEvent, WebhookId, WebhookSecret,
+};
+use performer_store::WebhookSelector;
 use performer_wire::odata::entity_set;
 use performer_wire::responses;
 use performer_wire::webhook::{
-    EventNames, WebhookDto, delivery_response, event_body, event_types, webhook_response,
+    DeliveriesRequest, DeliveriesResponse, DeliveryDto, EventNames, RetryRequest, RetryResponse, WebhookDto,
+    WebhookStatesRequest, WebhookStatesResponse, event_body, event_types, webhook_response,
 };
 use secrecy::ExposeSecret as _;
 
@@ -123,33 +126,21 @@ pub(super) async fn types(call: &Call) -> HandlerResult {
 
 // Our own: what was not delivered.
 
-/// Which deliveries are listed.
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DeliveriesRequest {
-    webhook: i64,
-    #[serde(default)]
-    dead: bool,
-    #[serde(default)]
-    after: i64,
+/// All webhooks, with how the sending goes.
+pub(super) async fn states(call: &Call) -> HandlerResult {
+    let WebhookStatesRequest {} = call.own_body_or_default()?;
+    let webhooks = call.store_for_caller().webhooks().await?;
+    ApiResponse::ok(&WebhookStatesResponse { webhooks })
 }
 
 pub(super) async fn deliveries(call: &Call) -> HandlerResult {
-    let DeliveriesRequest { webhook, dead, after } = call.own_body()?;
+    let DeliveriesRequest { webhook, dead, after, top } = call.own_body()?;
     let state = dead.then_some(DeliveryState::Dead);
+    let limit = top.unwrap_or(MAX_DELIVERIES_LISTED);
+    Call::check_length("top", limit, MAX_DELIVERIES_LISTED)?;
     let store = call.store_for_caller();
-    let found =
-        store.webhook_deliveries(WebhookId(webhook), state, DeliveryId(after), MAX_DELIVERIES_LISTED).await?;
-    let deliveries: Vec<Value> = found.iter().map(delivery_response).collect();
-    ApiResponse::ok(&serde_json::json!({ "deliveries": deliveries }))
-}
-
-/// Which dead letters are sent again; without numbers, all of the webhook.
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RetryRequest {
-    webhook: i64,
-    deliveries: Option<Vec<i64>>,
+    let found = store.webhook_deliveries(WebhookId(webhook), state, DeliveryId(after), limit).await?;
+    ApiResponse::ok(&DeliveriesResponse { deliveries: found.iter().map(DeliveryDto::from).collect() })
 }
 
 pub(super) async fn retry(call: &Call) -> HandlerResult {
@@ -160,5 +151,5 @@ pub(super) async fn retry(call: &Call) -> HandlerResult {
     let which = deliveries.map(|ids| ids.into_iter().map(DeliveryId).collect());
     let count = call.store_for_caller().retry_webhook_deliveries(WebhookId(webhook), which).await?;
     call.server.webhooks_changed.notify_one();
-    ApiResponse::ok(&serde_json::json!({ "count": count }))
+    ApiResponse::ok(&RetryResponse { count })
 }

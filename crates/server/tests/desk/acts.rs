@@ -292,6 +292,8 @@ pub(crate) fn filled(path: &str, work: &Work) -> String {
         work.operation
     } else if path.starts_with("/desk/assets") {
         work.asset
+    } else if path.starts_with("/desk/webhooks") {
+        work.webhook
     } else {
         work.new
     };

@@ -2,6 +2,7 @@
 
 mod access;
 mod acts;
+mod alerts;
 mod assets;
 mod audit;
 mod crawl;
@@ -13,6 +14,7 @@ mod personal;
 mod roles;
 mod sessions;
 mod views;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -89,6 +91,8 @@ pub(crate) struct Work {
     pub(crate) user: i64,
     /// A credential.
     pub(crate) asset: i64,
+    /// A webhook with a secret, to which a test waits to be sent.
+    pub(crate) webhook: i64,
 }
 
 impl Desk {
@@ -174,7 +178,10 @@ impl Desk {
         let asset = json!({"Name": "SAP", "ValueScope": "PerRobot", "ValueType": "Credential", "HasDefaultValue": true,
             "CredentialUsername": "ann@sap", "CredentialPassword": "hunter2"});
         let asset = self.api("POST", "/odata/Assets", &asset).await["Id"].as_i64().unwrap();
-        Work { queue, retried, successful, failed, new, job, operation, user, asset }
+        let webhook = json!({"Name": "Hook", "Url": "https://hooks.example.com/x", "Enabled": true, "SubscribeToAllEvents": false,
+            "AllowInsecureSsl": false, "Secret": "hunter2", "Events": [{"EventType": "custom"}]});
+        let webhook = self.api("POST", "/odata/Webhooks", &webhook).await["Id"].as_i64().unwrap();
+        Work { queue, retried, successful, failed, new, job, operation, user, asset, webhook }
     }
 
     /// An operation that clears reviewers, which the rules refuse for an item that is New.

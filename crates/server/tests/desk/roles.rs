@@ -61,6 +61,8 @@ async fn a_folder_without_access_is_not_there() {
     for (method, path, needs) in routes(&work) {
         let is_of_folder = path.starts_with("/desk/access/folders/");
         let is_of_tenant = path == "/desk/health"
+            || path.starts_with("/desk/webhooks")
+            || path.starts_with("/desk/alerts")
             || path.starts_with("/desk/audit")
             || path.starts_with("/desk/access") && !is_of_folder;
         let answer = match &*method {
@@ -114,6 +116,7 @@ async fn pages_offer_what_their_reader_may_do() {
         format!("/desk/jobs/{}", work.job),
         format!("/desk/assets/{}", work.asset),
         "/desk/assets".to_owned(),
+        "/desk/webhooks".to_owned(),
         "/desk/items".to_owned(),
         "/desk/review".to_owned(),
     ] {

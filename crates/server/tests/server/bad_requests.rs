@@ -102,6 +102,9 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
         }),
         "TriggerCustomEvent" => json!({"a": 1}),
         "WebhookDeliveries" => json!({"webhook": 1, "dead": true, "after": 0}),
+        "MarkAlertsAsRead" => json!({ "ids": [CALL] }),
+        "RaiseProcessAlert" => json!({"processAlert": {
+            "Message": "m", "Severity": "Warn", "RobotName": "R", "ProcessName": "P"}}),
         "RetryWebhook" => json!({"webhook": 1, "deliveries": [1]}),
         "StartJob" => {
             json!({"queue": "Invoices", "machine": "m", "processId": 1, "version": "1", "robots": 1, "lease": 30_000})
@@ -109,7 +112,7 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
         "Beat" => json!({ "job": job }),
         "EndJob" => json!({"job": job, "state": "Successful", "info": "i", "figures": {
             "successful": 1, "businessExceptions": 0, "busy": {"secs": 1, "nanos": 0}}}),
-        "Sweep" | "Robots" | "Views" | "DeskLink" => json!({}),
+        "Sweep" | "Robots" | "Views" | "DeskLink" | "WebhookStates" => json!({}),
         "Exchange" => json!({"id": CALL, "heard": [CALL], "take": take, "reports": [
             {"claim": claim, "result": {"successful": {"output": {"a": 1}}}, "progress": "p"},
             {"claim": claim, "result": {"failed": {"exception": {"Reason": "r", "Type": "BusinessException"}, "defer_date": null}},

@@ -26,6 +26,9 @@ async fn lists(api: &Api) -> Vec<String> {
     let webhook = json!({"Name": "Ørsted", "Url": "https://example.com", "Enabled": true, "SubscribeToAllEvents": true,
         "AllowInsecureSsl": false});
     api.post("/odata/Webhooks", &webhook).await;
+    let alert =
+        json!({"processAlert": {"Message": "m", "Severity": "Warn", "RobotName": "R", "ProcessName": "P"}});
+    api.post("/odata/Alerts/UiPath.Server.Configuration.OData.RaiseProcessAlert", &alert).await;
     api.login(CLIENT, SECRET, None).await.unwrap(); // refreshes the directory of the server
     crate::bad_requests::start_job(api, "FQ Invoices").await;
     let entry = json!({"message": "started", "level": "Information", "processName": "P"}).to_string();
@@ -62,6 +65,7 @@ async fn lists(api: &Api) -> Vec<String> {
         "/odata/Assets".to_owned(),
         format!("/odata/Assets/{odata}.GetFiltered"),
         format!("/odata/Assets/{odata}.GetAssetsAcrossFolders"),
+        "/odata/Alerts".to_owned(),
         "/odata/Webhooks".to_owned(),
         format!("/odata/Webhooks/{odata}.GetEventTypes"),
     ]

@@ -1,6 +1,7 @@
 //! The server, over real HTTP.
 
 mod administration;
+mod alerts;
 mod assets;
 mod background_tasks;
 mod bad_requests;

@@ -179,6 +179,7 @@ async fn call_every_route(api: &Api) -> Vec<(String, String, ApiResponse)> {
     go("POST", format!("/odata/QueueDefinitions/{}", odata("ShareToFolders")), share).await;
     call_assets(api, folder, &mut go).await;
     call_webhooks(&mut go).await;
+    call_alerts(&mut go).await;
     go("POST", "/odata/Users".to_owned(), json!({"UserName": "ann", "Name": "Ann", "RolesList": ["Viewer"]}))
         .await;
     let users = api.get("/odata/Users?$filter=UserName eq 'ANN'").await.body;
@@ -221,6 +222,16 @@ async fn call_webhooks(go: &mut impl AsyncFnMut(&str, String, Value)) {
     go("GET", format!("/odata/Webhooks/{}", odata("GetEventTypes")), Value::Null).await;
     go("POST", format!("/odata/Webhooks/{}", odata("TriggerCustom")), json!({"a": {"b": 1}})).await;
     go("DELETE", "/odata/Webhooks(1)".to_owned(), Value::Null).await;
+}
+
+/// Calls the routes of alerts.
+async fn call_alerts(go: &mut impl AsyncFnMut(&str, String, Value)) {
+    let odata = |action: &str| format!("/odata/Alerts/UiPath.Server.Configuration.OData.{action}");
+    let alert = json!({"Message": "m", "Severity": "Warn", "RobotName": "R", "ProcessName": "P"});
+    go("POST", odata("RaiseProcessAlert"), json!({ "processAlert": alert })).await;
+    go("GET", "/odata/Alerts".to_owned(), Value::Null).await;
+    go("GET", odata("GetUnreadCount"), Value::Null).await;
+    go("POST", odata("MarkAsRead"), json!({"ids": ["0b4d3c1e-0000-4000-8000-000000000000"]})).await;
 }
 
 /// Calls the routes of assets, with values of every type and of users.

@@ -83,9 +83,17 @@ async fn counts_are_those_of_the_callers_folders() {
         let got = api.call_as(token, None, "GET", "/api/Stats/GetCountStats", &Value::Null).await;
         got.body
     };
-    assert_eq!(counts(&api.token).await, json!([{"title": "Queues", "count": 2, "hasPermissions": true}]));
-    assert_eq!(counts(&token).await, json!([{"title": "Queues", "count": 0, "hasPermissions": true}]));
-    assert_eq!(counts(&nobody).await, json!([{"title": "Queues", "count": 0, "hasPermissions": false}]));
+    let asset = json!({"Name": "Threshold", "ValueScope": "Global", "ValueType": "Integer", "IntValue": 5});
+    assert_eq!(api.post("/odata/Assets", &asset).await.status, 201);
+    for (token, assets, queues, may_view) in
+        [(&api.token, 1, 2, true), (&token, 0, 0, true), (&nobody, 0, 0, false)]
+    {
+        let expected = json!([
+            {"title": "Assets", "count": assets, "hasPermissions": may_view},
+            {"title": "Queues", "count": queues, "hasPermissions": may_view},
+        ]);
+        assert_eq!(counts(token).await, expected);
+    }
 
     let (ended, _running) = (start_job(&api, "Invoices").await, start_job(&api, "Invoices").await);
     let end = json!({"job": ended, "state": "Faulted", "info": "i", "figures": {"successful": 1}});

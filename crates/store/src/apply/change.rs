@@ -71,6 +71,7 @@ impl<R: Rows> Apply<'_, R> {
     ) -> Applied<Option<ItemId>> {
         let queue = before.queue;
         self.tell_change(queue, id, &before.state, &change.after);
+        self.alert_of_end(queue, id, before.state.status, change);
         for event in &change.recorded {
             let happens_now = event.version == change.after.row_version;
             let user_id = if happens_now { self.scope.user } else { before.actors.of(event) };

@@ -12,6 +12,7 @@ use super::super::group_commit::catch_panic;
 use super::super::notifier::WakeSet;
 use super::super::rows::Rows;
 use super::super::webhooks::Subscriptions;
+use super::alerts::PendingAlerts;
 use super::audit::PendingAudit;
 use super::webhooks::PendingEvents;
 use super::{AppliedBatch, Apply, LookupCache, query};
@@ -202,6 +203,7 @@ fn run_transaction<R: Rows>(
         actor: None,
         audit: PendingAudit::default(),
         events: PendingEvents::new(subscriptions),
+        alerts: PendingAlerts::default(),
         assumed: Vec::new(),
         figures: UnwrittenFigures::default(),
         figures_at_once: false,

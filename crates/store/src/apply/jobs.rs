@@ -8,6 +8,7 @@ use super::super::backend::Answer;
 use super::super::rows::Rows;
 use super::{Applied, Apply};
 use performer_core::crash_point;
+use performer_core::model::alert::NewAlert;
 use performer_core::model::audit::{Act, FieldChange};
 use performer_core::model::clock::Clock as _;
 use performer_core::model::job::{Job, JobEnd, JobOwner, JobState, NewJob, StopStrategy};
@@ -77,6 +78,7 @@ impl<R: Rows> Apply<'_, R> {
                 continue;
             };
             job.end(JobEnd::new(JobState::Faulted).info(info), self.now);
+            self.raise(NewAlert::robots_gone(&job))?;
             gone.push(job);
         }
         let scope = self.scope;
@@ -95,6 +97,7 @@ impl<R: Rows> Apply<'_, R> {
         for job in jobs {
             self.rows.write_job(&job)?;
             self.tell_job(&job);
+            self.alert_of_job(&job)?;
             crash_point!(within "after_job");
             let number = job.key.number();
             held.extend(self.rows.held_by(number)?.into_iter().map(|id| (id, number)));

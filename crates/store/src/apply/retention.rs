@@ -11,6 +11,7 @@ use super::super::removal::RetentionProgress;
 use super::super::rows::Rows;
 use super::{Applied, Apply, ApplyError};
 use performer_core::crash_point;
+use performer_core::model::alert::AlertKind;
 use performer_core::model::clock_guard::Judgement;
 use performer_core::model::figures::{Resolution, minute_of};
 use performer_core::model::key::{ItemId, QueueId};
@@ -171,6 +172,7 @@ impl<R: Rows> Apply<'_, R> {
             return Ok(false);
         }
         self.apply_event(id, Event::Overdue)?;
+        self.alert_of_item(AlertKind::RobotUnresponsive, row.queue, id);
         Ok(true)
     }
 }

@@ -526,7 +526,7 @@ fn dead_letters(webhook: WebhookId) -> super::super::webhooks::ListDeliveries {
         webhook,
         state: Some(DeliveryState::Dead),
         after: DeliveryId(0),
-        limit: super::super::webhooks::MAX_DELIVERIES_LISTED,
+        limit: performer_core::model::webhook::MAX_DELIVERIES_LISTED,
     }
 }
 

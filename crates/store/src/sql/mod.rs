@@ -25,8 +25,10 @@
 //! | `review.rs` | the table of items that people look for |
 //! | `tokens.rs` | access tokens |
 //! | `views.rs` | saved views |
+//! | `alerts.rs` | alerts, and who has read which |
 //! | `webhooks.rs` | webhooks, and what is to be delivered to them |
 
+mod alerts;
 mod assets;
 mod audit;
 pub(crate) mod columns;

@@ -258,6 +258,44 @@ pub const WEBHOOKS: EntitySet = EntitySet {
     more: &[],
 };
 
+pub const ALERTS: EntitySet = EntitySet {
+    name: "Alerts",
+    properties: &[
+        ("NotificationName", Text),
+        ("Data", Text),
+        (
+            "Component",
+            Choice(&[
+                "Robots",
+                "Transactions",
+                "Schedules",
+                "Jobs",
+                "Process",
+                "Tasks",
+                "Queues",
+                "Folders",
+                "PersonalWorkspaces",
+                "TestAutomation",
+                "Insights",
+                "CloudRobots",
+                "ConnectedTriggers",
+                "Serverless",
+                "Export",
+                "RateLimits",
+                "AutopilotForRobots",
+                "Webhooks",
+            ]),
+        ),
+        ("Severity", Choice(&["Info", "Success", "Warn", "Error", "Fatal"])),
+        ("CreationTime", Time),
+        ("State", Choice(&["Unread", "Read"])),
+        ("UserNotificationId", Guid),
+        ("DeepLinkRelativeUrl", Text),
+        ("Id", Guid),
+    ],
+    more: &[],
+};
+
 pub const WEBHOOK_EVENT_TYPES: EntitySet =
     EntitySet { name: "WebhookEventTypes", properties: &[("Name", Text), ("Group", Text)], more: &[] };
 

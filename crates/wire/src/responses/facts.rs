@@ -137,6 +137,15 @@ const VENDOR_NAMES: &[(Act, &str, &str)] = &[
     (Act::OperationStopped, "Queues", "End"),
     (Act::OperationResumed, "Queues", "Start"),
     (Act::ViewEdited, "Queues", "Update"),
+    (Act::AssetCreated, "Assets", "Create"),
+    (Act::AssetEdited, "Assets", "Update"),
+    (Act::AssetDeleted, "Assets", "Delete"),
+    (Act::AssetShared, "Assets", "Associate"),
+    (Act::EncryptionKeyChanged, "Secrets", "Update"),
+    (Act::WebhookCreated, "Webhooks", "Create"),
+    (Act::WebhookEdited, "Webhooks", "Update"),
+    (Act::WebhookDeleted, "Webhooks", "Delete"),
+    (Act::WebhookRetried, "Webhooks", "Start"),
 ];
 
 /// The component and the action of an act; Unknown where the vendor has no name for it, as for a reveal of personal fields.
@@ -183,6 +192,12 @@ mod tests {
                 assert_eq!(page.0.len(), 1, "{act} {filter}");
             }
         }
+        let unnamed: Vec<&str> = Act::ALL
+            .iter()
+            .filter(|act| vendor_names(**act, "user u").0 == "Unknown")
+            .map(|act| act.name())
+            .collect();
+        assert_eq!(unnamed, ["PersonalRevealed"]);
         assert_eq!(vendor_names(Act::AccessChanged, "folder F added"), ("Folders", "Create"));
         assert_eq!(vendor_names(Act::AccessChanged, "role R"), ("Roles", "Update"));
         assert_eq!(vendor_names(Act::AccessChanged, "tokens of user u revoked"), ("Users", "Delete"));
