@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::arrivals::Arrivals;
 use super::assets::AssetOperation;
+use super::buckets::BucketOperation;
 use super::clock::StoreClock;
 use super::document::DocumentChange;
 use super::logs::LogOperation;
@@ -310,6 +311,7 @@ pub(crate) enum Operation {
     Log(LogOperation),
     Assets(Box<AssetOperation>),
     Webhooks(Box<WebhookOperation>),
+    Buckets(Box<BucketOperation>),
 }
 
 impl Operation {
@@ -358,6 +360,7 @@ impl Operation {
             Self::AddToken { token, .. } => token.name.is_some(),
             Self::Assets(operation) => operation.is_audited(),
             Self::Webhooks(operation) => operation.is_audited(),
+            Self::Buckets(operation) => operation.is_audited(),
             _ => false,
         }
     }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `administration.rs` | the trait `Administration` for a store |
 //! | `assets.rs`, `encryption/` | assets, and how what is secret in them is encrypted |
+//! | `buckets.rs`, `files/` | storage buckets, and the storage of their files |
 //! | `webhooks.rs` | webhooks, and what is to be delivered to them |
 //! | `audit.rs` | the audit: what people changed |
 //! | `open.rs` | opens the store at a URL |
@@ -74,6 +75,7 @@ mod arrivals;
 mod assets;
 mod audit;
 mod backend;
+mod buckets;
 mod clock;
 mod comments;
 mod commit_queue;
@@ -120,6 +122,7 @@ mod webhooks;
 mod writer_hooks;
 
 pub use assets::{AssetSelector, KeyRotation};
+pub use buckets::{BucketSelector, FileAct};
 pub use comments::{CommentsOn, MAX_COMMENTS_LISTED};
 pub use document::{DocumentChange, DocumentOutcome};
 pub use encryption::EncryptionKeys;

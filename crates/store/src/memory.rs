@@ -2,6 +2,7 @@
 
 mod assets;
 mod audit;
+mod buckets;
 mod comments;
 mod deadlines;
 mod figures;
@@ -72,6 +73,7 @@ pub(crate) struct Memory {
     views: views::StoredViews,
     assets: assets::StoredAssets,
     webhooks: webhooks::StoredWebhooks,
+    buckets: buckets::StoredBuckets,
     document: Option<(u64, String)>,
     last_queue: i64,
     last_item: i64,
@@ -106,6 +108,7 @@ impl Memory {
             views: views::StoredViews::default(),
             assets: assets::StoredAssets::default(),
             webhooks: webhooks::StoredWebhooks::default(),
+            buckets: buckets::StoredBuckets::default(),
             document: None,
             last_queue: 0,
             last_item: 0,

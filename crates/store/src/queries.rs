@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::assets::{AssetAnswer, AssetQuery};
 use super::audit::AuditRow;
 use super::backend::ClaimedBatch;
+use super::buckets::{BucketAnswer, BucketQuery};
 use super::comments::CommentsOn;
 use super::document::DocumentOutcome;
 use super::jobs::JobFilter;
@@ -154,6 +155,7 @@ pub(crate) enum Query {
     Log(Box<LogQuery>),
     Assets(AssetQuery),
     Webhooks(WebhookQuery),
+    Buckets(BucketQuery),
 }
 
 /// The answer to an operation or a query.
@@ -215,6 +217,7 @@ pub(crate) enum Answer {
     Log(LogAnswer),
     Asset(AssetAnswer),
     Webhook(WebhookAnswer),
+    Bucket(BucketAnswer),
 }
 
 /// The one kind of answer that an operation has; any other kind is a bug in this crate. Evaluates to a `Result` and

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::assets::AssetQuery;
 use super::backend::{Answer, Backend, Query, Scope};
+use super::buckets::BucketQuery;
 use super::comments::CommentsOn;
 use super::group_commit::{catch_panic, thread_ended};
 use performer_core::model::clock::Clock;
@@ -76,6 +77,7 @@ impl Lane {
             | Query::Views(_)
             | Query::Assets(AssetQuery::Of(_) | AssetQuery::UnderOtherKeys { .. })
             | Query::Webhooks(_)
+            | Query::Buckets(BucketQuery::Of(_))
             | Query::NamedTokens => Self::ListRequest,
             Query::Queue(_)
             | Query::Statistics(_)
@@ -90,6 +92,7 @@ impl Lane {
             | Query::Operation { .. }
             | Query::DueOperations(_)
             | Query::Assets(_)
+            | Query::Buckets(_)
             | Query::OwnerOf(_) => Self::Quick,
         }
     }

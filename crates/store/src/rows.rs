@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::assets::AssetRows;
 use super::audit::AuditRows;
 use super::backend::{Claimant, Request, WriterHooks};
+use super::buckets::BucketRows;
 use super::comments::Comments;
 use super::deadlines::DueRows;
 use super::figures::FigureRows;
@@ -77,6 +78,7 @@ pub(crate) trait Rows:
     + OperationRows
     + ViewRows
     + AssetRows
+    + BucketRows
     + BulkRows
     + LogRows
     + WebhookRows

@@ -130,6 +130,11 @@ guid! {
     WebhookKey
 }
 
+guid! {
+    /// The identifier of a bucket, the same wherever the bucket is shared.
+    BucketKey
+}
+
 macro_rules! read_from_text {
     ($($name:ident),+) => {
         $(impl<'de> serde::Deserialize<'de> for $name {
@@ -141,7 +146,7 @@ macro_rules! read_from_text {
     };
 }
 
-read_from_text!(AssetKey, WebhookKey);
+read_from_text!(AssetKey, BucketKey, WebhookKey);
 
 impl JobKey {
     /// The holder of items that were claimed over HTTP without a job of ours. It has no heartbeat; such items are held
@@ -264,6 +269,11 @@ impl KeyMaker {
     /// The key of a new asset.
     pub fn asset(&mut self, now: Timestamp) -> AssetKey {
         AssetKey(guid_of(self.fresh(now)))
+    }
+
+    /// The identifier of a new bucket.
+    pub fn bucket(&mut self, now: Timestamp) -> BucketKey {
+        BucketKey(guid_of(self.fresh(now)))
     }
 
     /// The key of a new webhook.

@@ -46,6 +46,7 @@
 //! | `enumeration` | enumerations with documented names and numbers |
 //! | `refusal` | the answer of a rule that refuses an event |
 //! | [`asset`] | named values for transactions, of everybody or of some; what is secret in them |
+//! | [`bucket`] | storage buckets, and which paths their files may have |
 //! | [`log`], [`user`] | documented numbers of things around the queue |
 
 mod enumeration;
@@ -53,6 +54,7 @@ pub mod json;
 
 pub mod asset;
 pub mod audit;
+pub mod bucket;
 pub mod claim_blockers;
 pub mod clock;
 pub mod clock_guard;

@@ -7,9 +7,9 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Instrument, debug_span, trace_span};
 
 use super::{
-    AssetAdministration, BoxFuture, BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration,
-    Insight, ItemAdministration, Orchestrator, QueueAdministration, Report, ReportAndClaimAnswer, Result,
-    ReviewAdministration, Seen, Swept,
+    AssetAdministration, BoxFuture, BucketAdministration, BulkAdded, ClaimRequest, CommitType, Decorator,
+    FleetAdministration, Insight, ItemAdministration, Orchestrator, QueueAdministration, Report,
+    ReportAndClaimAnswer, Result, ReviewAdministration, Seen, Swept,
 };
 use crate::model::asset::RobotAsset;
 use crate::model::audit::{AuditCheck, AuditFilter, AuditLine, AuditRecord};
@@ -170,6 +170,10 @@ impl<O: Orchestrator> Decorator for Observed<O> {
 impl<O: QueueAdministration> QueueAdministration for Observed<O> {
     fn assets(&self) -> Option<&dyn AssetAdministration> {
         self.0.assets()
+    }
+
+    fn buckets(&self) -> Option<&dyn BucketAdministration> {
+        self.0.buckets()
     }
 
     async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
