@@ -37,6 +37,7 @@ pub enum FileAct {
 
 /// A change of buckets.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "files"), expect(dead_code, reason = "what is removed from a storage is in one"))]
 pub(crate) enum BucketOperation {
     Create {
         key: BucketKey,
@@ -77,6 +78,7 @@ impl BucketOperation {
 
 /// A question about buckets.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "files"), expect(dead_code, reason = "what is removed from a storage is in one"))]
 pub(crate) enum BucketQuery {
     One(BucketSelector),
     /// The buckets in any of these folders, by name.
