@@ -45,6 +45,10 @@ enumeration! {
         Webhooks = 12,
         /// Licences, of which this server has none: there is nothing to see but that.
         License = 13,
+        /// Storage buckets.
+        Buckets = 14,
+        /// The files of storage buckets.
+        BlobFiles = 15,
     }
 }
 

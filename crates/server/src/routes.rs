@@ -5,9 +5,9 @@ use axum::http::Method;
 
 use super::router::{FolderScope, Route, RouteAccess};
 use super::{
-    assets, audit_logs, comments, folder_navigation, folders, insight_protocol, items, jobs, lease_protocol,
-    login, logs, queues, review_protocol, roles, server_facts, statistics, status, transactions, users,
-    webhooks,
+    assets, audit_logs, buckets, comments, folder_navigation, folders, insight_protocol, items, jobs,
+    lease_protocol, login, logs, queues, review_protocol, roles, server_facts, statistics, status,
+    transactions, users, webhooks,
 };
 use crate::permission::{Action, Area, Permission};
 
@@ -41,6 +41,13 @@ const WEBHOOKS_VIEW: Permission = Permission(Area::Webhooks, Action::View);
 const WEBHOOKS_CREATE: Permission = Permission(Area::Webhooks, Action::Create);
 const WEBHOOKS_EDIT: Permission = Permission(Area::Webhooks, Action::Edit);
 const WEBHOOKS_DELETE: Permission = Permission(Area::Webhooks, Action::Delete);
+const BUCKETS_VIEW: Permission = Permission(Area::Buckets, Action::View);
+const BUCKETS_CREATE: Permission = Permission(Area::Buckets, Action::Create);
+const BUCKETS_EDIT: Permission = Permission(Area::Buckets, Action::Edit);
+const BUCKETS_DELETE: Permission = Permission(Area::Buckets, Action::Delete);
+const FILES_VIEW: Permission = Permission(Area::BlobFiles, Action::View);
+const FILES_CREATE: Permission = Permission(Area::BlobFiles, Action::Create);
+const FILES_DELETE: Permission = Permission(Area::BlobFiles, Action::Delete);
 const ROBOTS_VIEW: Permission = Permission(Area::Robots, Action::View);
 const SETTINGS_VIEW: Permission = Permission(Area::Settings, Action::View);
 const LICENSE_VIEW: Permission = Permission(Area::License, Action::View);
@@ -220,6 +227,24 @@ pub(super) static ROUTES: &[Route] = routes! {
     GET "Assets" ALL "GetAssetsAcrossFolders" "GetAssetsAcrossFolders": read("Assets", Tenant, &[]) => assets::across_folders;
     GET "Assets" ALL "GetFoldersForAsset" "GetFoldersForAsset": read("Assets", Tenant, &[]) => assets::folders_for_asset;
     POST "Assets" ALL "ShareToFolders" "ShareAssetsToFolders": write("Assets", Tenant, &[]) => assets::share;
+
+    // Storage buckets
+    GET "Buckets" ALL "" "GetBuckets": read("Administration", AnyFolder, &[BUCKETS_VIEW]) => buckets::list;
+    POST "Buckets" ALL "" "PostBucket": write("Administration", Folder, &[BUCKETS_CREATE]) => buckets::create;
+    GET "Buckets" ONE "" "GetBucket": read("Administration", Folder, &[BUCKETS_VIEW]) => buckets::get;
+    PUT "Buckets" ONE "" "PutBucket": write("Administration", Folder, &[BUCKETS_EDIT]) => buckets::update;
+    DEL "Buckets" ONE "" "DeleteBucket": write("Administration", Folder, &[BUCKETS_DELETE]) => buckets::delete;
+    GET "Buckets" ALL "GetByKey" "GetBucketByKey": read("Administration", Folder, &[BUCKETS_VIEW]) => buckets::get_by_key;
+    GET "Buckets" ALL "GetBucketsAcrossFolders" "GetBucketsAcrossFolders": read("Administration", Tenant, &[]) => buckets::across_folders;
+    GET "Buckets" ALL "GetFoldersForBucket" "GetFoldersForBucket": read("Administration", Tenant, &[]) => buckets::folders_for_bucket;
+    POST "Buckets" ALL "ShareToFolders" "ShareBucketsToFolders": write("Administration", Tenant, &[]) => buckets::share;
+    GET "Buckets" ONE "GetReadUri" "GetReadUri": read("Administration", Folder, &[BUCKETS_VIEW, FILES_VIEW]) => buckets::read_uri;
+    GET "Buckets" ONE "GetWriteUri" "GetWriteUri": read("Administration", Folder, &[BUCKETS_VIEW, FILES_CREATE]) => buckets::write_uri;
+    GET "Buckets" ONE "GetFiles" "GetFiles": read("Administration", Folder, &[BUCKETS_VIEW, FILES_VIEW]) => buckets::get_files;
+    GET "Buckets" ONE "GetDirectories" "GetDirectories": read("Administration", Folder, &[BUCKETS_VIEW, FILES_VIEW]) => buckets::get_directories;
+    GET "Buckets" ONE "GetFile" "GetFile": read("Administration", Folder, &[BUCKETS_VIEW, FILES_VIEW]) => buckets::get_file;
+    DEL "Buckets" ONE "DeleteFile" "DeleteFile": write("Administration", Folder, &[BUCKETS_VIEW, FILES_DELETE]) => buckets::delete_file;
+    GET "api/buckets" ONE "listfiles" "ListFiles": read("Administration", Folder, &[BUCKETS_VIEW, FILES_VIEW]) => buckets::list_files;
 
     // Webhooks
     GET "Webhooks" ALL "" "GetWebhooks": read("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::list;

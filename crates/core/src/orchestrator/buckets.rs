@@ -92,12 +92,19 @@ pub trait BucketAdministration: std::fmt::Debug + Send + Sync {
     /// NotFound if there is no such file. The stream ends with an error if the file cannot be read to its end.
     async fn read_bucket_file(&self, bucket: &str, path: &str) -> Result<FileStream>;
 
-    /// Writes a file, or replaces it. It is there once all of it is written; until then the one before it is.
+    /// Writes a file, or replaces it. It is there once all of it is written; until then the one before it is. The storage services of
+    /// clouds have to be told the length, in bytes, where the client sends files to them itself.
     ///
     /// # Errors
     ///
     /// Unauthorized with code 1017 for a bucket that is read-only; the error of `content`, if it has one: nothing is written then.
-    async fn write_bucket_file(&self, bucket: &str, path: &str, content: FileStream) -> Result<()>;
+    async fn write_bucket_file(
+        &self,
+        bucket: &str,
+        path: &str,
+        length: Option<u64>,
+        content: FileStream,
+    ) -> Result<()>;
 
     /// Deletes a file.
     ///

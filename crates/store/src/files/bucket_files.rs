@@ -207,7 +207,13 @@ impl BucketAdministration for Store {
         Ok(opened.content)
     }
 
-    async fn write_bucket_file(&self, bucket: &str, path: &str, mut content: FileStream) -> Result<()> {
+    async fn write_bucket_file(
+        &self,
+        bucket: &str,
+        path: &str,
+        _: Option<u64>,
+        mut content: FileStream,
+    ) -> Result<()> {
         let path = FilePath::parse(path)?;
         let bucket = self.get_bucket(bucket).await?;
         let mut writer = self.write_file(&bucket, &path).await?;
