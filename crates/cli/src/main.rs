@@ -29,6 +29,7 @@
 mod access;
 mod asset;
 mod audit;
+mod bucket;
 mod deadline;
 mod desk;
 mod doctor;
@@ -110,6 +111,8 @@ enum Action {
     Deadline(deadline::Deadlines),
     #[command(subcommand)]
     Asset(asset::Assets),
+    #[command(subcommand)]
+    Bucket(bucket::Buckets),
     #[command(subcommand)]
     Webhook(webhook::Webhooks),
     #[command(subcommand)]
@@ -193,6 +196,7 @@ fn main() -> ExitCode {
             Action::Reason(reason) => reason.run().await,
             Action::Deadline(deadline) => deadline.run().await,
             Action::Asset(asset) => asset.run().await,
+            Action::Bucket(bucket) => bucket.run().await,
             Action::Webhook(webhook) => webhook.run().await,
             Action::Operation(operation) => operation.run().await,
             Action::Job(job) => job.run().await,

@@ -20,7 +20,7 @@ use super::up_to;
 use performer_core::model::log::{DEFAULT_LOG_DAYS, DEFAULT_MAX_LINES};
 use performer_core::private_file::read_secret;
 use performer_server::{DeskMode, Fault, FirstClient, Origin, Server, ServerBuilder, TrustedProxy};
-use performer_store::Store;
+use performer_store::{FileStorage, STORAGE_VARIABLE, Store};
 
 /// Serve queues over HTTP with the API of an Orchestrator
 ///
@@ -107,6 +107,13 @@ pub(super) struct Serve {
     /// only (read-only), or not at all (off)
     #[arg(long, default_value = "on", value_name = "on|read-only|off")]
     desk: DeskMode,
+    /// Where the files of storage buckets are: a folder, or, where the command is built for it, s3://…, az://… or gs://…
+    /// [default: beside a SQLite file the folder of its name and .buckets]
+    #[arg(long, env = STORAGE_VARIABLE, value_name = "URL")]
+    buckets: Option<String>,
+    /// The maximum size of a file of a storage bucket, in MiB
+    #[arg(long, default_value_t = 4_096, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=5_242_880))]
+    max_file: u64,
     /// Send events to webhooks at addresses of this machine and of its network too, and not only of the public internet: whoever may make
     /// webhooks can then have requests sent to whatever this machine reaches
     #[arg(long)]
@@ -132,7 +139,10 @@ impl Serve {
         let listener = TcpListener::bind(&addresses[..])
             .await
             .map_err(|error| CliError::failed(format!("cannot listen on {}: {error}", self.listen)))?;
-        let store = Store::open(&store_url).await?;
+        let mut store = Store::open(&store_url).await?;
+        if let Some(url) = &self.buckets {
+            store = store.with_files(FileStorage::open(url)?);
+        }
         if self.trust_clock {
             store.trust_clock();
         }
@@ -176,6 +186,7 @@ impl Serve {
             .behind_proxy(self.behind_proxy)
             .desk(self.desk)
             .webhooks_allow_private(self.webhooks_allow_private)
+            .largest_file(self.max_file * 1024 * 1024)
             .largest_body(self.max_body * 1024 * 1024)
             .most_requests(self.max_requests)
             .most_connections(self.max_connections)

@@ -89,6 +89,7 @@ pub(crate) enum BucketQuery {
 
 /// The answer to either.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "files"), expect(dead_code, reason = "what is removed from a storage is in one"))]
 pub(crate) enum BucketAnswer {
     One(Box<Bucket>),
     Many(Vec<Bucket>),

@@ -140,6 +140,23 @@ impl Http {
         })
     }
 
+    /// The client for the addresses of files, which are no operations: nothing is added to their requests.
+    pub(super) fn files(&self) -> &Client {
+        &self.client
+    }
+
+    /// Whether an address is one of the Orchestrator's host.
+    pub(super) fn is_own(&self, address: &str) -> bool {
+        let origin = |text: &str| reqwest::Url::parse(text).map(|url| url.origin()).ok();
+        origin(address).is_some_and(|one| one.is_tuple() && Some(one) == origin(&self.address.base))
+    }
+
+    /// Adds the token.
+    pub(super) async fn authorize(&self, headers: &mut HeaderMap) -> Result<()> {
+        headers.insert(AUTHORIZATION, self.identity.authorization(self).await?.header);
+        Ok(())
+    }
+
     /// The API version of the server, once it has announced it.
     pub(super) fn version(&self) -> Option<u32> {
         Some(self.version.load(Ordering::Relaxed)).filter(|version| *version > 0)

@@ -2,6 +2,7 @@
 
 mod assets;
 mod audit;
+mod buckets;
 mod crash;
 mod deadlines;
 #[cfg(unix)]

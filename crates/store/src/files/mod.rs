@@ -1,4 +1,4 @@
-//! The storage of files: those of buckets, and those of attempts. It has paths and bytes, and knows nothing of buckets.
+//! The storage of files. It has paths and bytes, and knows nothing of buckets.
 //!
 //! | file | what it does |
 //! |---|---|

@@ -15,16 +15,6 @@ CREATE TABLE bucket_folder (
 
 CREATE INDEX bucket_folder_bucket ON bucket_folder (bucket_id);
 
--- Files of attempts: evidence.
-CREATE TABLE item_file (
-    item_id       bigint NOT NULL,
-    name          text NOT NULL,
-    size          bigint NOT NULL,
-    stored        text NOT NULL, -- where the storage has it
-    creation_time timestamptz NOT NULL,
-    PRIMARY KEY (item_id, name)
-);
-
 -- What the storage is to remove: a file, or, with a slash at the end, all that is below.
 CREATE TABLE file_removal (
     stored text PRIMARY KEY

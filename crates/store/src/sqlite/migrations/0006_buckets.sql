@@ -15,16 +15,6 @@ CREATE TABLE bucket_folder (
 
 CREATE INDEX bucket_folder_bucket ON bucket_folder (bucket_id);
 
--- Files of attempts: evidence.
-CREATE TABLE item_file (
-    item_id       INTEGER NOT NULL,
-    name          TEXT NOT NULL,
-    size          INTEGER NOT NULL,
-    stored        TEXT NOT NULL, -- where the storage has it
-    creation_time INTEGER NOT NULL,
-    PRIMARY KEY (item_id, name)
-) STRICT, WITHOUT ROWID;
-
 -- What the storage is to remove: a file, or, with a slash at the end, all that is below.
 CREATE TABLE file_removal (
     stored TEXT PRIMARY KEY
