@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
 
 use super::call::{Call, CallError};
@@ -116,6 +116,12 @@ impl Inner {
         self.bucket(&new.name).await
     }
 
+    /// Whether an address is one of the Orchestrator's host.
+    fn is_own_address(&self, address: &str) -> bool {
+        let origin = |text: &str| reqwest::Url::parse(text).map(|url| url.origin()).ok();
+        origin(address).is_some_and(|one| one.is_tuple() && Some(one) == origin(&self.http.address.base))
+    }
+
     /// Sends a request to an address of a file.
     async fn at_address(
         &self,
@@ -136,13 +142,14 @@ impl Inner {
         }
         if access.requires_auth {
             // Only to the Orchestrator itself: whatever the answer says, nobody else gets the token.
-            if !self.http.is_own(&access.uri) {
+            if !self.is_own_address(&access.uri) {
                 let message = "the address of a file asks for the token and is not the Orchestrator's";
                 return Err(OrchestratorError::new(ErrorKind::Other, message));
             }
-            self.http.authorize(&mut headers).await?;
+            let authorization = self.http.identity.authorization(&self.http).await?;
+            headers.insert(AUTHORIZATION, authorization.header);
         }
-        let mut request = self.http.files().request(verb.clone(), &access.uri).timeout(FILE_LIMIT);
+        let mut request = self.http.client.request(verb.clone(), &access.uri).timeout(FILE_LIMIT);
         if let Some((body, own)) = body {
             headers.extend(own);
             request = request.body(body);

@@ -34,8 +34,8 @@ use performer_wire::{Collection, json, lease_protocol};
 /// The state that all calls share.
 #[derive(Debug)]
 pub(super) struct Http {
-    /// For most calls.
-    client: Client,
+    /// For most calls. By itself it adds nothing to a request.
+    pub(super) client: Client,
     /// Without a connection pool: for calls from a heartbeat thread, whose runtime ends before others do, and for tokens, which
     /// are fetched from any runtime.
     unpooled: Client,
@@ -138,23 +138,6 @@ impl Http {
             random: Mutex::new(fastrand::Rng::new()),
             clock: SystemClock::default(),
         })
-    }
-
-    /// The client for the addresses of files, which are no operations: nothing is added to their requests.
-    pub(super) fn files(&self) -> &Client {
-        &self.client
-    }
-
-    /// Whether an address is one of the Orchestrator's host.
-    pub(super) fn is_own(&self, address: &str) -> bool {
-        let origin = |text: &str| reqwest::Url::parse(text).map(|url| url.origin()).ok();
-        origin(address).is_some_and(|one| one.is_tuple() && Some(one) == origin(&self.address.base))
-    }
-
-    /// Adds the token.
-    pub(super) async fn authorize(&self, headers: &mut HeaderMap) -> Result<()> {
-        headers.insert(AUTHORIZATION, self.identity.authorization(self).await?.header);
-        Ok(())
     }
 
     /// The API version of the server, once it has announced it.

@@ -336,10 +336,6 @@ impl FileStorage {
     /// # Errors
     ///
     /// Other if it cannot be signed.
-    #[cfg_attr(
-        not(feature = "files-cloud"),
-        expect(clippy::unused_async, reason = "the services of clouds are asked for the key that signs")
-    )]
     pub async fn address(
         &self,
         path: &str,

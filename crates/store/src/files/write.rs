@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{
-    Attribute, Attributes, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, WriteMultipart,
-};
+use object_store::{Attributes, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, WriteMultipart};
 
 use super::{FileStorage, StorageKind, failed, in_the_way, io_kind};
 use performer_core::orchestrator::{OrchestratorError, Result};
@@ -35,6 +33,22 @@ enum State {
     Ended,
 }
 
+/// A folder and the memory keep no content types.
+fn part_and_attributes(kind: StorageKind, content_type: &str) -> (usize, Attributes) {
+    match kind {
+        StorageKind::Folder | StorageKind::Memory => {
+            let _ = content_type;
+            (PART_OF_FOLDER, Attributes::new())
+        }
+        #[cfg(feature = "files-cloud")]
+        StorageKind::Cloud { .. } => {
+            let mut attributes = Attributes::new();
+            attributes.insert(object_store::Attribute::ContentType, content_type.to_owned().into());
+            (PART_OF_CLOUD, attributes)
+        }
+    }
+}
+
 impl fmt::Debug for FileWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileWriter").field("path", &self.path).field("written", &self.written).finish()
@@ -43,21 +57,12 @@ impl fmt::Debug for FileWriter {
 
 impl FileWriter {
     pub(super) fn new(storage: &FileStorage, path: &str, place: Path, content_type: &str) -> Self {
-        let mut attributes = Attributes::new();
-        let part = match storage.kind {
-            StorageKind::Folder | StorageKind::Memory => PART_OF_FOLDER,
-            #[cfg(feature = "files-cloud")]
-            StorageKind::Cloud { .. } => {
-                attributes.insert(Attribute::ContentType, content_type.to_owned().into());
-                PART_OF_CLOUD
-            }
-        };
-        let _ = (content_type, Attribute::ContentType); // a folder keeps no types
+        let (part, attributes) = part_and_attributes(storage.kind, content_type);
         Self {
             objects: storage.objects.clone(),
             path: path.to_owned(),
             place,
-            attributes: std::mem::take(&mut attributes),
+            attributes,
             part,
             written: 0,
             state: State::Small(Vec::new()),
