@@ -103,7 +103,7 @@ fn buckets_have_a_life_over_http() {
     let server = Server::known(folder.path(), &["--listen", "127.0.0.1:0"]);
     let with = |arguments: &[&str]| {
         let mut command = server.command(folder.path(), arguments);
-        command.env("UIPATH_SCOPE", "OR.Administration");
+        command.env("UIPATH_SCOPE", "OR.Queues OR.Administration");
         command
     };
     lives(&with, folder.path());

@@ -260,7 +260,8 @@ async fn what_a_bucket_says_of_itself_holds_for_its_files() {
         let got = api.post("/odata/Buckets", &body).await;
         assert_eq!((got.status, got.code()), (status, code), "{body}: {}", got.text);
     }
-    let by_key = &api.get("/odata/Buckets?$filter=Name eq 'Audited'").await.body["value"][0]["Identifier"];
+    let found = api.get("/odata/Buckets?$filter=Name eq 'Audited'").await.body;
+    let by_key = &found["value"][0]["Identifier"];
     let path = format!("/odata/Buckets/{ODATA}GetByKey(identifier={by_key})").replace('"', "'");
     assert_eq!(api.get(&path).await.body["Name"], "Audited");
 }
