@@ -65,8 +65,6 @@ async fn lists(api: &Api) -> Vec<String> {
         format!("/odata/Assets/{odata}.GetAssetsAcrossFolders"),
         "/odata/Buckets".to_owned(),
         format!("/odata/Buckets/{odata}.GetBucketsAcrossFolders"),
-        format!("/odata/Buckets(1)/{odata}.GetFiles"),
-        format!("/odata/Buckets(1)/{odata}.GetDirectories"),
         "/odata/Webhooks".to_owned(),
         format!("/odata/Webhooks/{odata}.GetEventTypes"),
     ]
