@@ -7,6 +7,7 @@
 //! [applications]: crate::guide::applications
 //! [postponing]: crate::guide::postponing
 //! [assets]: crate::guide::assets
+//! [buckets]: crate::guide::buckets
 //! [testing]: crate::guide::testing
 //! [running]: crate::guide::running
 //! [observability]: crate::guide::observability
@@ -36,6 +37,7 @@ macro_rules! page {
             "[applications]: crate::guide::applications\n",
             "[postponing]: crate::guide::postponing\n",
             "[assets]: crate::guide::assets\n",
+            "[buckets]: crate::guide::buckets\n",
             "[testing]: crate::guide::testing\n",
             "[running]: crate::guide::running\n",
             "[observability]: crate::guide::observability\n",
@@ -94,6 +96,12 @@ pub mod postponing {}
      [`Store::rotate_encryption_key`](crate::orchestrator::store::Store::rotate_encryption_key)."
 )]
 pub mod assets {}
+
+#[doc = page!(
+    "buckets.md",
+    "[`BucketAdministration`](crate::BucketAdministration), [`model::bucket`](crate::model::bucket)."
+)]
+pub mod buckets {}
 
 #[doc = page!(
     "testing.md",

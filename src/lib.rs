@@ -8,6 +8,7 @@
 //! [applications]: crate::guide::applications
 //! [postponing]: crate::guide::postponing
 //! [assets]: crate::guide::assets
+//! [buckets]: crate::guide::buckets
 //! [testing]: crate::guide::testing
 //! [running]: crate::guide::running
 //! [observability]: crate::guide::observability
@@ -80,8 +81,9 @@ pub use model::{
 #[cfg(feature = "postgres")]
 pub use orchestrator::store::tokio_postgres;
 pub use orchestrator::{
-    Administration, AssetAdministration, CommitType, ErrorKind, FleetAdministration, ItemAdministration,
-    Orchestrator, OrchestratorError, QueueAdministration, ReviewAdministration, connect, connect_as,
+    Administration, AssetAdministration, BucketAdministration, CommitType, ErrorKind, FleetAdministration,
+    ItemAdministration, Orchestrator, OrchestratorError, QueueAdministration, ReviewAdministration, connect,
+    connect_as,
 };
 pub use runtime::{
     JobSummary, Performer, PerformerError, PerformerEvent, QueueRun, RunSummary, StopHandle, Transaction,

@@ -16,6 +16,7 @@
 //! | [`sweep`] | which jobs have probably stopped |
 //! | [`clock_guard`] | whether the clock can be believed before something is removed because of its age |
 //! | [`alert`] | what somebody should look at, and who has read it |
+//! | [`bucket`] | storage buckets, and which paths their files may have |
 //! | [`webhook`] | webhooks: what they hear of, and when it is sent again |
 //! | [`operation`] | acts on many items at once: what may follow what, and when the next step is due |
 //! | [`review`] | who may change a comment |
@@ -28,8 +29,7 @@
 #[cfg(feature = "json-schema")]
 pub use performer_core::model::schema_fit;
 pub use performer_core::model::{
-    alert, audit, claim_blockers, clock_guard, deadlines, difference, groups, history, item_query, lifecycle,
-    limits, operation, personal, query, review, selection, sweep, view, webhook,
+    alert, audit, bucket, claim_blockers, clock_guard, deadlines, difference, groups, history, item_query, lifecycle, limits, operation, personal, query, review, selection, sweep, view, webhook,
 };
 
 // Items.

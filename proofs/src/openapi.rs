@@ -78,7 +78,13 @@ pub fn path_template<'a>(document: &'a Value, path: &str) -> Option<(&'a String,
                 _ => {}
             }
         }
-        shape
+        // Outside of `/odata` a key is a segment: `{id}` in the document, a number in a path.
+        let is_key = |segment: &str| {
+            segment.starts_with('{')
+                || !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        let segments = shape.split('/').map(|segment| if is_key(segment) { "{}" } else { segment });
+        segments.collect::<Vec<_>>().join("/")
     };
     document["paths"].as_object().unwrap().iter().find(|(known, _)| shape(known) == shape(path))
 }

@@ -30,6 +30,7 @@ mod access;
 mod alert;
 mod asset;
 mod audit;
+mod bucket;
 mod deadline;
 mod desk;
 mod doctor;
@@ -113,6 +114,8 @@ enum Action {
     Deadline(deadline::Deadlines),
     #[command(subcommand)]
     Asset(asset::Assets),
+    #[command(subcommand)]
+    Bucket(bucket::Buckets),
     #[command(subcommand)]
     Webhook(webhook::Webhooks),
     #[command(subcommand)]
@@ -200,6 +203,7 @@ fn main() -> ExitCode {
             Action::Reason(reason) => reason.run().await,
             Action::Deadline(deadline) => deadline.run().await,
             Action::Asset(asset) => asset.run().await,
+            Action::Bucket(bucket) => bucket.run().await,
             Action::Webhook(webhook) => webhook.run().await,
             Action::Alert(alert) => alert.run().await,
             Action::Log(log) => log.run().await,

@@ -21,7 +21,7 @@ use performer_core::model::alert::DEFAULT_ALERT_DAYS;
 use performer_core::model::log::{DEFAULT_LOG_DAYS, DEFAULT_MAX_LINES};
 use performer_core::private_file::read_secret;
 use performer_server::{DeskMode, Fault, FirstClient, Origin, Server, ServerBuilder, TrustedProxy};
-use performer_store::Store;
+use performer_store::{FileStorage, STORAGE_VARIABLE, Store};
 
 /// Serve queues over HTTP with the API of an Orchestrator
 ///
@@ -113,6 +113,15 @@ pub(super) struct Serve {
     desk: DeskMode,
     /// Send events to webhooks at addresses of this machine and of its network too, and not only of the public internet. Users with the
     /// permission Webhooks.Create or Webhooks.Edit can then have requests sent to every address that this machine reaches
+    /// Where the files of storage buckets are: a folder, or, where the command is built for it, s3://…, az://… or gs://…
+    /// [default: beside a SQLite file the folder of its name and .buckets]
+    #[arg(long, env = STORAGE_VARIABLE, value_name = "URL")]
+    buckets: Option<String>,
+    /// The maximum size of a file of a storage bucket, in MiB
+    #[arg(long, default_value_t = 4_096, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=5_242_880))]
+    max_file: u64,
+    /// Send events to webhooks at addresses of this machine and of its network too, and not only of the public internet: whoever may make
+    /// webhooks can then have requests sent to whatever this machine reaches
     #[arg(long)]
     webhooks_allow_private: bool,
     /// The log filter, such as info, debug or performer_server::access=info
@@ -136,7 +145,10 @@ impl Serve {
         let listener = TcpListener::bind(&addresses[..])
             .await
             .map_err(|error| CliError::failed(format!("cannot listen on {}: {error}", self.listen)))?;
-        let store = Store::open(&store_url).await?;
+        let mut store = Store::open(&store_url).await?;
+        if let Some(url) = &self.buckets {
+            store = store.with_files(FileStorage::open(url)?);
+        }
         if self.trust_clock {
             store.trust_clock();
         }
@@ -180,6 +192,7 @@ impl Serve {
             .behind_proxy(self.behind_proxy)
             .desk(self.desk)
             .webhooks_allow_private(self.webhooks_allow_private)
+            .largest_file(self.max_file * 1024 * 1024)
             .largest_body(self.max_body * 1024 * 1024)
             .most_requests(self.max_requests)
             .most_connections(self.max_connections)

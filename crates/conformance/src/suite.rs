@@ -155,6 +155,9 @@ macro_rules! every_check {
                 what_is_secret_is_written_and_not_listed;
             logs:
                 lines_of_logs_are_listed_as_they_were_submitted;
+            buckets:
+                a_bucket_is_changed_and_deleted,
+                files_of_a_bucket_come_back_as_they_were_written;
             waiting:
                 a_wait_ends_when_an_item_is_added_or_given_back,
                 an_add_wakes_only_those_who_wait_for_its_queue;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OnceCell, Semaphore, watch};
 
 use super::access::{Access, new_user};
 use super::api_error::{ApiError, orchestrator_error};
@@ -135,6 +135,13 @@ impl ServerBuilder {
     /// The maximum body of a bulk add, in bytes, up to 512 MiB. Other bodies may have a sixteenth of it. Default: 64 MiB.
     pub fn largest_body(mut self, bytes: usize) -> Self {
         (self.config.max_bulk_body, self.config.max_body) = (bytes, (bytes / 16).max(1_024));
+        self
+    }
+
+    /// The largest file that is taken for a storage bucket, in bytes. Where the storage of a cloud takes files itself, its own limit
+    /// counts. Default: 4 GiB.
+    pub fn largest_file(mut self, bytes: u64) -> Self {
+        self.config.max_file = bytes;
         self
     }
 
@@ -291,6 +298,7 @@ impl ServerBuilder {
             desk_live: Live::default(),
             operations_changed: Notify::new(),
             webhooks_changed: Notify::new(),
+            file_signing: OnceCell::new(),
             receivers: Receivers::new(self.config.webhooks_allow_private),
             run_id: secret::new_key().map_err(orchestrator_error)?,
             requests: Semaphore::new(self.config.max_requests),

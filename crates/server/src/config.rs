@@ -39,6 +39,7 @@ pub(super) struct Config {
     pub(super) max_requests: usize,
     pub(super) max_body: usize,
     pub(super) max_bulk_body: usize,
+    pub(super) max_file: u64,
     pub(super) request_limit: Duration,
     pub(super) list_limit: Duration,
     /// In bytes; `None` for the default.
@@ -116,6 +117,7 @@ impl Default for Config {
             max_requests: 2_000,
             max_body: 4 * 1024 * 1024,
             max_bulk_body: 64 * 1024 * 1024,
+            max_file: 4 * 1024 * 1024 * 1024,
             request_limit: Duration::from_secs(30),
             list_limit: Duration::from_secs(10),
             memory: None,

@@ -15,6 +15,7 @@ use super::Inner;
 use super::access::Caller;
 use super::api_error::ApiError;
 use super::authorization::{authenticate, authorize};
+use super::bucket_content;
 use super::call::{ApiResponse, COUNT_CONTENT_TYPE, Call};
 use super::cors::CorsRequest;
 use super::desk;
@@ -195,6 +196,10 @@ async fn dispatch(
         return into_response(answer, &server.memory.reservation(BudgetOwner::User(caller.user.id)), true);
     }
     let target = RequestPath::parse(path).ok_or_else(ApiError::no_route)?;
+    if bucket_content::owns(&target) {
+        log_fields.operation = "BucketFile";
+        return bucket_content::handle(server, &target, &head, body, client.address).await;
+    }
     if head.method == Method::OPTIONS {
         log_fields.operation = "Options";
         let mut response = build_response(StatusCode::NO_CONTENT, "", Bytes::new());

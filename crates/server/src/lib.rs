@@ -18,6 +18,7 @@
 //! | `login_limit.rs`, `login_failures.rs`, `password_limit.rs` | limits concurrent logins of a network, failed logins, and password comparisons |
 //! | `proxies.rs` | the address of the client behind a trusted proxy |
 //! | `queues.rs`, `transactions.rs`, `items.rs`, `comments.rs`, `statistics.rs` | queues; add, start and end items; read, edit and review items; comments and events; statistics and retention |
+//! | `buckets.rs`, `bucket_content.rs` | storage buckets; files at signed addresses |
 //! | `folders.rs`, `users.rs`, `status.rs` | folders; users, roles and robots; health, version and `$metadata` |
 //! | `review_protocol.rs` | groups of failures, and corrected retries |
 //! | `insight_protocol.rs`, `operation_rights.rs` | acts on many items, the audit, what is due, and figures; who may act on many items |
@@ -40,6 +41,8 @@ mod assets;
 mod audit_logs;
 mod authorization;
 mod background;
+mod bucket_content;
+mod buckets;
 mod builder;
 mod call;
 mod certificate;
@@ -103,7 +106,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OnceCell, Semaphore, watch};
 use uuid::Uuid;
 
 use self::access::Access;
@@ -199,6 +202,8 @@ struct Inner {
     operations_changed: Notify,
     /// Something is to be sent to a webhook at once.
     webhooks_changed: Notify,
+    /// The key that addresses of files are signed with.
+    file_signing: OnceCell<ring::hmac::Key>,
     receivers: webhooks::receiver::Receivers,
     /// Identifies this run of the server: a new value after each start.
     run_id: Uuid,

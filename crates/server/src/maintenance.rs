@@ -14,7 +14,7 @@ use super::background::{Task, supervise};
 use super::tls::Tls;
 use super::webhooks;
 use performer_core::model::job::SWEEP_INTERVAL;
-use performer_core::orchestrator::{Orchestrator, OrchestratorError};
+use performer_core::orchestrator::{ErrorKind, Orchestrator, OrchestratorError};
 use performer_store::RemovedEnded;
 
 const DELETED_QUEUES_INTERVAL: Duration = Duration::from_secs(1);
@@ -185,6 +185,13 @@ async fn apply_retention(server: &Inner) {
         if let Err(error) = server.store.remove_old_deliveries(async || tokio::time::sleep(PAUSE).await).await
         {
             tracing::warn!(%error, "failed to remove old dead letters of webhooks");
+        }
+        // Without a storage of its own a store has no files.
+        match server.store.remove_files().await {
+            Err(error) if error.kind() != ErrorKind::Unsupported => {
+                tracing::warn!(%error, "failed to remove files that nothing leads to any more");
+            }
+            _ => {}
         }
         remove_logs(server).await;
         remove_alerts(server).await;

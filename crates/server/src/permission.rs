@@ -47,6 +47,10 @@ enumeration! {
         License = 13,
         /// Alerts.
         Alerts = 14,
+        /// Storage buckets.
+        Buckets = 15,
+        /// The files of storage buckets.
+        BlobFiles = 16,
     }
 }
 

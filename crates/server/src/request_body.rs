@@ -70,6 +70,43 @@ impl RequestBody {
         })?
     }
 
+    /// Refuses a body that says that it is longer.
+    ///
+    /// # Errors
+    ///
+    /// 413 for more than `max` bytes.
+    pub(super) fn check_declared(&self, max: u64) -> Result<(), ApiError> {
+        if self.declared.is_some_and(|bytes| bytes > max) { Err(too_large(max)) } else { Ok(()) }
+    }
+
+    /// The next piece of a body of which `before` bytes were read; `None` at its end.
+    ///
+    /// # Errors
+    ///
+    /// 413 for more than `max` bytes in all, 408 if the piece does not arrive within `limit`.
+    pub(super) async fn next_piece(
+        &mut self,
+        max: u64,
+        before: u64,
+        limit: Duration,
+    ) -> Result<Option<Bytes>, ApiError> {
+        let next = async {
+            while let Some(frame) = self.body.frame().await {
+                self.awaits_continue = false;
+                let frame = frame.map_err(|_| ApiError::invalid("The body could not be read."))?;
+                let Ok(piece) = frame.into_data() else { continue }; // trailers are ignored
+                if piece.len() as u64 > max.saturating_sub(before) {
+                    return Err(too_large(max));
+                }
+                return Ok(Some(piece));
+            }
+            Ok(None)
+        };
+        tokio::time::timeout(limit, next).await.map_err(|_| {
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, 0, "The request body did not arrive in time.")
+        })?
+    }
+
     async fn collect(
         &mut self,
         max: usize,
@@ -137,7 +174,7 @@ impl RequestBody {
     }
 }
 
-fn too_large(max: usize) -> ApiError {
+fn too_large(max: impl std::fmt::Display) -> ApiError {
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, 0, format!("The body is larger than {max} bytes."))
 }
 

@@ -5,7 +5,7 @@ use axum::http::Method;
 
 use super::router::{FolderScope, Route, RouteAccess};
 use super::{
-    alerts, assets, audit_logs, comments, folder_navigation, folders, insight_protocol, items, jobs,
+    alerts, assets, audit_logs, buckets, comments, folder_navigation, folders, insight_protocol, items, jobs,
     lease_protocol, login, logs, queues, review_protocol, roles, server_facts, statistics, status,
     transactions, users, webhooks,
 };
@@ -43,6 +43,13 @@ const WEBHOOKS_EDIT: Permission = Permission(Area::Webhooks, Action::Edit);
 const WEBHOOKS_DELETE: Permission = Permission(Area::Webhooks, Action::Delete);
 const ALERTS_VIEW: Permission = Permission(Area::Alerts, Action::View);
 const ALERTS_CREATE: Permission = Permission(Area::Alerts, Action::Create);
+const BUCKETS_VIEW: Permission = Permission(Area::Buckets, Action::View);
+const BUCKETS_CREATE: Permission = Permission(Area::Buckets, Action::Create);
+const BUCKETS_EDIT: Permission = Permission(Area::Buckets, Action::Edit);
+const BUCKETS_DELETE: Permission = Permission(Area::Buckets, Action::Delete);
+const FILES_VIEW: Permission = Permission(Area::BlobFiles, Action::View);
+const FILES_CREATE: Permission = Permission(Area::BlobFiles, Action::Create);
+const FILES_DELETE: Permission = Permission(Area::BlobFiles, Action::Delete);
 const ROBOTS_VIEW: Permission = Permission(Area::Robots, Action::View);
 const SETTINGS_VIEW: Permission = Permission(Area::Settings, Action::View);
 const LICENSE_VIEW: Permission = Permission(Area::License, Action::View);
@@ -229,6 +236,23 @@ pub(super) static ROUTES: &[Route] = routes! {
     GET "Alerts" ALL "GetUnreadCount" "GetUnreadAlertCount": read("Monitoring", Tenant, &[ALERTS_VIEW]) => alerts::unread;
     POST "Alerts" ALL "MarkAsRead" "MarkAlertsAsRead": write("Monitoring", Tenant, &[ALERTS_VIEW]) => alerts::mark;
     POST "Alerts" ALL "RaiseProcessAlert" "RaiseProcessAlert": write("Monitoring", Tenant, &[ALERTS_CREATE]) => alerts::raise;
+    // Storage buckets
+    GET "Buckets" ALL "" "GetBuckets": read("Administration", AnyFolder, &[BUCKETS_VIEW]) => buckets::list;
+    POST "Buckets" ALL "" "PostBucket": write("Administration", Folder, &[BUCKETS_CREATE]) => buckets::create;
+    GET "Buckets" ONE "" "GetBucket": read("Administration", Folder, &[BUCKETS_VIEW]) => buckets::get;
+    PUT "Buckets" ONE "" "PutBucket": write("Administration", Folder, &[BUCKETS_EDIT]) => buckets::update;
+    DEL "Buckets" ONE "" "DeleteBucket": write("Administration", Folder, &[BUCKETS_DELETE]) => buckets::delete;
+    GET "Buckets" ALL "GetByKey" "GetBucketByKey": read("Administration", Folder, &[BUCKETS_VIEW]) => buckets::get_by_key;
+    GET "Buckets" ALL "GetBucketsAcrossFolders" "GetBucketsAcrossFolders": read("Administration", Tenant, &[]) => buckets::across_folders;
+    GET "Buckets" ALL "GetFoldersForBucket" "GetFoldersForBucket": read("Administration", Tenant, &[]) => buckets::folders_for_bucket;
+    POST "Buckets" ALL "ShareToFolders" "ShareBucketsToFolders": write("Administration", Tenant, &[]) => buckets::share;
+    GET "Buckets" ONE "GetReadUri" "GetReadUri": read("Administration", Folder, &[BUCKETS_VIEW, FILES_VIEW]) => buckets::read_uri;
+    GET "Buckets" ONE "GetWriteUri" "GetWriteUri": read("Administration", Folder, &[BUCKETS_VIEW, FILES_CREATE]) => buckets::write_uri;
+    GET "Buckets" ONE "GetFiles" "GetFiles": read("Administration", Folder, &[BUCKETS_VIEW, FILES_VIEW]) => buckets::get_files;
+    GET "Buckets" ONE "GetDirectories" "GetDirectories": read("Administration", Folder, &[BUCKETS_VIEW, FILES_VIEW]) => buckets::get_directories;
+    GET "Buckets" ONE "GetFile" "GetFile": read("Administration", Folder, &[BUCKETS_VIEW, FILES_VIEW]) => buckets::get_file;
+    DEL "Buckets" ONE "DeleteFile" "DeleteFile": write("Administration", Folder, &[BUCKETS_VIEW, FILES_DELETE]) => buckets::delete_file;
+    GET "api/buckets" ONE "listfiles" "ListFiles": read("Administration", Folder, &[BUCKETS_VIEW, FILES_VIEW]) => buckets::list_files;
 
     // Webhooks
     GET "Webhooks" ALL "" "GetWebhooks": read("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::list;

@@ -198,6 +198,26 @@ const USER_ASSET: BodyShape =
 pub(super) const SET_ROBOT_ASSET: BodyShape = nested("body", &["robotKey"], &[("robotAsset", &USER_ASSET)]);
 pub(super) const SHARE_ASSETS: BodyShape =
     flat("assetFoldersShare", &["AssetIds", "ToAddFolderIds", "ToRemoveFolderIds"]);
+pub(super) const BUCKET: BodyShape = flat(
+    "bucketDto",
+    &[
+        "Name",
+        "Description",
+        "Identifier",
+        "StorageProvider",
+        "StorageParameters",
+        "StorageContainer",
+        "Options",
+        "CredentialStoreId",
+        "ExternalName",
+        "Password",
+        "FoldersCount",
+        "Tags",
+        "Id",
+    ],
+);
+pub(super) const SHARE_BUCKETS: BodyShape =
+    flat("bucketFoldersShare", &["BucketIds", "ToAddFolderIds", "ToRemoveFolderIds"]);
 const SUBSCRIPTION: BodyShape = flat("Events", &["EventType"]);
 pub(super) const MARK_ALERTS: BodyShape = flat("ids", &["ids"]);
 const ALERT: BodyShape = flat("processAlert", &["Message", "Severity", "RobotName", "ProcessName", "Id"]);

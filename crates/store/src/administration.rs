@@ -33,6 +33,11 @@ impl QueueAdministration for Store {
         Some(self)
     }
 
+    #[cfg(feature = "files")]
+    fn buckets(&self) -> Option<&dyn performer_core::orchestrator::BucketAdministration> {
+        Some(self)
+    }
+
     async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
         expect_answer!(self.one(Operation::CreateQueue(Box::new(queue))).await, Queue).map(|queue| *queue)
     }

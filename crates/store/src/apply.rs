@@ -18,6 +18,7 @@
 //! | `apply/administration.rs` | what people change: queues, items, reviews, comments |
 //! | `apply/assets.rs` | assets |
 //! | `apply/alerts.rs` | alerts |
+//! | `apply/buckets.rs` | storage buckets |
 //! | `apply/webhooks.rs` | webhooks, and what is to be delivered to them |
 //! | `apply/operation.rs`, `apply/selection.rs` | acts on many items at once; which items they are |
 //! | `apply/personal.rs` | personal fields: masked in what is read, and revealed |
@@ -32,6 +33,7 @@ mod administration;
 mod alerts;
 mod assets;
 mod audit;
+mod buckets;
 mod change;
 mod claim;
 mod commit;
@@ -303,6 +305,7 @@ impl<R: Rows> Apply<'_, R> {
             Operation::RemoveActs { limit } => self.remove_operation(limit),
             Operation::Log(operation) => self.log(operation),
             Operation::Assets(operation) => self.change_assets(*operation),
+            Operation::Buckets(operation) => self.change_buckets(*operation),
             Operation::Webhooks(operation) => self.change_webhooks(*operation),
             Operation::Alerts(operation) => self.change_alerts(operation),
         }

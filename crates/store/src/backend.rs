@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::alerts::AlertOperation;
 use super::arrivals::Arrivals;
 use super::assets::AssetOperation;
+use super::buckets::BucketOperation;
 use super::clock::StoreClock;
 use super::document::DocumentChange;
 use super::logs::LogOperation;
@@ -312,6 +313,7 @@ pub(crate) enum Operation {
     Assets(Box<AssetOperation>),
     Webhooks(Box<WebhookOperation>),
     Alerts(AlertOperation),
+    Buckets(Box<BucketOperation>),
 }
 
 impl Operation {
@@ -360,6 +362,7 @@ impl Operation {
             Self::AddToken { token, .. } => token.name.is_some(),
             Self::Assets(operation) => operation.is_audited(),
             Self::Webhooks(operation) => operation.is_audited(),
+            Self::Buckets(operation) => operation.is_audited(),
             _ => false,
         }
     }

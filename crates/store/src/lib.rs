@@ -1,11 +1,12 @@
 //! The stores: everything that is the same for memory, SQLite and PostgreSQL. Batching, leases and sweeps are written
-//! here once.
+//! here once. Over 500 lines, because the ways to open a store are described in one place.
 //!
 //! | file | what is in it |
 //! |---|---|
 //! | `administration.rs` | the trait `Administration` for a store |
 //! | `assets.rs`, `encryption/` | assets, and how what is secret in them is encrypted |
 //! | `alerts.rs` | what somebody should look at |
+//! | `buckets.rs`, `files/` | storage buckets, and the storage of their files |
 //! | `webhooks.rs` | webhooks, and what is to be delivered to them |
 //! | `audit.rs` | the audit: what people changed |
 //! | `open.rs` | opens the store at a URL |
@@ -76,6 +77,7 @@ mod arrivals;
 mod assets;
 mod audit;
 mod backend;
+mod buckets;
 mod clock;
 mod comments;
 mod commit_queue;
@@ -85,6 +87,8 @@ mod delivery;
 mod document;
 mod encryption;
 mod figures;
+#[cfg(feature = "files")]
+mod files;
 mod group_commit;
 mod groups;
 mod in_place;
@@ -122,9 +126,14 @@ mod webhooks;
 mod writer_hooks;
 
 pub use assets::{AssetSelector, KeyRotation};
+pub use buckets::{BucketSelector, FileAct};
 pub use comments::{CommentsOn, MAX_COMMENTS_LISTED};
 pub use document::{DocumentChange, DocumentOutcome};
 pub use encryption::EncryptionKeys;
+#[cfg(feature = "files")]
+pub use files::{
+    AddressUse, FileStorage, FileWriter, OpenFile, STORAGE_VARIABLE, StorageAddress, StoredFile,
+};
 pub use jobs::JobFilter;
 pub use operations::OperationItems;
 #[cfg(feature = "postgres")]
@@ -151,9 +160,20 @@ pub struct Store {
     actor: Arc<Actor>,
     /// The keys for what is secret in assets.
     encryption: Arc<encryption::Encryption>,
+    /// The storage of files.
+    #[cfg(feature = "files")]
+    files: Arc<files::FileSource>,
     /// The address of a store in a database, for transactions of the caller.
     #[cfg(feature = "postgres")]
     database: Option<postgres::Database>,
+}
+
+/// The folder for files beside a SQLite file.
+#[cfg(all(feature = "sqlite", feature = "files"))]
+fn folder_beside(path: &std::path::Path) -> std::path::PathBuf {
+    let mut folder = path.as_os_str().to_owned();
+    folder.push(".buckets");
+    folder.into()
 }
 
 impl Store {
@@ -164,7 +184,10 @@ impl Store {
 
     /// As [`memory`](Self::memory), with the caller's clock.
     pub fn memory_with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self::in_place(Box::new(memory::Memory::new()), clock)
+        let store = Self::in_place(Box::new(memory::Memory::new()), clock);
+        #[cfg(feature = "files")]
+        let store = store.with_files(FileStorage::memory());
+        store
     }
 
     /// Queues in a SQLite file, which is created if it does not exist. Several processes may use one file.
@@ -199,8 +222,16 @@ impl Store {
         Box::pin(async move {
             let now = clock.now();
             let encryption = Arc::new(encryption::Encryption::beside(&path));
+            #[cfg(feature = "files")]
+            let files = Arc::new(files::FileSource::of_environment(Some(folder_beside(&path))));
             let (writer, readers) = Self::opened(move || sqlite::open(&path, now)).await?;
-            Ok(Self { encryption, ..Self::on_threads(vec![writer], readers, clock, usize::MAX)? })
+            let store = Self::on_threads(vec![writer], readers, clock, usize::MAX)?;
+            Ok(Self {
+                encryption,
+                #[cfg(feature = "files")]
+                files,
+                ..store
+            })
         })
     }
 
@@ -293,6 +324,8 @@ impl Store {
             list_limit: None,
             actor: Arc::new(Actor::new(ActSource::Program)),
             encryption: Arc::new(encryption::Encryption::of_process()),
+            #[cfg(feature = "files")]
+            files: Arc::new(files::FileSource::of_environment(None)),
             #[cfg(feature = "postgres")]
             database: None,
         }

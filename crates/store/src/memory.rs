@@ -3,6 +3,7 @@
 mod alerts;
 mod assets;
 mod audit;
+mod buckets;
 mod comments;
 mod deadlines;
 mod figures;
@@ -74,6 +75,7 @@ pub(crate) struct Memory {
     assets: assets::StoredAssets,
     webhooks: webhooks::StoredWebhooks,
     alerts: alerts::StoredAlerts,
+    buckets: buckets::StoredBuckets,
     document: Option<(u64, String)>,
     last_queue: i64,
     last_item: i64,
@@ -109,6 +111,7 @@ impl Memory {
             assets: assets::StoredAssets::default(),
             webhooks: webhooks::StoredWebhooks::default(),
             alerts: alerts::StoredAlerts::default(),
+            buckets: buckets::StoredBuckets::default(),
             document: None,
             last_queue: 0,
             last_item: 0,

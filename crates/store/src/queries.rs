@@ -8,6 +8,7 @@ use super::alerts::{AlertAnswer, AlertQuery};
 use super::assets::{AssetAnswer, AssetQuery};
 use super::audit::AuditRow;
 use super::backend::ClaimedBatch;
+use super::buckets::{BucketAnswer, BucketQuery};
 use super::comments::CommentsOn;
 use super::document::DocumentOutcome;
 use super::jobs::JobFilter;
@@ -163,6 +164,7 @@ pub(crate) enum Query {
     Assets(AssetQuery),
     Webhooks(WebhookQuery),
     Alerts(AlertQuery),
+    Buckets(BucketQuery),
 }
 
 /// The answer to an operation or a query.
@@ -226,6 +228,7 @@ pub(crate) enum Answer {
     Asset(AssetAnswer),
     Webhook(WebhookAnswer),
     Alert(AlertAnswer),
+    Bucket(BucketAnswer),
 }
 
 /// The one kind of answer that an operation has; any other kind is a bug in this crate. Evaluates to a `Result` and

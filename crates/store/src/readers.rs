@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::assets::AssetQuery;
 use super::backend::{Answer, Backend, Query, Scope};
+use super::buckets::BucketQuery;
 use super::comments::CommentsOn;
 use super::group_commit::{catch_panic, thread_ended};
 use performer_core::model::clock::Clock;
@@ -77,6 +78,7 @@ impl Lane {
             | Query::Assets(AssetQuery::Of(_) | AssetQuery::UnderOtherKeys { .. })
             | Query::Webhooks(_)
             | Query::Alerts(_)
+            | Query::Buckets(BucketQuery::Of(_))
             | Query::NamedTokens => Self::ListRequest,
             Query::Queue(_)
             | Query::Statistics(_)
@@ -92,6 +94,7 @@ impl Lane {
             | Query::DueOperations(_)
             | Query::StartLimitUntil { .. }
             | Query::Assets(_)
+            | Query::Buckets(_)
             | Query::OwnerOf(_) => Self::Quick,
         }
     }

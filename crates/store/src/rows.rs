@@ -13,6 +13,7 @@ use super::alerts::AlertRows;
 use super::assets::AssetRows;
 use super::audit::AuditRows;
 use super::backend::{Claimant, Request, WriterHooks};
+use super::buckets::BucketRows;
 use super::comments::Comments;
 use super::deadlines::DueRows;
 use super::figures::FigureRows;
@@ -78,6 +79,7 @@ pub(crate) trait Rows:
     + OperationRows
     + ViewRows
     + AssetRows
+    + BucketRows
     + BulkRows
     + LogRows
     + WebhookRows

@@ -18,8 +18,7 @@ use performer_core::model::robot::Robot;
 use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::ReviewStatus;
 use performer_core::orchestrator::{
-    AssetAdministration, ErrorKind, FleetAdministration, ItemAdministration, OrchestratorError,
-    QueueAdministration, Result, ReviewAdministration, WebhookAdministration,
+    AssetAdministration, BucketAdministration, ErrorKind, FleetAdministration, ItemAdministration, OrchestratorError, QueueAdministration, Result, ReviewAdministration, WebhookAdministration,
 };
 use performer_wire::Collection;
 use performer_wire::job::{JobDto, StopJobRequest};
@@ -35,6 +34,10 @@ impl QueueAdministration for Uipath {
 
     fn webhooks(&self) -> Option<&dyn WebhookAdministration> {
         self.inner.supports_leases().then_some(self as &dyn WebhookAdministration)
+    }
+
+    fn buckets(&self) -> Option<&dyn BucketAdministration> {
+        Some(self)
     }
 
     async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {

@@ -63,6 +63,7 @@ mod answer;
 mod any_operation;
 mod assets;
 mod auth;
+mod buckets;
 mod builder;
 mod call;
 mod caller;

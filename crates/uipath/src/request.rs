@@ -34,8 +34,8 @@ use performer_wire::{Collection, json, lease_protocol};
 /// The state that all calls share.
 #[derive(Debug)]
 pub(super) struct Http {
-    /// For most calls.
-    client: Client,
+    /// For most calls. By itself it adds nothing to a request.
+    pub(super) client: Client,
     /// Without a connection pool: for calls from a heartbeat thread, whose runtime ends before others do, and for tokens, which
     /// are fetched from any runtime.
     unpooled: Client,

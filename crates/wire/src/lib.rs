@@ -18,6 +18,7 @@
 //! | `queue` | queue definitions, retention, processing status |
 //! | `review` | comments, events, bulk operations |
 //! | `asset` | assets, and what a robot reads of them |
+//! | `bucket` | storage buckets, their files and the addresses of files |
 //! | `webhook` | webhooks, and the bodies that are sent to them |
 //! | `job`, `log` | jobs of robots, and their logs |
 //! | `review_protocol` | what performer's own server has for people: groups of failures, corrected retries |
@@ -45,6 +46,7 @@ pub mod alert;
 mod any_case;
 pub mod api_time;
 pub mod asset;
+pub mod bucket;
 pub mod caller;
 pub mod content_map;
 pub mod enum_value;

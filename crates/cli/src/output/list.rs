@@ -72,10 +72,10 @@ impl ListFormat {
     }
 
     /// As that, of values whose JSON is not the one of their type.
-    pub(crate) fn print_as<T>(
+    pub(crate) fn print_as<'a, T, J: Serialize>(
         self,
-        values: &[T],
-        as_json: impl Fn(&T) -> serde_json::Value,
+        values: &'a [T],
+        as_json: impl Fn(&'a T) -> J,
         columns: &[Column],
         row: impl Fn(&T) -> Vec<String>,
     ) -> Result<(), CliError> {

@@ -3,6 +3,7 @@
 mod alerts;
 mod assets;
 mod audit;
+mod buckets;
 mod crash;
 mod deadlines;
 #[cfg(unix)]

@@ -12,6 +12,7 @@ pub(crate) mod adding;
 pub(crate) mod assets;
 pub(crate) mod audit;
 pub(crate) mod blockers;
+pub(crate) mod buckets;
 pub(crate) mod claiming;
 pub(crate) mod claims;
 pub(crate) mod clocks;

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 pub use self::chain::{AuditChain, AuditLine, digest_of};
 use super::asset::{Asset, OwnedValue, ValueOf};
+use super::bucket::Bucket;
 use super::code::ErrorCode;
 use super::key::{FolderId, ItemId};
 use super::queue::QueueDefinition;
@@ -97,6 +98,18 @@ enumeration! {
         WebhookDeleted = 28,
         /// Events that could not be delivered to a webhook are sent again.
         WebhookRetried = 29,
+        /// A storage bucket was created.
+        BucketCreated = 30,
+        /// The settings of a storage bucket were changed.
+        BucketEdited = 31,
+        /// A storage bucket was deleted with its files.
+        BucketDeleted = 32,
+        /// A storage bucket was added to folders, or removed from some.
+        BucketShared = 33,
+        /// A file of a storage bucket whose reads are audited was read.
+        BucketFileRead = 34,
+        /// A file of a storage bucket was deleted.
+        BucketFileDeleted = 35,
     }
 }
 
@@ -355,6 +368,21 @@ pub fn asset_changes(
     owners.dedup();
     changes.extend(owners.iter().map(|of| FieldChange::without_values(&format!("Value of {of}"))));
     changes
+}
+
+/// What differs between two states of a storage bucket.
+pub fn bucket_changes(before: Option<&Bucket>, after: Option<&Bucket>) -> Vec<FieldChange> {
+    field_changes(before.map(bucket_fields).as_ref(), after.map(bucket_fields).as_ref())
+}
+
+/// The fields of a storage bucket that can change, by the API's names.
+fn bucket_fields(bucket: &Bucket) -> Fields {
+    vec![
+        ("Name", Value::from(bucket.name.as_str())),
+        ("Description", Value::from(bucket.description.clone())),
+        ("Options", Value::from(bucket.options.name())),
+        ("Folders", bucket.folders.iter().map(|folder| folder.0).collect()),
+    ]
 }
 
 /// The fields of an asset that can change, by the API's names, but for its values.

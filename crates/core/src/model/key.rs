@@ -135,6 +135,11 @@ guid! {
     AlertKey
 }
 
+guid! {
+    /// The identifier of a bucket, the same wherever the bucket is shared.
+    BucketKey
+}
+
 macro_rules! read_from_text {
     ($($name:ident),+) => {
         $(impl<'de> serde::Deserialize<'de> for $name {
@@ -146,7 +151,7 @@ macro_rules! read_from_text {
     };
 }
 
-read_from_text!(AlertKey, AssetKey, WebhookKey);
+read_from_text!(AlertKey, AssetKey, BucketKey, WebhookKey);
 
 impl JobKey {
     /// The holder of items that were claimed over HTTP without a job of ours. It has no heartbeat; such items are held
@@ -274,6 +279,11 @@ impl KeyMaker {
     /// The key of a new alert.
     pub fn alert(&mut self, now: Timestamp) -> AlertKey {
         AlertKey(guid_of(self.fresh(now)))
+    }
+
+    /// The identifier of a new bucket.
+    pub fn bucket(&mut self, now: Timestamp) -> BucketKey {
+        BucketKey(guid_of(self.fresh(now)))
     }
 
     /// The key of a new webhook.

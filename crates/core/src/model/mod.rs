@@ -47,6 +47,7 @@
 //! | `refusal` | the answer of a rule that refuses an event |
 //! | [`asset`] | named values for transactions, of everybody or of some; what is secret in them |
 //! | [`alert`] | what somebody should look at |
+//! | [`bucket`] | storage buckets, and which paths their files may have |
 //! | [`log`], [`user`] | documented numbers of things around the queue |
 
 mod enumeration;
@@ -55,6 +56,7 @@ pub mod json;
 pub mod alert;
 pub mod asset;
 pub mod audit;
+pub mod bucket;
 pub mod claim_blockers;
 pub mod clock;
 pub mod clock_guard;

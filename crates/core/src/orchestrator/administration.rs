@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
-    AssetAdministration, ErrorKind, Insight, Orchestrator, OrchestratorError, Result, WebhookAdministration,
+    AssetAdministration, BucketAdministration, ErrorKind, Insight, Orchestrator, OrchestratorError, Result, WebhookAdministration,
 };
 use crate::model::figures::{Figures, FiguresFilter};
 use crate::model::history::ItemEvent;
@@ -47,6 +47,11 @@ pub trait QueueAdministration: std::fmt::Debug + Send + Sync {
 
     /// The webhooks of the back end. `None`, the default: it has none.
     fn webhooks(&self) -> Option<&dyn WebhookAdministration> {
+        None
+    }
+
+    /// The storage buckets of the back end. `None`, the default: it has none.
+    fn buckets(&self) -> Option<&dyn BucketAdministration> {
         None
     }
 

@@ -21,6 +21,7 @@ use crate::model::status::Status;
 
 mod administration;
 mod assets;
+mod buckets;
 mod claim_facts;
 mod decorator;
 mod error;
@@ -34,6 +35,7 @@ pub use administration::{
     Administration, FleetAdministration, ItemAdministration, QueueAdministration, ReviewAdministration,
 };
 pub use assets::AssetAdministration;
+pub use buckets::{BucketAdministration, BucketFiles, FileStream};
 pub use claim_facts::read_claim_blockers;
 pub use decorator::Decorator;
 #[doc(hidden)]

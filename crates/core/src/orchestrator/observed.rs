@@ -8,9 +8,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Instrument, debug_span, trace_span};
 
 use super::{
-    AssetAdministration, BoxFuture, BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration,
-    Insight, ItemAdministration, Orchestrator, QueueAdministration, Report, ReportAndClaimAnswer, Result,
-    ReviewAdministration, Seen, Swept, WebhookAdministration,
+    AssetAdministration, BoxFuture, BucketAdministration, BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration, Insight, ItemAdministration, Orchestrator, QueueAdministration, Report, ReportAndClaimAnswer, Result, ReviewAdministration, Seen, Swept, WebhookAdministration,
 };
 use crate::model::alert::{Alert, AlertFilter};
 use crate::model::asset::RobotAsset;
@@ -177,6 +175,10 @@ impl<O: QueueAdministration> QueueAdministration for Observed<O> {
 
     fn webhooks(&self) -> Option<&dyn WebhookAdministration> {
         self.0.webhooks()
+    }
+
+    fn buckets(&self) -> Option<&dyn BucketAdministration> {
+        self.0.buckets()
     }
 
     async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {

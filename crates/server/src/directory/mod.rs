@@ -172,7 +172,10 @@ impl Directory {
         let automation = Permission::all().filter(|Permission(area, action)| match area {
             // A robot gets content as it is; what it does not need is to have a person's masks lifted.
             Area::Transactions => *action != Action::Reveal,
-            Area::Queues | Area::Jobs | Area::Robots | Area::Assets => *action == Action::View,
+            Area::Queues | Area::Jobs | Area::Robots | Area::Assets | Area::Buckets => {
+                *action == Action::View
+            }
+            Area::BlobFiles => true,
             Area::Logs => matches!(action, Action::View | Action::Create),
             _ => false,
         });

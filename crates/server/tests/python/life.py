@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 
 # What the SDK would otherwise take from its surroundings.
 for name in [name for name in os.environ if name.startswith("UIPATH_")]:
@@ -199,6 +200,38 @@ check("a robot sets its own value", assets.retrieve("Enabled", **folder).bool_va
 listed = assets.list(filter="ValueType eq 'Credential'", **folder).items
 check("a list shows no password", [(asset.name, asset.credential_password or "") for asset in listed], [("SAP", "")])
 refused("an asset that is not there is not found", 404, 1504, assets.retrieve, "Nothing", **folder)
+
+sdk = sdk_of("OR.Administration OR.Folders.Read")
+buckets = sdk.buckets
+made = buckets.create("Files", description="scans", **folder)
+check("a bucket is created", (made.name, len(made.identifier)), ("Files", 36))
+check("a bucket is found by its key", buckets.retrieve(key=made.identifier, **folder).name, "Files")
+files = {"name": "Files", **folder}
+buckets.upload(content="hello", blob_file_path="reports/2026/a b.txt", content_type="text/plain", **files)
+with tempfile.TemporaryDirectory() as place:
+    source, target = f"{place}/scan.pdf", f"{place}/back.pdf"
+    content = bytes(range(256)) * 4000
+    with open(source, "wb") as file:
+        file.write(content)
+    buckets.upload(source_path=source, blob_file_path="scan.pdf", **files)
+    buckets.download(blob_file_path="scan.pdf", destination_path=target, **files)
+    with open(target, "rb") as file:
+        check("a file comes back as it was", file.read() == content, True)
+check("a file exists", buckets.exists_file(blob_file_path="reports/2026/a b.txt", **files), True)
+check("another does not", buckets.exists_file(blob_file_path="reports/2026", **files), False)
+page = buckets.list_files(take_hint=1, **files)
+check("files are listed page by page", ([file.path for file in page.items], page.has_more), (["/reports/2026/a b.txt"], True))
+page = buckets.list_files(continuation_token=page.continuation_token, **files)
+found = [(file.path, file.size, file.content_type) for file in page.items]
+check("the last page has the rest", (found, page.has_more), ([("/scan.pdf", len(content), "application/pdf")], False))
+found = [file.path for file in buckets.get_files(recursive=True, file_name_glob="*.txt", **files).items]
+check("files are found by their names", found, ["/reports/2026/a b.txt"])
+refused("a path that leads out is refused", 400, 1009, buckets.delete_file, blob_file_path="../x", **files)
+quietly(buckets.delete_file, blob_file_path="scan.pdf", **files)
+check("a deleted file is gone", buckets.exists_file(blob_file_path="scan.pdf", **files), False)
+check("buckets are listed", [bucket.name for bucket in buckets.list(**folder).items], ["Files"])
+quietly(buckets.delete, name="Files", **folder)
+check("a deleted bucket is gone", buckets.exists("Files", **folder), False)
 
 narrow = sdk_of("OR.Folders.Read")
 try:

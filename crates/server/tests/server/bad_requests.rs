@@ -95,6 +95,10 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
         "SetRobotAssetByRobotKey" => {
             json!({"robotKey": CALL, "robotAsset": {"Name": "Threshold", "ValueType": "Integer", "IntValue": 5}})
         }
+        "PostBucket" | "PutBucket" => json!({
+            "Name": "Files", "Description": "d", "Identifier": CALL, "StorageProvider": null, "Options": "None", "Tags": [],
+        }),
+        "ShareBucketsToFolders" => json!({"BucketIds": [1], "ToAddFolderIds": [1], "ToRemoveFolderIds": []}),
         "ShareAssetsToFolders" => json!({"AssetIds": [1], "ToAddFolderIds": [1], "ToRemoveFolderIds": []}),
         "PostWebhook" | "PutWebhook" | "PatchWebhook" => json!({
             "Name": "W", "Description": "d", "Url": "https://example.com/hook", "Enabled": true, "Secret": "s",

@@ -23,6 +23,7 @@ async fn lists(api: &Api) -> Vec<String> {
     api.served.access_admin.add_robot("R1", &user).await.unwrap();
     let asset = json!({"Name": "Ørsted", "ValueScope": "Global", "ValueType": "Integer", "IntValue": 5, "Description": "d"});
     api.post("/odata/Assets", &asset).await;
+    api.post("/odata/Buckets", &json!({"Name": "Ørsted", "Description": "d"})).await;
     let webhook = json!({"Name": "Ørsted", "Url": "https://example.com", "Enabled": true, "SubscribeToAllEvents": true,
         "AllowInsecureSsl": false});
     api.post("/odata/Webhooks", &webhook).await;
@@ -66,6 +67,8 @@ async fn lists(api: &Api) -> Vec<String> {
         format!("/odata/Assets/{odata}.GetFiltered"),
         format!("/odata/Assets/{odata}.GetAssetsAcrossFolders"),
         "/odata/Alerts".to_owned(),
+        "/odata/Buckets".to_owned(),
+        format!("/odata/Buckets/{odata}.GetBucketsAcrossFolders"),
         "/odata/Webhooks".to_owned(),
         format!("/odata/Webhooks/{odata}.GetEventTypes"),
     ]
@@ -110,6 +113,7 @@ async fn lists_accept_the_filters_of_clients() {
         ("/odata/Users", "toupper(UserName) eq 'ØRSTED'", "UserName", "Ørsted"),
         ("/odata/Robots", "Type eq '2' and HostingType eq 1", "Name", "R1"),
         ("/odata/Webhooks", "Enabled and startswith(Url, 'https://') and Id ge '1'", "Name", "Ørsted"),
+        ("/odata/Buckets", "Options eq 'None' and Description eq 'd' and Id ge 1", "Name", "Ørsted"),
         ("/odata/Assets", "ValueType eq 'Integer' and ValueScope eq '0' and IntValue gt 4", "Name", "Ørsted"),
         (
             "/odata/Assets",

@@ -6,6 +6,7 @@ mod assets;
 mod background_tasks;
 mod bad_requests;
 mod body_fidelity;
+mod buckets;
 mod client_testing;
 mod error_codes;
 mod event_authors;

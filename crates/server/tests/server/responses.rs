@@ -180,6 +180,7 @@ async fn call_every_route(api: &Api) -> Vec<(String, String, ApiResponse)> {
     call_assets(api, folder, &mut go).await;
     call_webhooks(&mut go).await;
     call_alerts(&mut go).await;
+    call_buckets(api, folder, &mut go).await;
     go("POST", "/odata/Users".to_owned(), json!({"UserName": "ann", "Name": "Ann", "RolesList": ["Viewer"]}))
         .await;
     let users = api.get("/odata/Users?$filter=UserName eq 'ANN'").await.body;
@@ -206,6 +207,40 @@ async fn call_every_route(api: &Api) -> Vec<(String, String, ApiResponse)> {
     go("POST", "/odata/QueueDefinitions".to_owned(), json!({"Name": "Other"})).await;
     go("DELETE", format!("/odata/QueueDefinitions({queue})"), Value::Null).await;
     all
+}
+
+/// Calls the routes of storage buckets, with a file.
+async fn call_buckets(api: &Api, folder: &Value, go: &mut impl AsyncFnMut(&str, String, Value)) {
+    let odata = |action: &str| format!("UiPath.Server.Configuration.OData.{action}");
+    let key = "6f1c0000-0000-4000-8000-000000000001";
+    let body = json!({"Name": "Files", "Identifier": key, "Description": "d", "Options": "None"});
+    go("POST", "/odata/Buckets".to_owned(), body.clone()).await;
+    let bucket = api.get("/odata/Buckets").await.body["value"][0]["Id"].clone();
+    let one = format!("/odata/Buckets({bucket})");
+    let write = api.get(&format!("{one}/{}", odata("GetWriteUri?path=a/b.txt"))).await.body["Uri"].clone();
+    let put = api.http.put(write.as_str().unwrap()).body("x").send().await.unwrap();
+    assert_eq!(put.status(), 201);
+    for path in [
+        "/odata/Buckets?$count=true".to_owned(),
+        one.clone(),
+        format!("/odata/Buckets/{}", odata("GetBucketsAcrossFolders")),
+        format!("/odata/Buckets/{}", odata(&format!("GetFoldersForBucket(id={bucket})"))),
+        format!("{one}/{}", odata("GetReadUri?path=/a/b.txt&expiryInMinutes=5")),
+        format!("{one}/{}", odata("GetWriteUri?path=/a/b.txt&contentType=text/plain")),
+        format!("{one}/{}", odata("GetFiles?directory=/&recursive=true")),
+        format!("{one}/{}", odata("GetDirectories?directory=/")),
+        format!("{one}/{}", odata("GetFile?path=/a/b.txt")),
+        format!("/api/Buckets/{bucket}/ListFiles?prefix=/a&takeHint=5&expiryInMinutes=5"),
+    ] {
+        go("GET", path, Value::Null).await;
+    }
+    go("PUT", one.clone(), body).await;
+    for (add, remove) in [(json!([folder]), json!([])), (json!([]), json!([folder]))] {
+        let share = json!({"BucketIds": [bucket], "ToAddFolderIds": add, "ToRemoveFolderIds": remove});
+        go("POST", format!("/odata/Buckets/{}", odata("ShareToFolders")), share).await;
+    }
+    go("DELETE", format!("{one}/{}", odata("DeleteFile?path=/a/b.txt")), Value::Null).await;
+    go("DELETE", one, Value::Null).await;
 }
 
 /// Calls the routes of webhooks. The one that is made is the first.

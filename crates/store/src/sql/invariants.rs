@@ -154,6 +154,13 @@ pub(crate) fn all<D: Dialect>() -> Vec<Invariant> {
              UNION ALL SELECT asset_id AS id FROM asset_secret WHERE NOT EXISTS (SELECT 1 FROM asset WHERE asset.id = asset_id)"
                 .to_owned(),
         ),
+        invariant(
+            "buckets-are-in-folders",
+            "buckets are in no folder, where nobody finds them, or folders are there of buckets that are not",
+            "SELECT id FROM bucket WHERE NOT EXISTS (SELECT 1 FROM bucket_folder WHERE bucket_id = bucket.id) \
+             UNION ALL SELECT bucket_id AS id FROM bucket_folder WHERE NOT EXISTS (SELECT 1 FROM bucket WHERE bucket.id = bucket_id)"
+                .to_owned(),
+        ),
     ]
 }
 

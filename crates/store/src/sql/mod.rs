@@ -3,6 +3,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `assets.rs` | assets and their secrets |
+//! | `buckets.rs` | storage buckets |
 //! | `audit.rs` | the records of the audit |
 //! | `columns.rs` | values that are written to columns, and read from them |
 //! | `deadlines.rs` | items that are ready and have a DueDate |
@@ -31,6 +32,7 @@
 mod alerts;
 mod assets;
 mod audit;
+mod buckets;
 pub(crate) mod columns;
 mod comments;
 pub(crate) mod conditions;

@@ -3,6 +3,7 @@
 mod administration;
 mod any_operation;
 mod authentication;
+mod buckets;
 mod calls;
 mod example;
 mod faults;

@@ -299,6 +299,38 @@ pub const ALERTS: EntitySet = EntitySet {
 pub const WEBHOOK_EVENT_TYPES: EntitySet =
     EntitySet { name: "WebhookEventTypes", properties: &[("Name", Text), ("Group", Text)], more: &[] };
 
+pub const BUCKETS: EntitySet = EntitySet {
+    name: "Buckets",
+    properties: &[
+        ("Name", Text),
+        ("Description", Text),
+        ("Identifier", Guid),
+        ("StorageProvider", Text),
+        ("StorageParameters", Text),
+        ("StorageContainer", Text),
+        ("Options", Choice(&["None", "ReadOnly", "AuditReadAccess", "AccessDataThroughOrchestrator"])),
+        ("CredentialStoreId", Number),
+        ("ExternalName", Text),
+        ("Password", Text),
+        ("FoldersCount", Number),
+        ("Tags", Whole),
+        ("Id", Number),
+    ],
+    more: &[],
+};
+
+pub const BLOB_FILES: EntitySet = EntitySet {
+    name: "BlobFiles",
+    properties: &[
+        ("FullPath", Text),
+        ("ContentType", Text),
+        ("Size", Number),
+        ("IsDirectory", Flag),
+        ("Id", Text),
+    ],
+    more: &[],
+};
+
 pub const ASSETS: EntitySet = EntitySet {
     name: "Assets",
     properties: &[
