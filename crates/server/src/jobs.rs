@@ -171,8 +171,9 @@ pub(super) async fn stop_several(call: &Call) -> HandlerResult {
 /// Asks jobs to stop. Where one of them cannot be stopped none is asked, unless it ends at this moment.
 async fn stop(call: &Call, ids: &[JobId], strategy: StopStrategy) -> HandlerResult {
     let jobs = with_ids(call, ids).await?;
+    let now = call.server.clock.now();
     for job in &jobs {
-        job.clone().request_stop(strategy)?;
+        job.clone().request_stop(strategy, now)?;
     }
     let store = call.store()?;
     for job in &jobs {

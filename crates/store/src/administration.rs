@@ -18,8 +18,8 @@ use performer_core::model::robot::Robot;
 use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::ReviewStatus;
 use performer_core::orchestrator::{
-    AssetAdministration, FleetAdministration, ItemAdministration, OrchestratorError, QueueAdministration,
-    Result, ReviewAdministration,
+    AssetAdministration, FleetAdministration, ItemAdministration, OrchestratorError, ProcessAdministration,
+    QueueAdministration, Result, ReviewAdministration,
 };
 
 #[async_trait]
@@ -149,6 +149,10 @@ impl ReviewAdministration for Store {
 
 #[async_trait]
 impl FleetAdministration for Store {
+    fn processes(&self) -> Option<&dyn ProcessAdministration> {
+        Some(self)
+    }
+
     async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>> {
         expect_answer!(self.read(Query::Jobs { limit }).await, Jobs)
     }

@@ -9,6 +9,7 @@ use super::arrivals::Arrivals;
 use super::assets::AssetOperation;
 use super::clock::StoreClock;
 use super::document::DocumentChange;
+use super::fleet::FleetOperation;
 use super::logs::LogOperation;
 use super::operations::Steering;
 pub(crate) use super::queries::{Answer, Query, expect_answer};
@@ -310,6 +311,7 @@ pub(crate) enum Operation {
     Log(LogOperation),
     Assets(Box<AssetOperation>),
     Webhooks(Box<WebhookOperation>),
+    Fleet(Box<FleetOperation>),
 }
 
 impl Operation {
@@ -358,6 +360,7 @@ impl Operation {
             Self::AddToken { token, .. } => token.name.is_some(),
             Self::Assets(operation) => operation.is_audited(),
             Self::Webhooks(operation) => operation.is_audited(),
+            Self::Fleet(operation) => operation.is_audited(),
             _ => false,
         }
     }

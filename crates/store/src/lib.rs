@@ -83,6 +83,7 @@ mod delivery;
 mod document;
 mod encryption;
 mod figures;
+mod fleet;
 mod group_commit;
 mod groups;
 mod in_place;

@@ -9,6 +9,7 @@ use super::audit::AuditRow;
 use super::backend::ClaimedBatch;
 use super::comments::CommentsOn;
 use super::document::DocumentOutcome;
+use super::fleet::{FleetAnswer, FleetQuery};
 use super::jobs::JobFilter;
 use super::logs::{LogAnswer, LogQuery};
 use super::operations::{ListOperationItems, OperationItems, OperationRemoval};
@@ -154,6 +155,7 @@ pub(crate) enum Query {
     Log(Box<LogQuery>),
     Assets(AssetQuery),
     Webhooks(WebhookQuery),
+    Fleet(FleetQuery),
 }
 
 /// The answer to an operation or a query.
@@ -215,6 +217,7 @@ pub(crate) enum Answer {
     Log(LogAnswer),
     Asset(AssetAnswer),
     Webhook(WebhookAnswer),
+    Fleet(FleetAnswer),
 }
 
 /// The one kind of answer that an operation has; any other kind is a bug in this crate. Evaluates to a `Result` and

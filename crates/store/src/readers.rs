@@ -76,6 +76,7 @@ impl Lane {
             | Query::Views(_)
             | Query::Assets(AssetQuery::Of(_) | AssetQuery::UnderOtherKeys { .. })
             | Query::Webhooks(_)
+            | Query::Fleet(_)
             | Query::NamedTokens => Self::ListRequest,
             Query::Queue(_)
             | Query::Statistics(_)

@@ -15,6 +15,7 @@ use super::backend::{Claimant, Request, WriterHooks};
 use super::comments::Comments;
 use super::deadlines::DueRows;
 use super::figures::FigureRows;
+use super::fleet::FleetRows;
 use super::groups::GroupRows;
 use super::jobs::JobFilter;
 use super::logs::LogRows;
@@ -80,6 +81,7 @@ pub(crate) trait Rows:
     + BulkRows
     + LogRows
     + WebhookRows
+    + FleetRows
 {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;

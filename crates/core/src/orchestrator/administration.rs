@@ -3,7 +3,9 @@
 
 use async_trait::async_trait;
 
-use super::{AssetAdministration, ErrorKind, Insight, Orchestrator, OrchestratorError, Result};
+use super::{
+    AssetAdministration, ErrorKind, Insight, Orchestrator, OrchestratorError, ProcessAdministration, Result,
+};
 use crate::model::figures::{Figures, FiguresFilter};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ItemEdit, ItemFilter, ItemPage, Page, QueueItem};
@@ -303,6 +305,11 @@ pub trait ReviewAdministration: std::fmt::Debug + Send + Sync {
 /// Shows the jobs and robots that work now, and requests jobs to stop.
 #[async_trait]
 pub trait FleetAdministration: std::fmt::Debug + Send + Sync {
+    /// The processes and machines of the back end. `None`, the default: it has none.
+    fn processes(&self) -> Option<&dyn ProcessAdministration> {
+        None
+    }
+
     /// Lists at most `limit` jobs, newest first.
     ///
     /// # Errors

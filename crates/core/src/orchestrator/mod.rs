@@ -28,6 +28,7 @@ mod follow_up;
 mod insight;
 mod observed;
 mod pace;
+mod processes;
 
 pub use administration::{
     Administration, FleetAdministration, ItemAdministration, QueueAdministration, ReviewAdministration,
@@ -42,6 +43,7 @@ pub use follow_up::{FOLLOW_UPS_SIZE_LIMIT, FollowUp, FollowUps, MAX_FOLLOW_UPS};
 pub use insight::Insight;
 pub use observed::Observed;
 pub use pace::{read_pace, read_queue_load};
+pub use processes::ProcessAdministration;
 
 /// The future of a public async function, made by a function that is not generic: so it is compiled in the crate that has it,
 /// while the user's crate compiles an async function that awaits it.

@@ -8,8 +8,8 @@ use tracing::{Instrument, debug_span, trace_span};
 
 use super::{
     AssetAdministration, BoxFuture, BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration,
-    Insight, ItemAdministration, Orchestrator, QueueAdministration, Report, ReportAndClaimAnswer, Result,
-    ReviewAdministration, Seen, Swept,
+    Insight, ItemAdministration, Orchestrator, ProcessAdministration, QueueAdministration, Report,
+    ReportAndClaimAnswer, Result, ReviewAdministration, Seen, Swept,
 };
 use crate::model::asset::RobotAsset;
 use crate::model::audit::{AuditCheck, AuditFilter, AuditLine, AuditRecord};
@@ -285,6 +285,10 @@ impl<O: ReviewAdministration> ReviewAdministration for Observed<O> {
 
 #[async_trait]
 impl<O: FleetAdministration> FleetAdministration for Observed<O> {
+    fn processes(&self) -> Option<&dyn ProcessAdministration> {
+        self.0.processes()
+    }
+
     async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>> {
         observe!(self.list_jobs(limit), limit)
     }
