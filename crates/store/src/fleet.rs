@@ -12,7 +12,6 @@ use serde::de::DeserializeOwned;
 
 use super::Store;
 use super::backend::{Answer, Operation, Query, expect_answer};
-use super::unreadable_rows::UnreadableRow;
 use performer_core::enumeration;
 use performer_core::model::clock::Clock as _;
 use performer_core::model::job::Job;
@@ -52,8 +51,10 @@ pub(crate) trait FleetDocument: Serialize + DeserializeOwned {
     }
 
     fn of_text(id: i64, text: &str) -> Result<Self> {
-        let mut document: Self =
-            serde_json::from_str(text).map_err(|error| UnreadableRow::error(error, "the store"))?;
+        let mut document: Self = serde_json::from_str(text).map_err(|error| {
+            let message = format!("document {id} of {} cannot be read", Self::KIND);
+            OrchestratorError::new(ErrorKind::Other, message).with_source(error)
+        })?;
         document.set_id(id);
         Ok(document)
     }
@@ -280,7 +281,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// NotFound, with code 1661 if its process is gone; Conflict with code 1657 if it has not ended, or is no job of a process.
+    /// NotFound, with code 1661 if its process is gone; Conflict with code 1300 if it has not ended, or is no job of a process.
     pub async fn restart_process_job(&self, job: JobKey) -> Result<Job> {
         let mut started = jobs(self.change_fleet(FleetOperation::RestartJob(job)).await?)?;
         started.pop().ok_or_else(|| OrchestratorError::new(ErrorKind::Other, "no job was started"))

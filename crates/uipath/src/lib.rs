@@ -73,6 +73,7 @@ mod insight_protocol;
 mod items;
 mod lease_protocol;
 mod ownership;
+mod processes;
 mod queue;
 mod rate_limit;
 mod recovery;

@@ -50,6 +50,8 @@ impl ErrorCode {
     pub const MACHINE_NAME_REQUIRED: Self = Self(1204);
     /// 1206: A machine whose agents run jobs cannot be deleted.
     pub const CANNOT_DELETE_BUSY_ROBOT: Self = Self(1206);
+    /// 1300: What is asked for does not fit the state of something.
+    pub const SERVER_CONFLICT: Self = Self(1300);
     /// 1302: What the call needs is missing, such as a robot for the caller.
     pub const UNAVAILABLE_RESOURCES: Self = Self(1302);
     /// 1405: The password is not acceptable.
@@ -76,8 +78,6 @@ impl ErrorCode {
     pub const INVALID_CRON: Self = Self(1600);
     /// 1601: A schedule has no time left at which it would run.
     pub const SCHEDULE_WILL_NEVER_RUN: Self = Self(1601);
-    /// 1657: A job of this kind cannot be stopped, or cannot do what it is asked for.
-    pub const JOB_TYPE_CANNOT_BE_STOPPED: Self = Self(1657);
     /// 1658: Only a Running, Pending or Stopping job can be stopped.
     pub const JOB_CANNOT_BE_CANCELLED: Self = Self(1658);
     /// 1659: Only a job that has not ended can be terminated.
@@ -90,6 +90,10 @@ impl ErrorCode {
     pub const PENDING_JOBS_ALREADY_EXIST: Self = Self(1670);
     /// 1674: There is no process with this key.
     pub const INVALID_RELEASE_KEY: Self = Self(1674);
+    /// 1671: A robot that is named has no agent that is connected.
+    pub const INVALID_START_JOB_ROBOT_IDS: Self = Self(1671);
+    /// 1678: No agent is connected.
+    pub const NO_ROBOTS_AVAILABLE: Self = Self(1678);
     /// 1800: There is no key to encrypt or decrypt a secret with.
     pub const ENCRYPTION_KEY_NOT_FOUND: Self = Self(1800);
     /// 1801: The key for secrets has not the form of one.

@@ -338,7 +338,7 @@ impl ListedSession {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct SessionBeat {
-    /// The jobs that it runs.
+    /// The jobs that it runs, and those whose end was not recorded yet: others that it was given it gets again.
     #[serde(default)]
     pub running: Vec<JobKey>,
     /// How many further jobs it would run.

@@ -61,7 +61,7 @@ pub trait ProcessAdministration: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// NotFound, with code 1661 if the process is gone; Conflict with code 1657 if the job has not ended, or is no job of a process.
+    /// NotFound, with code 1661 if the process is gone; Conflict with code 1300 if the job has not ended, or is no job of a process.
     async fn restart_job(&self, job: JobKey) -> Result<Job>;
 
     /// Lists the machines, by name.

@@ -197,11 +197,11 @@ impl<R: Rows> Apply<'_, R> {
         let job = self.known_job(key, job)?;
         let Some(run) = &job.run else {
             let message = format!("job {key} is a run of a performer: start the performer again instead");
-            return refuse(ErrorCode::JOB_TYPE_CANNOT_BE_STOPPED, message);
+            return refuse(ErrorCode::SERVER_CONFLICT, message);
         };
         if !job.state.is_final() {
             let message = format!("cannot restart a job with status {}: it has not ended", job.state);
-            return refuse(ErrorCode::JOB_TYPE_CANNOT_BE_STOPPED, message);
+            return refuse(ErrorCode::SERVER_CONFLICT, message);
         }
         let mut start = StartJobs::new(ProcessSelector::Id(run.process));
         start.input_arguments.clone_from(&run.input_arguments);
@@ -337,24 +337,34 @@ impl<R: Rows> Apply<'_, R> {
             }
             states.push((job.key, state));
         }
-        let taken = if session.in_maintenance { Vec::new() } else { self.take_jobs(&session, beat.room)? };
+        let taken = self.take_jobs(&session, beat)?;
         Ok(FleetAnswer::Orders(SessionOrders::new(states, taken)))
     }
 
     /// Gives an agent jobs that wait, the oldest first. Nobody else can give them to another agent meanwhile.
-    fn take_jobs(&mut self, session: &Session, room: u32) -> Applied<Vec<Job>> {
+    ///
+    /// What it was given already and does not name, it does not know of: the answer was lost, and is given again.
+    fn take_jobs(&mut self, session: &Session, beat: &SessionBeat) -> Applied<Vec<Job>> {
+        let room = beat.room as usize;
         if room == 0 {
             return Ok(Vec::new());
+        }
+        let mut taken = self.rows.live_jobs()?;
+        taken.retain(|job| is_run_by(job, session) && !beat.running.contains(&job.key));
+        taken.truncate(room);
+        if session.in_maintenance {
+            return Ok(taken);
         }
         let waiting = self.rows.pending_jobs(Some(session.folder), MAX_PENDING_JOBS)?;
         let machine = session.agent.machine.as_str();
         let fitting = waiting.into_iter().filter(|job| job.run.as_ref().is_some_and(|run| run.fits(machine)));
-        let mut taken: Vec<Job> = fitting.take(room as usize).collect();
-        for job in &mut taken {
+        let fitting: Vec<Job> = fitting.take(room - taken.len()).collect();
+        for mut job in fitting {
             job.take(session, stored(self.now));
-            self.rows.write_job(job)?;
-            self.tell_job(job);
+            self.rows.write_job(&job)?;
+            self.tell_job(&job);
             crash_point!(within "after_job");
+            taken.push(job);
         }
         Ok(taken)
     }
