@@ -16,6 +16,7 @@
 //! [server]: crate::guide::server
 //! [desk]: crate::guide::desk
 //! [webhooks]: crate::guide::webhooks
+//! [processes]: crate::guide::processes
 //! [command line]: crate::guide::command_line
 //! [scaling]: crate::guide::scaling
 //! [tuning]: crate::guide::tuning
@@ -44,6 +45,7 @@ macro_rules! page {
             "[server]: crate::guide::server\n",
             "[desk]: crate::guide::desk\n",
             "[webhooks]: crate::guide::webhooks\n",
+            "[processes]: crate::guide::processes\n",
             "[command line]: crate::guide::command_line\n",
             "[scaling]: crate::guide::scaling\n",
             "[tuning]: crate::guide::tuning\n",
@@ -159,6 +161,13 @@ pub mod desk {}
     "[`model::webhook`](crate::model::webhook), [`Store::create_webhook`](crate::orchestrator::store::Store::create_webhook)."
 )]
 pub mod webhooks {}
+
+#[doc = page!(
+    "processes.md",
+    "[`ProcessAdministration`](crate::ProcessAdministration), [`ProcessSettings`](crate::model::process::ProcessSettings), \
+     [`StartJobs`](crate::model::process::StartJobs), [`FleetAdministration::processes`](crate::FleetAdministration::processes)."
+)]
+pub mod processes {}
 
 #[doc = page!("command-line.md", "[`Administration`](crate::Administration), whose methods the command calls.")]
 pub mod command_line {}

@@ -17,6 +17,7 @@
 //! [server]: crate::guide::server
 //! [desk]: crate::guide::desk
 //! [webhooks]: crate::guide::webhooks
+//! [processes]: crate::guide::processes
 //! [command line]: crate::guide::command_line
 //! [scaling]: crate::guide::scaling
 //! [tuning]: crate::guide::tuning
@@ -81,7 +82,8 @@ pub use model::{
 pub use orchestrator::store::tokio_postgres;
 pub use orchestrator::{
     Administration, AssetAdministration, CommitType, ErrorKind, FleetAdministration, ItemAdministration,
-    Orchestrator, OrchestratorError, QueueAdministration, ReviewAdministration, connect, connect_as,
+    Orchestrator, OrchestratorError, ProcessAdministration, QueueAdministration, ReviewAdministration,
+    connect, connect_as,
 };
 pub use runtime::{
     JobSummary, Performer, PerformerError, PerformerEvent, QueueRun, RunSummary, StopHandle, Transaction,

@@ -17,6 +17,7 @@
 //! | [`clock_guard`] | whether the clock can be believed before something is removed because of its age |
 //! | [`webhook`] | webhooks: what they hear of, and when it is sent again |
 //! | [`operation`] | acts on many items at once: what may follow what, and when the next step is due |
+//! | [`process`], [`machine`] | processes, and the machines and agents that run their jobs |
 //! | [`review`] | who may change a comment |
 //! | [`query`] | conditions on items, and sort orders of lists |
 //! | [`item_query`] | filters of items as people write them, in URLs and options |
@@ -28,7 +29,7 @@
 pub use performer_core::model::schema_fit;
 pub use performer_core::model::{
     audit, claim_blockers, clock_guard, deadlines, difference, groups, history, item_query, lifecycle,
-    limits, operation, personal, query, review, selection, sweep, view, webhook,
+    limits, machine, operation, personal, process, query, review, selection, sweep, view, webhook,
 };
 
 // Items.

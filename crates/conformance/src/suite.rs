@@ -153,6 +153,9 @@ macro_rules! every_check {
                 an_asset_of_each_type_is_read_as_it_was_written,
                 an_asset_is_changed_and_deleted,
                 what_is_secret_is_written_and_not_listed;
+            processes:
+                a_process_is_defined_changed_and_deleted,
+                a_job_is_pending_until_an_agent_takes_it;
             waiting:
                 a_wait_ends_when_an_item_is_added_or_given_back,
                 an_add_wakes_only_those_who_wait_for_its_queue;

@@ -36,8 +36,10 @@ use super::process::processes;
 use super::queue::duration;
 use super::signals::Signals;
 
-/// How often the agent asks for jobs.
+/// How often the agent asks for jobs, unless its lease is short.
 const BEAT: Duration = Duration::from_secs(1);
+/// How often it beats within its lease at least: others that look less often than three times a lease judge nobody.
+const BEATS_OF_LEASE: u32 = 10;
 /// The longest wait after calls that failed.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
@@ -132,6 +134,7 @@ impl Robot {
             failures: 0,
             heard: Instant::now(),
             lease,
+            sweeps: !self.global.is_http()?,
         };
         robot.work(&signals, grace).await?;
         Ok(ExitCode::SUCCESS)
@@ -151,6 +154,8 @@ struct Agent {
     /// When the store or server answered last.
     heard: Instant,
     lease: Duration,
+    /// Whether it ends the jobs of others that are gone: a server does so by itself.
+    sweeps: bool,
 }
 
 impl Agent {
@@ -192,10 +197,11 @@ impl Agent {
 
     /// The wait until the next beat: longer after failures, with a random part so that agents do not come together.
     fn wait(&self) -> Duration {
+        let beat = BEAT.min(self.lease / BEATS_OF_LEASE);
         if self.failures == 0 {
-            return BEAT;
+            return beat;
         }
-        let wait = BEAT.saturating_mul(1 << self.failures.min(10)).min(LONGEST_WAIT).min(self.lease / 3);
+        let wait = beat.saturating_mul(1 << self.failures.min(10)).min(LONGEST_WAIT).min(self.lease / 3);
         wait.mul_f64(0.5 + fraction() / 2.0)
     }
 
@@ -214,6 +220,10 @@ impl Agent {
         let running = self.running.keys();
         let free = self.room.saturating_sub(u32::try_from(running.len()).unwrap_or(u32::MAX));
         let room = if is_stopping { 0 } else { free };
+        if self.sweeps {
+            // A store has nobody else who ends the jobs of agents that are gone; a failure shows in the beat as well.
+            let _ = self.queues.sweep().await;
+        }
         let told = match self.session {
             Some(session) => {
                 processes(&self.queues)?.beat_session(session, SessionBeat::new(running.clone(), room)).await
