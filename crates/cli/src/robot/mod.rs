@@ -15,6 +15,7 @@ mod output_lines;
 mod program;
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -185,7 +186,7 @@ impl Agent {
                     next = Instant::now(); // there may be another one to run
                 }
                 () = signals.stop.cancelled(), if !is_stopping => {}
-                () = signals.force.cancelled(), if is_stopping && kill_at.is_some() => kill_at = Some(Instant::now()),
+                () = signals.force.cancelled(), if is_stopping && !signals.force.is_cancelled() => {}
             }
         }
         if let (Some(session), Ok(processes)) = (self.session.take(), processes(&self.queues)) {
@@ -288,10 +289,8 @@ impl Agent {
     }
 }
 
-/// A number from 0 to 1, from the clock: nothing depends on its quality.
+/// A random number from 0 to 1.
 fn fraction() -> f64 {
-    let nanos = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.subsec_nanos());
-    f64::from(nanos % 1_000_000) / 1_000_000.0
+    let random = RandomState::new().build_hasher().finish();
+    f64::from(u32::try_from(random >> 32).unwrap_or_default()) / f64::from(u32::MAX)
 }

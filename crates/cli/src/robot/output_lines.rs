@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use performer_core::model::clock::{Clock as _, SystemClock};
 use performer_core::model::key::JobKey;
 use performer_core::model::log::{LogLevel, LogLine};
 use performer_core::orchestrator::{Administration, ErrorKind};
@@ -31,6 +31,7 @@ pub(super) struct Lines {
     job: JobKey,
     process: String,
     host: String,
+    clock: Arc<SystemClock>,
     sender: mpsc::Sender<LogLine>,
     dropped: Arc<AtomicU64>,
 }
@@ -45,19 +46,25 @@ impl Lines {
     ) -> (Self, JoinHandle<()>) {
         let (sender, waiting) = mpsc::channel(WAITING);
         let dropped = Arc::<AtomicU64>::default();
-        let lines = Self { job, process, host, sender, dropped: dropped.clone() };
-        let template = lines.clone_without_sender();
+        let clock = Arc::new(SystemClock::new());
+        let lines = Self { job, process, host, clock, sender, dropped: dropped.clone() };
+        let template = lines.template();
         let sending = tokio::spawn(send_all(queues, waiting, dropped, template));
         (lines, sending)
     }
 
-    fn clone_without_sender(&self) -> Template {
-        Template { job: self.job, process: self.process.clone(), host: self.host.clone() }
+    fn template(&self) -> Template {
+        Template {
+            job: self.job,
+            process: self.process.clone(),
+            host: self.host.clone(),
+            clock: self.clock.clone(),
+        }
     }
 
     /// Reads lines to the end, and returns the last one.
     pub(super) async fn read(self, mut from: impl AsyncRead + Unpin, level: LogLevel) -> String {
-        let template = self.clone_without_sender();
+        let template = self.template();
         let (mut pending, mut last) = (Vec::new(), String::new());
         let mut chunk = vec![0; 8 * 1024];
         loop {
@@ -96,11 +103,12 @@ struct Template {
     job: JobKey,
     process: String,
     host: String,
+    clock: Arc<SystemClock>,
 }
 
 impl Template {
     fn line(&self, level: LogLevel, message: &str) -> LogLine {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         let entry = json!({
             "message": message, "level": level.name_in_entries(), "timeStamp": now.to_string(),
             "processName": self.process, "machineName": self.host,

@@ -13,6 +13,7 @@ use performer_core::model::process::JobRun;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::guard::{KILL, NOT_STARTED, STOP};
@@ -21,6 +22,8 @@ use super::{LONGEST_WAIT, host_name, output};
 
 /// How long the last lines of a program may take to be sent.
 const LAST_LINES: Duration = Duration::from_secs(20);
+/// How long the outputs of a program that has ended are read.
+const LAST_OUTPUT: Duration = Duration::from_secs(5);
 /// The exit code of a program that SIGTERM ended.
 const TERMINATED: i32 = 128 + 15;
 
@@ -113,17 +116,21 @@ async fn follow(mut child: Child, lines: Lines, mut orders: watch::Receiver<JobS
         }
     };
     let wanted = *orders.borrow();
-    if let Some(out) = out {
-        let _ = out.await;
-    }
-    let last = match err {
-        Some(err) => err.await.unwrap_or_default(),
-        None => String::new(),
-    };
+    let (_, last) = tokio::join!(last_line(out), last_line(err));
     match status {
         Ok(status) => end_of(status.code(), wanted, &last),
         Err(error) => JobEnd::new(JobState::Faulted).info(format!("its end cannot be known: {error}")),
     }
+}
+
+/// The last line of an output. What left the group of the program may hold it open: it is not waited for.
+async fn last_line(reading: Option<JoinHandle<String>>) -> String {
+    let Some(mut reading) = reading else { return String::new() };
+    if let Ok(read) = tokio::time::timeout(LAST_OUTPUT, &mut reading).await {
+        return read.unwrap_or_default();
+    }
+    reading.abort();
+    String::new()
 }
 
 /// The end of a job from the exit code of its program; `None`: the guard was killed.

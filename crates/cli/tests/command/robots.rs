@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use performer::orchestrator::store::Store;
+use performer_core::model::log::{LogFilter, LogLevel};
 use serde_json::Value;
 
 use super::{Server, command, done, json, run, text};
@@ -62,12 +64,28 @@ impl World {
     }
 
     fn robot(&self, words: &[&str]) -> Agent {
-        let mut robot = self.of(&[&["robot", "--machine", "m", "--lease", "3s"], words].concat());
+        let lease: &[&str] = if words.contains(&"--lease") { &[] } else { &["--lease", "3s"] };
+        let mut robot = self.of(&[&["robot", "--machine", "m"], lease, words].concat());
         let mut child = robot.stdout(Stdio::piped()).spawn().unwrap();
         let mut greeting = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut greeting).unwrap();
         assert!(greeting.contains("runs jobs in session"), "{greeting}");
         Agent(child)
+    }
+
+    /// The lines that the program of a job wrote.
+    fn lines(&self, key: &str) -> Vec<(LogLevel, String)> {
+        let mut filter = LogFilter::default();
+        filter.jobs = Some(vec![key.parse().unwrap()]);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let lines = runtime.block_on(async {
+            let store = Store::sqlite(self.file("robots.db")).await.unwrap();
+            store.log_lines(filter).await.unwrap()
+        });
+        let message = |entry: &str| {
+            serde_json::from_str::<Value>(entry).unwrap()["message"].as_str().unwrap().to_owned()
+        };
+        lines.iter().map(|line| (line.level, message(&line.entry))).collect()
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -140,9 +158,10 @@ fn programs_run_with_their_environment_and_end_as_they_end() {
     assert_eq!(why, "the program ended with exit code 3: why it failed");
     let why = world.when(&lost, "Faulted")["Info"].clone();
     assert!(why.as_str().unwrap().contains("could not be started"), "{why}");
-    let lines = done(world.of(&["log", "list", "--job", &good]));
-    assert!(lines.contains(&format!("out: {good} {{\"a\":1}} blue")), "{lines}");
-    assert!(lines.contains("err"), "{lines}");
+    let lines = world.lines(&good);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let out = (LogLevel::Info, format!("out: {good} {{\"a\":1}} blue"));
+    assert!(lines.contains(&out) && lines.contains(&(LogLevel::Warn, "err".to_owned())), "{lines:?}");
     let sessions = json(world.of(&["machine", "sessions", "--json"]));
     assert_eq!((&sessions[0]["MachineName"], &sessions[0]["State"]), (&"m".into(), &"Available".into()));
     let listed = done(world.of(&["job", "list", "--all"]));
