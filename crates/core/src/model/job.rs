@@ -1,5 +1,6 @@
 //! Jobs: one run of a performer, its lease and its end (orchestrator-api 12.2 and 15.2; T13 and T14 of
 //! `docs/reference/lifecycle.md`).
+//! Over 500 lines, because the life of a job is to be read in one place, with its tests.
 
 use std::time::Duration;
 
