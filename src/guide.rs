@@ -18,6 +18,7 @@
 //! [desk]: crate::guide::desk
 //! [webhooks]: crate::guide::webhooks
 //! [alerts]: crate::guide::alerts
+//! [processes]: crate::guide::processes
 //! [command line]: crate::guide::command_line
 //! [scaling]: crate::guide::scaling
 //! [tuning]: crate::guide::tuning
@@ -48,6 +49,7 @@ macro_rules! page {
             "[desk]: crate::guide::desk\n",
             "[webhooks]: crate::guide::webhooks\n",
             "[alerts]: crate::guide::alerts\n",
+            "[processes]: crate::guide::processes\n",
             "[command line]: crate::guide::command_line\n",
             "[scaling]: crate::guide::scaling\n",
             "[tuning]: crate::guide::tuning\n",
@@ -172,6 +174,12 @@ pub mod webhooks {}
 
 #[doc = page!("alerts.md", "[`model::alert`](crate::model::alert), [`Insight::list_alerts`](crate::orchestrator::Insight::list_alerts).")]
 pub mod alerts {}
+#[doc = page!(
+    "processes.md",
+    "[`ProcessAdministration`](crate::ProcessAdministration), [`ProcessSettings`](crate::model::process::ProcessSettings), \
+     [`StartJobs`](crate::model::process::StartJobs), [`FleetAdministration::processes`](crate::FleetAdministration::processes)."
+)]
+pub mod processes {}
 
 #[doc = page!("command-line.md", "[`Administration`](crate::Administration), whose methods the command calls.")]
 pub mod command_line {}

@@ -18,6 +18,7 @@
 //! [server]: crate::guide::server
 //! [desk]: crate::guide::desk
 //! [webhooks]: crate::guide::webhooks
+//! [processes]: crate::guide::processes
 //! [command line]: crate::guide::command_line
 //! [scaling]: crate::guide::scaling
 //! [tuning]: crate::guide::tuning
@@ -81,9 +82,7 @@ pub use model::{
 #[cfg(feature = "postgres")]
 pub use orchestrator::store::tokio_postgres;
 pub use orchestrator::{
-    Administration, AssetAdministration, BucketAdministration, CommitType, ErrorKind, FleetAdministration,
-    ItemAdministration, Orchestrator, OrchestratorError, QueueAdministration, ReviewAdministration, connect,
-    connect_as,
+    Administration, AssetAdministration, BucketAdministration, CommitType, ErrorKind, FleetAdministration, ItemAdministration, Orchestrator, OrchestratorError, ProcessAdministration, QueueAdministration, ReviewAdministration, connect, connect_as,
 };
 pub use runtime::{
     JobSummary, Performer, PerformerError, PerformerEvent, QueueRun, RunSummary, StopHandle, Transaction,

@@ -19,6 +19,7 @@
 //! | [`bucket`] | storage buckets, and which paths their files may have |
 //! | [`webhook`] | webhooks: what they hear of, and when it is sent again |
 //! | [`operation`] | acts on many items at once: what may follow what, and when the next step is due |
+//! | [`process`], [`machine`] | processes, and the machines and agents that run their jobs |
 //! | [`review`] | who may change a comment |
 //! | [`query`] | conditions on items, and sort orders of lists |
 //! | [`item_query`] | filters of items as people write them, in URLs and options |
@@ -29,7 +30,7 @@
 #[cfg(feature = "json-schema")]
 pub use performer_core::model::schema_fit;
 pub use performer_core::model::{
-    alert, audit, bucket, claim_blockers, clock_guard, deadlines, difference, groups, history, item_query, lifecycle, limits, operation, personal, query, review, selection, sweep, view, webhook,
+    alert, audit, bucket, claim_blockers, clock_guard, deadlines, difference, groups, history, item_query, lifecycle, limits, machine, operation, personal, process, query, review, selection, sweep, view, webhook,
 };
 
 // Items.

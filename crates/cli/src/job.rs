@@ -151,7 +151,7 @@ impl List {
         let row = |job: &Job| {
             vec![
                 job.key.to_string(),
-                job.about.queue.clone(),
+                work_of(job),
                 state_of(job, &robots),
                 job.about.machine.clone(),
                 job.about.process_id.to_string(),
@@ -189,7 +189,7 @@ impl Show {
         }
         let mut about = vec![
             ("Job", job.key.to_string()),
-            ("Queue", job.about.queue.clone()),
+            ("Queue", work_of(&job)),
             ("State", state_of(&job, &robots)),
             ("Machine", job.about.machine.clone()),
             ("Process", job.about.process_id.to_string()),
@@ -311,6 +311,11 @@ fn signed(duration: Duration) -> SignedDuration {
 /// Truncates a time to whole seconds.
 fn whole_seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+/// What a job works on: a queue, or a process.
+fn work_of(job: &Job) -> String {
+    job.run.as_ref().map_or_else(|| job.about.queue.clone(), |run| format!("process {}", run.process_name))
 }
 
 /// The state of a job. If its heartbeat is missing, the stored state is outdated: the next sweep abandons its items.

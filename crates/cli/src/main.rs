@@ -10,6 +10,8 @@
 //! | `asset.rs` | `performer asset`: named values for transactions |
 //! | `operation.rs` | `performer operation`: acts on many items at once, which a store or a server keeps |
 //! | `webhook.rs` | `performer webhook`: addresses that are told what happens in a store |
+//! | `process.rs` | `performer process` and `performer machine`: command lines that machines run, and the machines |
+//! | `robot/` | `performer robot`: the agent of a machine |
 //! | `job.rs` | `performer job`: the running performers and their results |
 //! | `audit.rs` | `performer audit`: what people changed in a store or on a server |
 //! | `watch/` | `performer watch`: queues, rates, robots and failures, again and again |
@@ -45,6 +47,7 @@ mod log_lines;
 mod new;
 mod operation;
 mod output;
+mod process;
 mod profile;
 mod queue;
 mod queue_removal;
@@ -52,6 +55,8 @@ mod queue_schema;
 mod queue_why;
 mod reason;
 mod secret_input;
+#[cfg(unix)]
+mod robot;
 mod serve;
 mod signals;
 mod stats;
@@ -126,6 +131,15 @@ enum Action {
     Operation(operation::Operations),
     #[command(subcommand)]
     Job(job::Jobs),
+    #[command(subcommand)]
+    Process(process::Processes),
+    #[command(subcommand)]
+    Machine(process::Machines),
+    #[cfg(unix)]
+    Robot(robot::Robot),
+    #[cfg(unix)]
+    #[command(hide = true)]
+    RobotGuard(robot::RobotGuard),
     Stats(stats::Stats),
     Watch(watch::Watch),
     Doctor(doctor::Doctor),
@@ -209,6 +223,12 @@ fn main() -> ExitCode {
             Action::Log(log) => log.run().await,
             Action::Operation(operation) => operation.run().await,
             Action::Job(job) => job.run().await,
+            Action::Process(process) => process.run().await,
+            Action::Machine(machine) => machine.run().await,
+            #[cfg(unix)]
+            Action::Robot(robot) => robot.run().await,
+            #[cfg(unix)]
+            Action::RobotGuard(guard) => guard.run(),
             Action::Stats(stats) => stats.run().await,
             Action::Audit(audit) => audit.run().await,
             Action::Watch(watch) => watch.run().await,

@@ -158,6 +158,9 @@ macro_rules! every_check {
             buckets:
                 a_bucket_is_changed_and_deleted,
                 files_of_a_bucket_come_back_as_they_were_written;
+            processes:
+                a_process_is_defined_changed_and_deleted,
+                a_job_is_pending_until_an_agent_takes_it;
             waiting:
                 a_wait_ends_when_an_item_is_added_or_given_back,
                 an_add_wakes_only_those_who_wait_for_its_queue;

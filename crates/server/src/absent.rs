@@ -17,6 +17,24 @@ pub(super) const ABSENT: &[Absent] = &[
         why: "This server keeps no packages: programs are deployed to the machines that run them.",
     },
     Absent {
+        paths: &[
+            "Releases/RollbackToPreviousReleaseVersion",
+            "Releases/RollbackToPreviousReleaseVersionByKey",
+            "Releases/UpdateByKey",
+            "Releases/UpdateToLatestPackageVersion",
+            "Releases/UpdateToLatestPackageVersionBulk",
+            "Releases/UpdateToLatestPackageVersionBulkByKey",
+            "Releases/UpdateToLatestPackageVersionByKey",
+            "Releases/UpdateToSpecificPackageVersion",
+            "Releases/UpdateToSpecificPackageVersionByKey",
+        ],
+        why: "A process of this server is a command line and has no versions: change its command.",
+    },
+    Absent {
+        paths: &["Sessions/GetUsernames", "Sessions/ToggleMachineSessionDebugMode"],
+        why: "The agents of this server have no users of the operating system to sign in, and no debug mode.",
+    },
+    Absent {
         paths: &["Environments", "OrganizationUnits"],
         why: "This server has no classic folders and environments: use Folders.",
     },

@@ -1,4 +1,5 @@
-//! Jobs: the runs of performers (orchestrator-api 15). They start by the lease protocol; here people see and stop them.
+//! Jobs: the runs of performers and of processes (orchestrator-api 15). The former start by the lease protocol, the latter in
+//! `processes.rs`; here people see and stop them.
 
 use std::sync::Arc;
 
@@ -113,6 +114,13 @@ fn entity(call: &Call, job: &Job, with_output: bool) -> Result<Value, ApiError> 
     }))
 }
 
+/// A job as an entity, without what `$expand` would add.
+pub(super) fn entity_alone(call: &Call, job: &Job, with_output: bool) -> Result<Value, ApiError> {
+    let mut entity = entity(call, job, with_output)?;
+    remove_robot(&mut entity);
+    Ok(entity)
+}
+
 /// The robot is a part of an entity only where `$expand` names it.
 fn remove_robot(entity: &mut Value) {
     if let Value::Object(members) = entity {
@@ -121,8 +129,22 @@ fn remove_robot(entity: &mut Value) {
 }
 
 pub(super) async fn get(call: &Call) -> HandlerResult {
-    let job = with_ids(call, &[JobId(call.id()?)]).await?.remove(0);
+    let job = by_id(call).await?;
     one(call, &job)
+}
+
+/// The job in the path.
+pub(super) async fn by_id(call: &Call) -> Result<Job, ApiError> {
+    with_id(call, call.id()?).await
+}
+
+/// A job of the folder.
+///
+/// # Errors
+///
+/// 404 for a job that does not exist there.
+pub(super) async fn with_id(call: &Call, id: i64) -> Result<Job, ApiError> {
+    Ok(with_ids(call, &[JobId(id)]).await?.remove(0))
 }
 
 pub(super) async fn get_by_key(call: &Call) -> HandlerResult {
@@ -171,8 +193,9 @@ pub(super) async fn stop_several(call: &Call) -> HandlerResult {
 /// Asks jobs to stop. Where one of them cannot be stopped none is asked, unless it ends at this moment.
 async fn stop(call: &Call, ids: &[JobId], strategy: StopStrategy) -> HandlerResult {
     let jobs = with_ids(call, ids).await?;
+    let now = call.server.now();
     for job in &jobs {
-        job.clone().request_stop(strategy)?;
+        job.clone().request_stop(strategy, now)?;
     }
     let store = call.store()?;
     for job in &jobs {

@@ -51,6 +51,10 @@ enumeration! {
         Buckets = 15,
         /// The files of storage buckets.
         BlobFiles = 16,
+        /// Machines and the agents that run jobs on them.
+        Machines = 17,
+        /// Processes.
+        Processes = 18,
     }
 }
 
@@ -94,8 +98,15 @@ impl Permission {
     /// What responses show of it. Its number is ours.
     pub(crate) fn view(self) -> PermissionView {
         let Self(area, action) = self;
-        let is_of_folders =
-            matches!(area, Area::Queues | Area::Transactions | Area::SubFolders | Area::Jobs | Area::Robots);
+        let is_of_folders = matches!(
+            area,
+            Area::Queues
+                | Area::Transactions
+                | Area::SubFolders
+                | Area::Jobs
+                | Area::Robots
+                | Area::Processes
+        );
         let id = i64::from(area.number()) * 10 + i64::from(action.number()) + 1;
         PermissionView { id, name: self.to_string(), is_of_folders }
     }

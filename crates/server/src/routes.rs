@@ -5,8 +5,7 @@ use axum::http::Method;
 
 use super::router::{FolderScope, Route, RouteAccess};
 use super::{
-    alerts, assets, audit_logs, buckets, comments, folder_navigation, folders, insight_protocol, items, jobs,
-    lease_protocol, login, logs, queues, review_protocol, roles, server_facts, statistics, status,
+    alerts, assets, audit_logs, buckets, comments, folder_navigation, folders, insight_protocol, items, jobs, lease_protocol, login, logs, machines, processes, queues, review_protocol, roles, server_facts, statistics, status,
     transactions, users, webhooks,
 };
 use crate::permission::{Action, Area, Permission};
@@ -29,6 +28,7 @@ const ROLES_CREATE: Permission = Permission(Area::Roles, Action::Create);
 const ROLES_EDIT: Permission = Permission(Area::Roles, Action::Edit);
 const ROLES_DELETE: Permission = Permission(Area::Roles, Action::Delete);
 const JOBS_VIEW: Permission = Permission(Area::Jobs, Action::View);
+const JOBS_CREATE: Permission = Permission(Area::Jobs, Action::Create);
 const JOBS_EDIT: Permission = Permission(Area::Jobs, Action::Edit);
 const AUDIT_VIEW: Permission = Permission(Area::Audit, Action::View);
 const LOGS_VIEW: Permission = Permission(Area::Logs, Action::View);
@@ -51,6 +51,16 @@ const FILES_VIEW: Permission = Permission(Area::BlobFiles, Action::View);
 const FILES_CREATE: Permission = Permission(Area::BlobFiles, Action::Create);
 const FILES_DELETE: Permission = Permission(Area::BlobFiles, Action::Delete);
 const ROBOTS_VIEW: Permission = Permission(Area::Robots, Action::View);
+const ROBOTS_EDIT: Permission = Permission(Area::Robots, Action::Edit);
+const ROBOTS_DELETE: Permission = Permission(Area::Robots, Action::Delete);
+const MACHINES_VIEW: Permission = Permission(Area::Machines, Action::View);
+const MACHINES_CREATE: Permission = Permission(Area::Machines, Action::Create);
+const MACHINES_EDIT: Permission = Permission(Area::Machines, Action::Edit);
+const MACHINES_DELETE: Permission = Permission(Area::Machines, Action::Delete);
+const PROCESSES_VIEW: Permission = Permission(Area::Processes, Action::View);
+const PROCESSES_CREATE: Permission = Permission(Area::Processes, Action::Create);
+const PROCESSES_EDIT: Permission = Permission(Area::Processes, Action::Edit);
+const PROCESSES_DELETE: Permission = Permission(Area::Processes, Action::Delete);
 const SETTINGS_VIEW: Permission = Permission(Area::Settings, Action::View);
 const LICENSE_VIEW: Permission = Permission(Area::License, Action::View);
 
@@ -327,6 +337,41 @@ pub(super) static ROUTES: &[Route] = routes! {
     GET "LicensesNamedUser" ALL "GetLicensesNamedUser" "GetLicensesNamedUser": read("License", Tenant, &[LICENSE_VIEW]) => server_facts::licenses_of_users;
     GET "Tenants" ALL "" "GetTenants": read("Administration", Tenant, &[]) => server_facts::list_tenants;
     GET "Tenants" ONE "" "GetTenant": read("Administration", Tenant, &[]) => server_facts::get_tenant;
+    // Processes, machines, and their agents
+    GET "Releases" ALL "" "GetReleases": read("Execution", AnyFolder, &[PROCESSES_VIEW]) => processes::list;
+    GET "Releases" ALL "ListReleases" "ListReleases": read("Execution", AnyFolder, &[PROCESSES_VIEW]) => processes::list;
+    POST "Releases" ALL "" "PostRelease": write("Execution", Folder, &[PROCESSES_CREATE]) => processes::create;
+    GET "Releases" ONE "" "GetRelease": read("Execution", Folder, &[PROCESSES_VIEW]) => processes::get;
+    PUT "Releases" ONE "" "PutRelease": write("Execution", Folder, &[PROCESSES_EDIT]) => processes::update;
+    PATCH "Releases" ONE "" "PatchRelease": write("Execution", Folder, &[PROCESSES_EDIT]) => processes::update;
+    DEL "Releases" ONE "" "DeleteRelease": write("Execution", Folder, &[PROCESSES_DELETE]) => processes::delete;
+    DEL "api/releases" ALL "deletebykey" "DeleteReleaseByKey": write("Execution", Folder, &[PROCESSES_DELETE]) => processes::delete_by_key;
+    POST "Jobs" ALL "StartJobs" "StartJobs": write("Jobs", Folder, &[JOBS_CREATE]) => processes::start;
+    POST "Jobs" ALL "ValidateDynamicJob" "ValidateDynamicJob": write("Jobs", Folder, &[JOBS_CREATE]) => processes::validate;
+    POST "Jobs" ONE "ValidateExistingJob" "ValidateExistingJob": write("Jobs", Folder, &[JOBS_VIEW]) => processes::validate_job;
+    POST "Jobs" ALL "RestartJob" "RestartJob": write("Jobs", Folder, &[JOBS_CREATE]) => processes::restart;
+    POST "Jobs" ALL "ResumeJob" "ResumeJob": write("Jobs", Folder, &[JOBS_EDIT]) => processes::resume;
+    GET "Machines" ALL "" "GetMachines": read("Machines", Tenant, &[MACHINES_VIEW]) => machines::list;
+    POST "Machines" ALL "" "PostMachine": write("Machines", Tenant, &[MACHINES_CREATE]) => machines::create;
+    GET "Machines" ONE "" "GetMachine": read("Machines", Tenant, &[MACHINES_VIEW]) => machines::get;
+    PUT "Machines" ONE "" "PutMachine": write("Machines", Tenant, &[MACHINES_EDIT]) => machines::update;
+    PATCH "Machines" ONE "" "PatchMachine": write("Machines", Tenant, &[MACHINES_EDIT]) => machines::update;
+    DEL "Machines" ONE "" "DeleteMachine": write("Machines", Tenant, &[MACHINES_DELETE]) => machines::delete;
+    POST "Machines" ALL "DeleteBulk" "DeleteMachines": write("Machines", Tenant, &[MACHINES_DELETE]) => machines::delete_several;
+    GET "Machines" ALL "GetAssignedMachines" "GetAssignedMachines": read("Machines", Tenant, &[]) => machines::assigned;
+    GET "Machines" ALL "GetRuntimesForFolder" "GetRuntimesForFolder": read("Machines", Tenant, &[]) => machines::runtimes_for_folder;
+    GET "Sessions" ALL "" "GetSessions": read("Robots", AnyFolder, &[ROBOTS_VIEW]) => machines::sessions;
+    GET "Sessions" ALL "GetGlobalSessions" "GetGlobalSessions": read("Robots", Tenant, &[ROBOTS_VIEW]) => machines::global_sessions;
+    GET "Sessions" ALL "GetMachineSessions" "GetMachineSessions": read("Robots", Tenant, &[MACHINES_VIEW]) => machines::sessions_of_machine;
+    GET "Sessions" ALL "GetMachineSessionRuntimes" "GetMachineSessionRuntimes": read("Robots", Tenant, &[MACHINES_VIEW]) => machines::session_runtimes;
+    GET "Sessions" ALL "GetMachineSessionRuntimesByFolderId" "GetMachineSessionRuntimesByFolderId": read("Robots", Tenant, &[]) => machines::session_runtimes_of_folder;
+    POST "Sessions" ALL "SetMaintenanceMode" "SetMaintenanceMode": write("Robots", Tenant, &[ROBOTS_EDIT]) => machines::set_maintenance;
+    POST "Sessions" ALL "DeleteInactiveUnattendedSessions" "DeleteInactiveUnattendedSessions": write("Robots", Tenant, &[ROBOTS_DELETE]) => machines::delete_inactive;
+    POST "api/performer" ALL "opensession" "OpenSession": write("Jobs", Folder, &[JOBS_VIEW, JOBS_EDIT]) => machines::open_session;
+    POST "api/performer" ALL "beatsession" "BeatSession": write("Jobs", Folder, &[JOBS_VIEW, JOBS_EDIT]) => machines::beat_session;
+    POST "api/performer" ALL "closesession" "CloseSession": write("Jobs", Folder, &[JOBS_VIEW, JOBS_EDIT]) => machines::close_session;
+    POST "api/performer" ALL "sessions" "Sessions": read("Robots", Folder, &[ROBOTS_VIEW]) => machines::listed_sessions;
+
     GET "api/stats" ALL "getcountstats" "GetCountStats": read("Monitoring", Tenant, &[]) => server_facts::counts;
     GET "api/stats" ALL "getjobsstats" "GetJobsStats": read("Monitoring", AnyFolder, &[JOBS_VIEW]) => server_facts::jobs_by_end;
     GET "api/stats" ALL "getsessionsstats" "GetSessionsStats": read("Monitoring", AnyFolder, &[ROBOTS_VIEW]) => server_facts::robots_by_state;

@@ -19,8 +19,7 @@ use performer_core::model::robot::Robot;
 use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::ReviewStatus;
 use performer_core::orchestrator::{
-    AssetAdministration, FleetAdministration, ItemAdministration, OrchestratorError, QueueAdministration,
-    Result, ReviewAdministration, WebhookAdministration,
+    AssetAdministration, FleetAdministration, ItemAdministration, OrchestratorError, ProcessAdministration, QueueAdministration, Result, ReviewAdministration, WebhookAdministration,
 };
 
 #[async_trait]
@@ -164,6 +163,10 @@ impl ReviewAdministration for Store {
 
 #[async_trait]
 impl FleetAdministration for Store {
+    fn processes(&self) -> Option<&dyn ProcessAdministration> {
+        Some(self)
+    }
+
     async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>> {
         expect_answer!(self.read(Query::Jobs { limit }).await, Jobs)
     }

@@ -19,6 +19,7 @@
 //! | `apply/assets.rs` | assets |
 //! | `apply/alerts.rs` | alerts |
 //! | `apply/buckets.rs` | storage buckets |
+//! | `apply/fleet.rs` | processes, machines, the sessions of agents, and their jobs |
 //! | `apply/webhooks.rs` | webhooks, and what is to be delivered to them |
 //! | `apply/operation.rs`, `apply/selection.rs` | acts on many items at once; which items they are |
 //! | `apply/personal.rs` | personal fields: masked in what is read, and revealed |
@@ -38,6 +39,7 @@ mod change;
 mod claim;
 mod commit;
 mod document;
+mod fleet;
 mod groups;
 mod jobs;
 mod logs;
@@ -308,6 +310,7 @@ impl<R: Rows> Apply<'_, R> {
             Operation::Buckets(operation) => self.change_buckets(*operation),
             Operation::Webhooks(operation) => self.change_webhooks(*operation),
             Operation::Alerts(operation) => self.change_alerts(operation),
+            Operation::Fleet(operation) => self.change_fleet(*operation),
         }
     }
 

@@ -11,6 +11,7 @@ use super::assets::AssetOperation;
 use super::buckets::BucketOperation;
 use super::clock::StoreClock;
 use super::document::DocumentChange;
+use super::fleet::FleetOperation;
 use super::logs::LogOperation;
 use super::operations::Steering;
 pub(crate) use super::queries::{Answer, Query, expect_answer};
@@ -314,6 +315,7 @@ pub(crate) enum Operation {
     Webhooks(Box<WebhookOperation>),
     Alerts(AlertOperation),
     Buckets(Box<BucketOperation>),
+    Fleet(Box<FleetOperation>),
 }
 
 impl Operation {
@@ -363,6 +365,7 @@ impl Operation {
             Self::Assets(operation) => operation.is_audited(),
             Self::Webhooks(operation) => operation.is_audited(),
             Self::Buckets(operation) => operation.is_audited(),
+            Self::Fleet(operation) => operation.is_audited(),
             _ => false,
         }
     }

@@ -89,6 +89,7 @@ mod encryption;
 mod figures;
 #[cfg(feature = "files")]
 mod files;
+mod fleet;
 mod group_commit;
 mod groups;
 mod in_place;

@@ -7,6 +7,7 @@ mod buckets;
 mod comments;
 mod deadlines;
 mod figures;
+mod fleet;
 mod groups;
 mod item;
 mod list;
@@ -41,7 +42,7 @@ use performer_core::model::clock::Clock;
 use performer_core::model::content::SpecificContent;
 use performer_core::model::history::Recorded;
 use performer_core::model::item::QueueItem;
-use performer_core::model::job::Job;
+use performer_core::model::job::{Job, JobState};
 use performer_core::model::key::{FolderId, ItemId, ItemKey, JobId, JobKey, JobNumber, KeyMaker, QueueId};
 use performer_core::model::lifecycle::ItemState;
 use performer_core::model::limits::Starts;
@@ -76,6 +77,7 @@ pub(crate) struct Memory {
     webhooks: webhooks::StoredWebhooks,
     alerts: alerts::StoredAlerts,
     buckets: buckets::StoredBuckets,
+    fleet: fleet::StoredFleet,
     document: Option<(u64, String)>,
     last_queue: i64,
     last_item: i64,
@@ -112,6 +114,7 @@ impl Memory {
             webhooks: webhooks::StoredWebhooks::default(),
             alerts: alerts::StoredAlerts::default(),
             buckets: buckets::StoredBuckets::default(),
+            fleet: fleet::StoredFleet::default(),
             document: None,
             last_queue: 0,
             last_item: 0,
@@ -438,7 +441,8 @@ impl Rows for Memory {
     }
 
     fn live_jobs(&mut self) -> Result<Vec<Job>> {
-        Ok(self.jobs.values().filter(|job| !job.state.is_final()).cloned().collect())
+        let is_live = |job: &&Job| !job.state.is_final() && job.state != JobState::Pending;
+        Ok(self.jobs.values().filter(is_live).cloned().collect())
     }
 
     fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>> {

@@ -11,6 +11,7 @@ use super::backend::ClaimedBatch;
 use super::buckets::{BucketAnswer, BucketQuery};
 use super::comments::CommentsOn;
 use super::document::DocumentOutcome;
+use super::fleet::{FleetAnswer, FleetQuery};
 use super::jobs::JobFilter;
 use super::logs::{LogAnswer, LogQuery};
 use super::operations::{ListOperationItems, OperationItems, OperationRemoval};
@@ -165,6 +166,7 @@ pub(crate) enum Query {
     Webhooks(WebhookQuery),
     Alerts(AlertQuery),
     Buckets(BucketQuery),
+    Fleet(FleetQuery),
 }
 
 /// The answer to an operation or a query.
@@ -229,6 +231,7 @@ pub(crate) enum Answer {
     Webhook(WebhookAnswer),
     Alert(AlertAnswer),
     Bucket(BucketAnswer),
+    Fleet(FleetAnswer),
 }
 
 /// The one kind of answer that an operation has; any other kind is a bug in this crate. Evaluates to a `Result` and

@@ -79,6 +79,7 @@ impl Lane {
             | Query::Webhooks(_)
             | Query::Alerts(_)
             | Query::Buckets(BucketQuery::Of(_))
+            | Query::Fleet(_)
             | Query::NamedTokens => Self::ListRequest,
             Query::Queue(_)
             | Query::Statistics(_)

@@ -17,6 +17,7 @@ use super::buckets::BucketRows;
 use super::comments::Comments;
 use super::deadlines::DueRows;
 use super::figures::FigureRows;
+use super::fleet::FleetRows;
 use super::groups::GroupRows;
 use super::jobs::JobFilter;
 use super::logs::LogRows;
@@ -84,6 +85,7 @@ pub(crate) trait Rows:
     + LogRows
     + WebhookRows
     + AlertRows
+    + FleetRows
 {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;

@@ -18,7 +18,7 @@ use performer_core::model::robot::Robot;
 use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::ReviewStatus;
 use performer_core::orchestrator::{
-    AssetAdministration, BucketAdministration, ErrorKind, FleetAdministration, ItemAdministration, OrchestratorError, QueueAdministration, Result, ReviewAdministration, WebhookAdministration,
+    AssetAdministration, BucketAdministration, ErrorKind, FleetAdministration, ItemAdministration, OrchestratorError, ProcessAdministration, QueueAdministration, Result, ReviewAdministration, WebhookAdministration,
 };
 use performer_wire::Collection;
 use performer_wire::job::{JobDto, StopJobRequest};
@@ -179,6 +179,10 @@ impl ReviewAdministration for Uipath {
 
 #[async_trait]
 impl FleetAdministration for Uipath {
+    fn processes(&self) -> Option<&dyn ProcessAdministration> {
+        Some(self)
+    }
+
     /// Jobs of the Orchestrator's processes, which stand for the queue, in the client's folder. Each page counts against the limit of
     /// 100 calls per minute (orchestrator-api 3).
     async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>> {

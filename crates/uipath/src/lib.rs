@@ -76,6 +76,7 @@ mod items;
 mod lease_protocol;
 mod logs;
 mod ownership;
+mod processes;
 mod queue;
 mod rate_limit;
 mod recovery;

@@ -59,10 +59,12 @@ pub mod item;
 pub mod job;
 pub mod json;
 pub mod lease_protocol;
+pub mod machine;
 #[cfg(feature = "server")]
 pub mod metadata;
 #[cfg(feature = "server")]
 pub mod odata;
+pub mod process;
 pub mod queue;
 #[cfg(feature = "server")]
 pub mod requests;

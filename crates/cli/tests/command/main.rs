@@ -24,6 +24,7 @@ mod own_desk;
 mod personal;
 mod profiles;
 mod queues_and_items;
+mod robots;
 mod serve;
 #[cfg(unix)]
 mod server_operation;

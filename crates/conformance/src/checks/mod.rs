@@ -28,6 +28,7 @@ pub(crate) mod lists;
 pub(crate) mod logs;
 pub(crate) mod operations;
 pub(crate) mod parked;
+pub(crate) mod processes;
 pub(crate) mod queues;
 pub(crate) mod reasons;
 pub(crate) mod reporting;

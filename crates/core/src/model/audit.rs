@@ -110,6 +110,32 @@ enumeration! {
         BucketFileRead = 34,
         /// A file of a storage bucket was deleted.
         BucketFileDeleted = 35,
+        /// A process was created.
+        ProcessCreated = 40,
+        /// A process was changed.
+        ProcessEdited = 41,
+        /// A process was deleted.
+        ProcessDeleted = 42,
+        /// Jobs of a process were started.
+        JobsStarted = 43,
+        /// A machine was created.
+        MachineCreated = 44,
+        /// A machine was changed.
+        MachineEdited = 45,
+        /// A machine was deleted.
+        MachineDeleted = 46,
+        /// A trigger was created.
+        TriggerCreated = 47,
+        /// A trigger was changed, enabled or disabled.
+        TriggerEdited = 48,
+        /// A trigger was deleted.
+        TriggerDeleted = 49,
+        /// A calendar was created.
+        CalendarCreated = 50,
+        /// A calendar was changed.
+        CalendarEdited = 51,
+        /// A calendar was deleted.
+        CalendarDeleted = 52,
     }
 }
 

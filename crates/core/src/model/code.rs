@@ -50,6 +50,12 @@ impl ErrorCode {
     pub const DISCONNECTED_ROBOT: Self = Self(1222);
     /// 1223: A robot does not report: an alert.
     pub const UNRESPONSIVE_ROBOT: Self = Self(1223);
+    /// 1204: A machine needs a name.
+    pub const MACHINE_NAME_REQUIRED: Self = Self(1204);
+    /// 1206: A machine whose agents run jobs cannot be deleted.
+    pub const CANNOT_DELETE_BUSY_ROBOT: Self = Self(1206);
+    /// 1300: What is asked for does not fit the state of something.
+    pub const SERVER_CONFLICT: Self = Self(1300);
     /// 1302: What the call needs is missing, such as a robot for the caller.
     pub const UNAVAILABLE_RESOURCES: Self = Self(1302);
     /// 1405: The password is not acceptable.
@@ -72,10 +78,26 @@ impl ErrorCode {
     pub const ASSET_NOT_AVAILABLE_FOR_ROBOT: Self = Self(1503);
     /// 1504: There is no asset of this name.
     pub const ASSET_NOT_FOUND: Self = Self(1504);
+    /// 1600: A cron expression is not one.
+    pub const INVALID_CRON: Self = Self(1600);
+    /// 1601: A schedule has no time left at which it would run.
+    pub const SCHEDULE_WILL_NEVER_RUN: Self = Self(1601);
     /// 1658: Only a Running, Pending or Stopping job can be stopped.
     pub const JOB_CANNOT_BE_CANCELLED: Self = Self(1658);
     /// 1659: Only a job that has not ended can be terminated.
     pub const JOB_CANNOT_BE_TERMINATED: Self = Self(1659);
+    /// 1661: The process of a job does not exist any more.
+    pub const PROCESS_NOT_FOUND: Self = Self(1661);
+    /// 1666: Jobs of the process have not ended.
+    pub const HAS_RUNNING_JOBS: Self = Self(1666);
+    /// 1670: Too many jobs wait already.
+    pub const PENDING_JOBS_ALREADY_EXIST: Self = Self(1670);
+    /// 1674: There is no process with this key.
+    pub const INVALID_RELEASE_KEY: Self = Self(1674);
+    /// 1671: A robot that is named has no agent that is connected.
+    pub const INVALID_START_JOB_ROBOT_IDS: Self = Self(1671);
+    /// 1678: No agent is connected.
+    pub const NO_ROBOTS_AVAILABLE: Self = Self(1678);
     /// 1800: There is no key to encrypt or decrypt a secret with.
     pub const ENCRYPTION_KEY_NOT_FOUND: Self = Self(1800);
     /// 1801: The key for secrets has not the form of one.

@@ -1,5 +1,6 @@
 //! Jobs: one run of a performer, its lease and its end (orchestrator-api 12.2 and 15.2; T13 and T14 of
 //! `docs/reference/lifecycle.md`).
+//! Over 500 lines, because the life of a job is to be read in one place, with its tests.
 
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use serde::{Serialize, Serializer};
 
 use super::code::ErrorCode;
 use super::key::{FolderId, JobId, JobKey};
+use super::machine::Session;
+use super::process::JobRun;
 use super::refusal::Refusal;
 use super::stored_time::{after, stored};
 use crate::enumeration;
@@ -252,7 +255,7 @@ impl JobOwner {
     }
 }
 
-/// One run of a performer, as the store knows it.
+/// One run of a performer or of a process, as the store knows it.
 ///
 /// It serializes with the names of the Orchestrator's API, and with our own where the API has none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -285,6 +288,9 @@ pub struct Job {
     /// What it did, if it said so when it ended.
     #[serde(serialize_with = "with_api_names")]
     pub figures: Option<JobFigures>,
+    /// What it runs, if it is a job of a [process](super::process): then it works on no queue itself, and waits for a machine first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<Box<JobRun>>,
 }
 
 impl Job {
@@ -303,6 +309,27 @@ impl Job {
             end_time: None,
             info: None,
             figures: None,
+            run: None,
+        }
+    }
+
+    /// A job of a process, which waits for a machine.
+    pub fn pending(key: JobKey, folder: FolderId, run: JobRun, now: Timestamp) -> Self {
+        let mut job = Self::new(key, NewJob::new("").robots(0), now);
+        (job.folder, job.state, job.run) = (folder, JobState::Pending, Some(Box::new(run)));
+        job
+    }
+
+    /// Gives a job that is Pending to an agent: it runs from now on.
+    pub fn take(&mut self, session: &Session, now: Timestamp) {
+        self.owner = JobOwner::of(session.user);
+        self.about.machine.clone_from(&session.agent.host);
+        self.about.version.clone_from(&session.agent.version);
+        self.about.lease = session.lease();
+        (self.state, self.start_time) = (JobState::Running, now.max(self.start_time));
+        self.held_until = stored(after(now, session.lease()));
+        if let Some(run) = &mut self.run {
+            run.session = Some(session.id);
         }
     }
 }
@@ -345,7 +372,7 @@ impl Job {
 
     /// T14, job lost: whether the lease is over. Checked again inside the transaction that ends the job.
     pub fn is_lost(&self, now: Timestamp) -> bool {
-        !self.state.is_final() && now > self.held_until
+        !self.state.is_final() && self.state != JobState::Pending && now > self.held_until
     }
 
     /// Ends the job. Its items that are still InProgress are abandoned in the same transaction.
@@ -357,13 +384,14 @@ impl Job {
         self.end_time = Some(now.max(self.start_time));
     }
 
-    /// Requests the job to stop. The request does not end it: the answer to the next beat carries it.
+    /// Requests the job to stop. The request does not end it: the answer to the next beat carries it. Only a job that is Pending, which
+    /// no agent has, is Stopped at once; `now` is its end.
     ///
     /// # Errors
     ///
     /// Code 1658 for a soft stop of a job that has ended or is Terminating, 1659 for a kill of one that has ended; with
     /// the published text (orchestrator-api 15.2).
-    pub fn request_stop(&mut self, strategy: StopStrategy) -> Result<(), Refusal> {
+    pub fn request_stop(&mut self, strategy: StopStrategy, now: Timestamp) -> Result<(), Refusal> {
         let state = self.state;
         let (code, wish, verb, is_refused) = match strategy {
             StopStrategy::SoftStop => (
@@ -382,7 +410,11 @@ impl Job {
             );
             return Err(Refusal::new(code, message));
         }
-        self.state = wish;
+        if state == JobState::Pending {
+            self.end(JobEnd::new(JobState::Stopped).info("it was stopped before it ran"), now);
+        } else {
+            self.state = wish;
+        }
         Ok(())
     }
 }
@@ -461,8 +493,8 @@ mod tests {
         let refusal = job.beat(Timestamp::UNIX_EPOCH).unwrap_err();
         assert!(refusal.is_claim_lost() && refusal.to_string().contains("Faulted: it did not beat"));
         assert!(!job.is_lost(Timestamp::MAX));
-        let stop = job.request_stop(StopStrategy::SoftStop).unwrap_err();
-        let kill = job.request_stop(StopStrategy::Kill).unwrap_err();
+        let stop = job.request_stop(StopStrategy::SoftStop, Timestamp::UNIX_EPOCH).unwrap_err();
+        let kill = job.request_stop(StopStrategy::Kill, Timestamp::UNIX_EPOCH).unwrap_err();
         assert_eq!((stop.code().number(), kill.code().number()), (1658, 1659));
         assert_eq!(
             stop.to_string(),
@@ -474,12 +506,15 @@ mod tests {
     #[test]
     fn a_kill_is_not_softened() {
         let mut job = job();
-        job.request_stop(StopStrategy::SoftStop).unwrap();
+        job.request_stop(StopStrategy::SoftStop, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(job.beat(Timestamp::UNIX_EPOCH), Ok(JobState::Stopping));
-        job.request_stop(StopStrategy::SoftStop).unwrap();
-        job.request_stop(StopStrategy::Kill).unwrap();
-        assert_eq!(job.request_stop(StopStrategy::SoftStop).unwrap_err().code().number(), 1658);
-        job.request_stop(StopStrategy::Kill).unwrap();
+        job.request_stop(StopStrategy::SoftStop, Timestamp::UNIX_EPOCH).unwrap();
+        job.request_stop(StopStrategy::Kill, Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(
+            job.request_stop(StopStrategy::SoftStop, Timestamp::UNIX_EPOCH).unwrap_err().code().number(),
+            1658
+        );
+        job.request_stop(StopStrategy::Kill, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(job.state, JobState::Terminating);
     }
 
@@ -487,5 +522,43 @@ mod tests {
     #[should_panic(expected = "final state")]
     fn a_job_does_not_end_running() {
         job().end(JobState::Running.into(), Timestamp::UNIX_EPOCH);
+    }
+
+    #[test]
+    fn a_job_of_a_process_waits_until_an_agent_takes_it() {
+        use crate::model::key::KeyMaker;
+        use crate::model::machine::{MachineId, NewSession, SessionId};
+        use crate::model::process::{Process, ProcessSelector, ProcessSettings, StartJobs};
+
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut keys = KeyMaker::with_seed(1);
+        let settings = ProcessSettings::new("P", vec!["true".to_owned()]);
+        let process = Process::new(keys.process(at(0)), FolderId(7), settings, at(0));
+        let run = process.run(&StartJobs::new(ProcessSelector::Key(process.key)), at(0)).unwrap();
+        let job = Job::pending(keys.job(at(0)), FolderId(7), run, at(0));
+        assert_eq!((job.state, job.folder), (JobState::Pending, FolderId(7)));
+        assert!(!job.is_lost(at(1_000_000)), "nobody has to beat for it");
+
+        let agent = NewSession::new("m", "host-1").version("9").lease(Duration::from_secs(60));
+        let mut session =
+            Session::new(keys.session(at(0)), (MachineId(1), FolderId(7), Some(5)), agent, at(0));
+        session.id = SessionId(3);
+        let mut taken = job.clone();
+        taken.take(&session, at(100));
+        assert_eq!(
+            (taken.state, taken.owner, taken.start_time),
+            (JobState::Running, JobOwner::User(5), at(100))
+        );
+        assert_eq!((taken.held_until, taken.about.machine.as_str()), (at(160), "host-1"));
+        assert_eq!(taken.run.as_ref().unwrap().session, Some(SessionId(3)));
+        assert!(taken.is_lost(at(161)));
+        taken.request_stop(StopStrategy::SoftStop, at(101)).unwrap();
+        assert_eq!((taken.state, taken.end_time), (JobState::Stopping, None));
+
+        for strategy in [StopStrategy::SoftStop, StopStrategy::Kill] {
+            let mut waiting = job.clone();
+            waiting.request_stop(strategy, at(5)).unwrap();
+            assert_eq!((waiting.state, waiting.end_time), (JobState::Stopped, Some(at(5))), "nobody runs it");
+        }
     }
 }

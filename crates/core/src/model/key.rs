@@ -140,6 +140,26 @@ guid! {
     BucketKey
 }
 
+guid! {
+    /// The key of a process.
+    ProcessKey
+}
+
+guid! {
+    /// The key of a machine.
+    MachineKey
+}
+
+guid! {
+    /// The key of the session of an agent.
+    SessionKey
+}
+
+guid! {
+    /// The key of a trigger, or of a calendar of triggers.
+    TriggerKey
+}
+
 macro_rules! read_from_text {
     ($($name:ident),+) => {
         $(impl<'de> serde::Deserialize<'de> for $name {
@@ -151,7 +171,7 @@ macro_rules! read_from_text {
     };
 }
 
-read_from_text!(AlertKey, AssetKey, BucketKey, WebhookKey);
+read_from_text!(AlertKey, AssetKey, BucketKey, JobKey, MachineKey, ProcessKey, SessionKey, TriggerKey, WebhookKey);
 
 impl JobKey {
     /// The holder of items that were claimed over HTTP without a job of ours. It has no heartbeat; such items are held
@@ -289,6 +309,26 @@ impl KeyMaker {
     /// The key of a new webhook.
     pub fn webhook(&mut self, now: Timestamp) -> WebhookKey {
         WebhookKey(guid_of(self.fresh(now)))
+    }
+
+    /// The key of a new process.
+    pub fn process(&mut self, now: Timestamp) -> ProcessKey {
+        ProcessKey(guid_of(self.fresh(now)))
+    }
+
+    /// The key of a new machine.
+    pub fn machine(&mut self, now: Timestamp) -> MachineKey {
+        MachineKey(guid_of(self.fresh(now)))
+    }
+
+    /// The key of a new session of an agent.
+    pub fn session(&mut self, now: Timestamp) -> SessionKey {
+        SessionKey(guid_of(self.fresh(now)))
+    }
+
+    /// The key of a new trigger or calendar.
+    pub fn trigger(&mut self, now: Timestamp) -> TriggerKey {
+        TriggerKey(guid_of(self.fresh(now)))
     }
 
     /// The key of a new event.

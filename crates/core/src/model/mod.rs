@@ -35,6 +35,8 @@
 //! | [`reason`], [`fingerprint`] | failures grouped by their reason; which reasons are the same |
 //! | [`statistics`] | how many items are in which state |
 //! | [`job`], `job_end`, [`robot`] | one run of a performer, and its lanes |
+//! | [`process`] | processes: command lines that machines run as jobs |
+//! | [`machine`] | machines, and the agents that run jobs on them |
 //! | [`sweep`] | which jobs have probably stopped |
 //! | [`key`] | ids, keys and claims |
 //! | [`code`] | the Orchestrator's numeric error codes |
@@ -81,10 +83,12 @@ pub mod lifecycle;
 pub mod limits;
 pub mod list;
 pub mod log;
+pub mod machine;
 mod new_item;
 pub mod operation;
 pub mod personal;
 pub mod prefix;
+pub mod process;
 pub mod query;
 pub mod queue;
 mod queue_notes;

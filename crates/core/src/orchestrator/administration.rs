@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
-    AssetAdministration, BucketAdministration, ErrorKind, Insight, Orchestrator, OrchestratorError, Result, WebhookAdministration,
+    AssetAdministration, BucketAdministration, ErrorKind, Insight, Orchestrator, OrchestratorError, ProcessAdministration, Result, WebhookAdministration,
 };
 use crate::model::figures::{Figures, FiguresFilter};
 use crate::model::history::ItemEvent;
@@ -327,6 +327,11 @@ pub trait ReviewAdministration: std::fmt::Debug + Send + Sync {
 /// Shows the jobs and robots that work now, and requests jobs to stop.
 #[async_trait]
 pub trait FleetAdministration: std::fmt::Debug + Send + Sync {
+    /// The processes and machines of the back end. `None`, the default: it has none.
+    fn processes(&self) -> Option<&dyn ProcessAdministration> {
+        None
+    }
+
     /// Lists at most `limit` jobs, newest first.
     ///
     /// # Errors

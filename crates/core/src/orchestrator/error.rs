@@ -257,9 +257,11 @@ impl From<Refusal> for OrchestratorError {
 /// The kind of error that a code stands for; `None` if the code alone does not determine it.
 pub fn kind_for_code(code: ErrorCode) -> Option<ErrorKind> {
     Some(match code {
-        ErrorCode::ITEM_NOT_FOUND | ErrorCode::ASSET_NOT_AVAILABLE_FOR_ROBOT | ErrorCode::ASSET_NOT_FOUND => {
-            ErrorKind::NotFound
-        }
+        ErrorCode::ITEM_NOT_FOUND
+        | ErrorCode::ASSET_NOT_AVAILABLE_FOR_ROBOT
+        | ErrorCode::ASSET_NOT_FOUND
+        | ErrorCode::PROCESS_NOT_FOUND
+        | ErrorCode::INVALID_RELEASE_KEY => ErrorKind::NotFound,
         ErrorCode::ENCRYPTION_EXCEPTION
         | ErrorCode::ENCRYPTION_KEY_NOT_FOUND
         | ErrorCode::ENCRYPTION_KEY_INCORRECT_FORMAT => ErrorKind::Other,
@@ -271,6 +273,10 @@ pub fn kind_for_code(code: ErrorCode) -> Option<ErrorKind> {
         | ErrorCode::PARAMETER_MISSING
         | ErrorCode::PARAMETER_INVALID
         | ErrorCode::REQUIRED_ORGANIZATION_UNIT
+        | ErrorCode::MACHINE_NAME_REQUIRED
+        | ErrorCode::INVALID_CRON
+        | ErrorCode::INVALID_START_JOB_ROBOT_IDS
+        | ErrorCode::SCHEDULE_WILL_NEVER_RUN
         | ErrorCode::CREDENTIAL_ASSET_EMPTY_PASSWORD_FOR_NEW_USER
         | ErrorCode::CREDENTIAL_ASSET_EMPTY_FOR_NEW_ROBOT
         | ErrorCode::ASSET_TYPE_NON_UPDATABLE

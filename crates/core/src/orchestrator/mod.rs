@@ -30,6 +30,7 @@ mod insight;
 mod observed;
 mod pace;
 mod webhooks;
+mod processes;
 
 pub use administration::{
     Administration, FleetAdministration, ItemAdministration, QueueAdministration, ReviewAdministration,
@@ -46,6 +47,7 @@ pub use insight::Insight;
 pub use observed::Observed;
 pub use pace::{read_pace, read_queue_load};
 pub use webhooks::WebhookAdministration;
+pub use processes::ProcessAdministration;
 
 /// The future of a public async function, made by a function that is not generic: so it is compiled in the crate that has it,
 /// while the user's crate compiles an async function that awaits it.

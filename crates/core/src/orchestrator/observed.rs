@@ -8,7 +8,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Instrument, debug_span, trace_span};
 
 use super::{
-    AssetAdministration, BoxFuture, BucketAdministration, BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration, Insight, ItemAdministration, Orchestrator, QueueAdministration, Report, ReportAndClaimAnswer, Result, ReviewAdministration, Seen, Swept, WebhookAdministration,
+    AssetAdministration, BoxFuture, BucketAdministration, BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration, Insight, ItemAdministration, Orchestrator, ProcessAdministration, QueueAdministration, Report, ReportAndClaimAnswer, Result, ReviewAdministration, Seen, Swept, WebhookAdministration,
 };
 use crate::model::alert::{Alert, AlertFilter};
 use crate::model::asset::RobotAsset;
@@ -298,6 +298,10 @@ impl<O: ReviewAdministration> ReviewAdministration for Observed<O> {
 
 #[async_trait]
 impl<O: FleetAdministration> FleetAdministration for Observed<O> {
+    fn processes(&self) -> Option<&dyn ProcessAdministration> {
+        self.0.processes()
+    }
+
     async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>> {
         observe!(self.list_jobs(limit), limit)
     }

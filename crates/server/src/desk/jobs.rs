@@ -86,7 +86,7 @@ fn row(call: &DeskCall, job: &Job) -> Result<JobRow, ApiError> {
     Ok(JobRow {
         href: format!("/desk/jobs/{}", job.key),
         key: job.key.to_string(),
-        queue: html::visible(&job.about.queue),
+        queue: html::visible(job.run.as_ref().map_or(&job.about.queue, |run| &run.process_name)),
         folder: html::visible(&call.directory()?.full_name(job.folder)),
         state: html::job(job.state),
         is_lost: job.is_lost(now),

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import tempfile
+import time
 
 # What the SDK would otherwise take from its surroundings.
 for name in [name for name in os.environ if name.startswith("UIPATH_")]:
@@ -232,6 +233,26 @@ check("a deleted file is gone", buckets.exists_file(blob_file_path="scan.pdf", *
 check("buckets are listed", [bucket.name for bucket in buckets.list(**folder).items], ["Files"])
 quietly(buckets.delete, name="Files", **folder)
 check("a deleted bucket is gone", buckets.exists("Files", **folder), False)
+def ended_job(key):
+    """The agent that scripts/python-sdk has started runs it."""
+    for _ in range(600):
+        job = sdk.jobs.retrieve(job_key=key, **folder)
+        if job.state not in ("Pending", "Running"):
+            return job
+        time.sleep(0.1)
+    sys.exit(f"job {key} does not end")
+
+
+job = sdk.processes.invoke("Nightly", {"limit": 5}, **folder)
+check("a job of a process waits", job.state, "Pending")
+job = ended_job(job.key)
+check("an agent runs it", (job.state, json.loads(job.input_arguments)), ("Successful", {"limit": 5}))
+again = sdk.jobs.restart(job_key=job.key, **folder)
+check("it is started again", ended_job(again.key).state, "Successful")
+listed = sdk.jobs.list(filter="ReleaseName eq 'Nightly'", orderby="Id desc", **folder).items
+check("jobs are listed", [job.key for job in listed], [again.key, job.key])
+refused("a job that has ended is not stopped", 409, 1658, sdk.jobs.stop, job_keys=[job.key], **folder)
+refused("a process that is not there is not started", 404, 1674, sdk.processes.invoke, "Nothing", **folder)
 
 narrow = sdk_of("OR.Folders.Read")
 try:

@@ -20,7 +20,10 @@ pub(crate) const CALL: &str = "b66c1df3-3c8e-4f3c-9d0e-3f6f6b0f5a11";
 ///
 /// For a route with a body that has none here.
 pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
-    if method == "GET" || method == "DELETE" || ["MoveFolder", "PingWebhook"].contains(&name) {
+    if method == "GET"
+        || method == "DELETE"
+        || ["MoveFolder", "PingWebhook", "ValidateExistingJob"].contains(&name)
+    {
         return None;
     }
     let versioned = json!([{"Id": 1, "RowVersion": "AAAAAAAAAAE="}]);
@@ -110,13 +113,35 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
         "RaiseProcessAlert" => json!({"processAlert": {
             "Message": "m", "Severity": "Warn", "RobotName": "R", "ProcessName": "P"}}),
         "RetryWebhook" => json!({"webhook": 1, "deliveries": [1]}),
+        "PostRelease" | "PutRelease" | "PatchRelease" => json!({
+            "Name": "P", "ProcessKey": "true", "ProcessVersion": "1.0.0", "Description": "d", "InputArguments": "{}",
+            "EnvironmentVariables": "A=1", "PerformerCommand": ["true", "x"],
+        }),
+        "StartJobs" | "ValidateDynamicJob" => json!({"startInfo": {
+            "ReleaseName": "Nothing", "Strategy": "ModernJobsCount", "JobsCount": 1, "RuntimeType": "Unattended",
+            "InputArguments": "{}", "EnvironmentVariables": "A=1", "Reference": "r", "RobotIds": [1], "MachineSessionIds": [],
+            "MachineRobots": [{"MachineName": "m"}]}}),
+        "RestartJob" => json!({"jobId": 1}),
+        "ResumeJob" => json!({ "jobKey": job }),
+        "PostMachine" | "PutMachine" | "PatchMachine" => {
+            json!({"Name": "M", "Description": "d", "UnattendedSlots": 1})
+        }
+        "DeleteMachines" => json!({"machineIds": [1]}),
+        "SetMaintenanceMode" => {
+            json!({"sessionId": 1, "maintenanceMode": "Enabled", "stopJobsStrategy": "SoftStop"})
+        }
+        "DeleteInactiveUnattendedSessions" => json!({"sessionIds": [1]}),
+        "OpenSession" => json!({"agent": {
+            "Machine": "M", "Host": "h", "Version": "1", "Platform": "linux", "Runtimes": 1, "LeaseSeconds": 30}}),
+        "BeatSession" => json!({"session": CALL, "running": [CALL], "room": 1}),
+        "CloseSession" => json!({ "session": CALL }),
         "StartJob" => {
             json!({"queue": "Invoices", "machine": "m", "processId": 1, "version": "1", "robots": 1, "lease": 30_000})
         }
         "Beat" => json!({ "job": job }),
         "EndJob" => json!({"job": job, "state": "Successful", "info": "i", "figures": {
             "successful": 1, "businessExceptions": 0, "busy": {"secs": 1, "nanos": 0}}}),
-        "Sweep" | "Robots" | "Views" | "DeskLink" | "WebhookStates" => json!({}),
+        "Sweep" | "Robots" | "Views" | "DeskLink" | "Sessions" | "WebhookStates" => json!({}),
         "Exchange" => json!({"id": CALL, "heard": [CALL], "take": take, "reports": [
             {"claim": claim, "result": {"successful": {"output": {"a": 1}}}, "progress": "p"},
             {"claim": claim, "result": {"failed": {"exception": {"Reason": "r", "Type": "BusinessException"}, "defer_date": null}},

@@ -30,6 +30,10 @@ async fn lists(api: &Api) -> Vec<String> {
     let alert =
         json!({"processAlert": {"Message": "m", "Severity": "Warn", "RobotName": "R", "ProcessName": "P"}});
     api.post("/odata/Alerts/UiPath.Server.Configuration.OData.RaiseProcessAlert", &alert).await;
+    let process = json!({"Name": "Ørsted", "ProcessKey": "true", "ProcessVersion": "1.0.0"});
+    api.post("/odata/Releases", &process).await;
+    let agent = json!({"Machine": "Ørsted", "Host": "h", "Runtimes": 2, "LeaseSeconds": 30});
+    assert_eq!(api.post("/api/Performer/OpenSession", &json!({ "agent": agent })).await.status, 200);
     api.login(CLIENT, SECRET, None).await.unwrap(); // refreshes the directory of the server
     crate::bad_requests::start_job(api, "FQ Invoices").await;
     let entry = json!({"message": "started", "level": "Information", "processName": "P"}).to_string();
@@ -69,6 +73,15 @@ async fn lists(api: &Api) -> Vec<String> {
         "/odata/Alerts".to_owned(),
         "/odata/Buckets".to_owned(),
         format!("/odata/Buckets/{odata}.GetBucketsAcrossFolders"),
+        "/odata/Releases".to_owned(),
+        format!("/odata/Releases/{odata}.ListReleases"),
+        "/odata/Machines".to_owned(),
+        format!("/odata/Machines/{odata}.GetAssignedMachines(folderId=1)"),
+        format!("/odata/Machines/{odata}.GetRuntimesForFolder(folderId=1)"),
+        "/odata/Sessions".to_owned(),
+        format!("/odata/Sessions/{odata}.GetGlobalSessions"),
+        format!("/odata/Sessions/{odata}.GetMachineSessionRuntimes"),
+        format!("/odata/Sessions/{odata}.GetMachineSessionRuntimesByFolderId(folderId=1)"),
         "/odata/Webhooks".to_owned(),
         format!("/odata/Webhooks/{odata}.GetEventTypes"),
     ]
@@ -112,6 +125,9 @@ async fn lists_accept_the_filters_of_clients() {
         ("/odata/Folders", "FolderType eq '0' and DisplayName ne 'Shared'", "DisplayName", "Ørsted"),
         ("/odata/Users", "toupper(UserName) eq 'ØRSTED'", "UserName", "Ørsted"),
         ("/odata/Robots", "Type eq '2' and HostingType eq 1", "Name", "R1"),
+        ("/odata/Releases", "ProcessKey eq 'true' and not IsProcessDeleted", "Name", "Ørsted"),
+        ("/odata/Machines", "tolower(Name) eq 'ørsted' and Type eq 'Template'", "Name", "Ørsted"),
+        ("/odata/Sessions", "State eq 'Available' and not IsUnresponsive", "MachineName", "Ørsted"),
         ("/odata/Webhooks", "Enabled and startswith(Url, 'https://') and Id ge '1'", "Name", "Ørsted"),
         ("/odata/Buckets", "Options eq 'None' and Description eq 'd' and Id ge 1", "Name", "Ørsted"),
         ("/odata/Assets", "ValueType eq 'Integer' and ValueScope eq '0' and IntValue gt 4", "Name", "Ørsted"),

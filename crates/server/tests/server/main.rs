@@ -24,6 +24,7 @@ mod logs;
 mod operations;
 mod permission_scope;
 mod permissions;
+mod processes;
 mod queue_depths;
 mod raw_clients;
 mod responses;

@@ -181,6 +181,7 @@ async fn call_every_route(api: &Api) -> Vec<(String, String, ApiResponse)> {
     call_webhooks(&mut go).await;
     call_alerts(&mut go).await;
     call_buckets(api, folder, &mut go).await;
+    call_processes(api, &mut go).await;
     go("POST", "/odata/Users".to_owned(), json!({"UserName": "ann", "Name": "Ann", "RolesList": ["Viewer"]}))
         .await;
     let users = api.get("/odata/Users?$filter=UserName eq 'ANN'").await.body;
@@ -267,6 +268,72 @@ async fn call_alerts(go: &mut impl AsyncFnMut(&str, String, Value)) {
     go("GET", "/odata/Alerts".to_owned(), Value::Null).await;
     go("GET", odata("GetUnreadCount"), Value::Null).await;
     go("POST", odata("MarkAsRead"), json!({"ids": ["0b4d3c1e-0000-4000-8000-000000000000"]})).await;
+}
+
+/// Calls the routes of processes, machines and sessions. The job that is started is not run.
+async fn call_processes(api: &Api, go: &mut impl AsyncFnMut(&str, String, Value)) {
+    let odata = |set: &str, action: &str| format!("/odata/{set}/UiPath.Server.Configuration.OData.{action}");
+    let body = json!({"Name": "P", "ProcessKey": "true", "ProcessVersion": "1.0.0", "InputArguments": "{}",
+        "EnvironmentVariables": "A=1"});
+    go("POST", "/odata/Releases".to_owned(), body.clone()).await;
+    let process = api.get("/odata/Releases").await.body["value"][0].clone();
+    let one = format!("/odata/Releases({})", process["Id"]);
+    go("GET", "/odata/Releases?$count=true".to_owned(), Value::Null).await;
+    go("GET", one.clone(), Value::Null).await;
+    go("PUT", one.clone(), body.clone()).await;
+    go("PATCH", one.clone(), json!({"Description": "d"})).await;
+    let start = json!({"startInfo": {"ReleaseKey": process["Key"], "Strategy": "ModernJobsCount", "JobsCount": 2,
+        "InputArguments": "{\"a\":1}", "Reference": "r"}});
+    go("POST", odata("Jobs", "ValidateDynamicJob"), start.clone()).await;
+    let started = api.post(&odata("Jobs", "StartJobs"), &start).await;
+    assert_eq!(started.status, 201, "{}", started.text);
+    let jobs = started.body["value"].clone();
+    go("GET", "/odata/Jobs?$count=true".to_owned(), Value::Null).await;
+    let job = format!("/odata/Jobs({})", jobs[0]["Id"]);
+    go("GET", job.clone(), Value::Null).await;
+    go("POST", format!("{job}/UiPath.Server.Configuration.OData.ValidateExistingJob"), Value::Null).await;
+    for job in [&jobs[0], &jobs[1]] {
+        let path = format!("/odata/Jobs({})/UiPath.Server.Configuration.OData.StopJob", job["Id"]);
+        go("POST", path, json!({"strategy": "Kill"})).await;
+    }
+    go("POST", odata("Jobs", "RestartJob"), json!({"jobId": jobs[0]["Id"]})).await;
+    go("POST", "/odata/Machines".to_owned(), json!({"Name": "M", "Description": "d"})).await;
+    let machine = api.get("/odata/Machines").await.body["value"][0]["Id"].clone();
+    let agent = json!({"Machine": "M", "Host": "h", "Runtimes": 2, "LeaseSeconds": 30, "Platform": "linux"});
+    let session = api.post("/api/Performer/OpenSession", &json!({ "agent": agent })).await.body;
+    let one = format!("/odata/Machines({machine})");
+    for path in [
+        "/odata/Machines?$count=true".to_owned(),
+        one.clone(),
+        odata("Machines", "GetAssignedMachines(folderId=1)"),
+        odata("Machines", "GetRuntimesForFolder(folderId=1)"),
+        "/odata/Sessions".to_owned(),
+        odata("Sessions", "GetGlobalSessions"),
+        odata("Sessions", &format!("GetMachineSessions(key={machine})")),
+        odata("Sessions", "GetMachineSessionRuntimes"),
+        odata("Sessions", "GetMachineSessionRuntimesByFolderId(folderId=1)"),
+    ] {
+        go("GET", path, Value::Null).await;
+    }
+    let maintenance =
+        json!({"sessionId": session["Id"], "maintenanceMode": "Enabled", "stopJobsStrategy": "SoftStop"});
+    go("POST", odata("Sessions", "SetMaintenanceMode"), maintenance).await;
+    go("PUT", one.clone(), json!({"Name": "M 2"})).await;
+    go("PATCH", one.clone(), json!({"Description": "e"})).await;
+    let close = json!({"session": session["Key"]});
+    assert_eq!(api.post("/api/Performer/CloseSession", &close).await.status, 200);
+    let ids = json!({"sessionIds": [session["Id"]]});
+    go("POST", odata("Sessions", "DeleteInactiveUnattendedSessions"), ids).await;
+    go("DELETE", one, Value::Null).await;
+    let other = api.post("/odata/Machines", &json!({"Name": "N"})).await.body["Id"].clone();
+    go("POST", odata("Machines", "DeleteBulk"), json!({"machineIds": [other]})).await;
+    let restarted = api.get("/odata/Jobs?$filter=State eq 'Pending'").await.body["value"][0]["Id"].clone();
+    let path = format!("/odata/Jobs({restarted})/UiPath.Server.Configuration.OData.StopJob");
+    go("POST", path, json!({"strategy": "SoftStop"})).await;
+    go("DELETE", format!("/odata/Releases({})", process["Id"]), Value::Null).await;
+    let again = api.post("/odata/Releases", &body).await.body["Key"].clone();
+    let path = format!("/api/Releases/DeleteByKey?key={}", again.as_str().unwrap());
+    go("DELETE", path, Value::Null).await;
 }
 
 /// Calls the routes of assets, with values of every type and of users.

@@ -52,7 +52,7 @@ impl<R: Rows> Apply<'_, R> {
     pub(super) fn stop_job(&mut self, key: JobKey, strategy: StopStrategy) -> Applied {
         let job = self.rows.job(key)?;
         let mut job = self.known_job(key, job)?;
-        job.request_stop(strategy)?;
+        job.request_stop(strategy, self.now)?;
         self.rows.write_job(&job)?;
         self.tell_job(&job);
         let how = FieldChange::new("Strategy", None, Value::from(strategy.name()));

@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_webhooks.sql"),
     include_str!("migrations/0006_buckets.sql"),
     include_str!("migrations/0007_alerts.sql"),
+    include_str!("migrations/0008_processes.sql"),
 ];
 
 /// How often a migration asks whether other transactions have ended, for some fifteen minutes in all.

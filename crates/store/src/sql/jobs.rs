@@ -10,7 +10,7 @@ use performer_core::model::key::{FolderId, JobId, JobKey};
 use performer_core::orchestrator::Result;
 
 pub(crate) const JOB: &str = "SELECT key, queue, machine, process_id, version, robots, lease, state, start_time, held_until, \
-                              end_time, info, folder_id, figures, owner, id FROM job";
+                              end_time, info, folder_id, figures, owner, id, run FROM job";
 
 /// The table, and the column with the number of a job.
 const LIST: (&str, usize) = ("job", 15);
@@ -37,6 +37,7 @@ pub(crate) fn read_from(row: &dyn Row, first: usize) -> Result<Job> {
     job.figures = json(row, at(13))?;
     job.owner = JobOwner::read(row.number_or_none(at(14))?);
     job.id = JobId(row.number(at(15))?);
+    job.run = json(row, at(16))?;
     Ok(job)
 }
 
@@ -57,6 +58,8 @@ pub(crate) fn insert<E: Engine>(engine: &mut E, job: &Job, id: Option<i64>) -> R
         .set("held_until", job.held_until)
         .set("folder_id", job.folder.0)
         .set_or_null("owner", job.owner.stored());
+    let run = job.run.as_ref().map(as_json).transpose()?;
+    columns = columns.text_or_null("run", run.as_deref());
     if let Some(id) = id {
         columns = columns.set("id", id);
     }
@@ -71,6 +74,16 @@ pub(crate) fn write<E: Engine>(engine: &mut E, job: &Job) -> Result<()> {
         .set_or_null("end_time", job.end_time)
         .text_or_null("info", job.info.as_deref())
         .text_or_null("figures", figures.as_deref());
+    if let Some(run) = &job.run {
+        // An agent has taken it.
+        columns = columns
+            .text("run", &as_json(run)?)
+            .text("machine", &job.about.machine)
+            .text("version", &job.about.version)
+            .set("lease", micros_of(job.about.lease))
+            .set("start_time", job.start_time)
+            .set_or_null("owner", job.owner.stored());
+    }
     let number = columns.values.bind::<E>(job.key.number().0);
     let sql = format!("UPDATE job SET {} WHERE number = {number}", columns.assignments());
     engine.execute(&sql, &columns.values)
@@ -87,7 +100,9 @@ pub(crate) fn one<E: Engine>(engine: &mut E, key: JobKey, lock: &str) -> Result<
 
 /// In the same order for everybody, because whoever ends jobs locks them.
 pub(crate) fn live<E: Engine>(engine: &mut E) -> Result<Vec<Job>> {
-    let sql = format!("{JOB} WHERE end_time IS NULL ORDER BY number");
+    // One that is Pending waits for a machine: nobody beats for it.
+    let pending = JobState::Pending.number();
+    let sql = format!("{JOB} WHERE end_time IS NULL AND state <> {pending} ORDER BY number");
     engine.read_list(LIST, &sql, &Values::default(), read)
 }
 

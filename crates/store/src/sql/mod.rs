@@ -41,6 +41,7 @@ mod deadlines;
 pub(crate) mod dialect;
 pub(crate) mod document;
 pub(crate) mod figures;
+pub(crate) mod fleet;
 pub(crate) mod invariants;
 pub(crate) mod items;
 pub(crate) mod jobs;

@@ -32,6 +32,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_webhooks.sql"),
     include_str!("migrations/0006_buckets.sql"),
     include_str!("migrations/0007_alerts.sql"),
+    include_str!("migrations/0008_processes.sql"),
 ];
 
 /// Opens a file for use. Creates or migrates it first.

@@ -6,6 +6,7 @@ use super::super::ApiTime;
 use super::{StartJobRequest, guid, key};
 use performer_core::model::job::{Job, JobFigures, JobOwner, JobState};
 use performer_core::model::key::{FolderId, ItemId, JobId};
+use performer_core::model::process::JobRun;
 use performer_core::model::robot::{Robot, RobotState};
 
 /// A job in a list.
@@ -23,6 +24,8 @@ pub struct ListedJob {
     info: Option<String>,
     #[serde(default)]
     figures: Option<JobFigures>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<Box<JobRun>>,
 }
 
 impl From<Job> for ListedJob {
@@ -37,6 +40,10 @@ impl From<Job> for ListedJob {
             end_time: job.end_time.map(ApiTime),
             info: job.info,
             figures: job.figures,
+            run: job.run.map(|mut run| {
+                run.environment.clear(); // it may be secret
+                run
+            }),
         }
     }
 }
@@ -52,6 +59,7 @@ impl From<ListedJob> for Job {
         listed.end_time = job.end_time.map(|at| at.0);
         listed.info = job.info;
         listed.figures = job.figures;
+        listed.run = job.run;
         listed
     }
 }

@@ -427,6 +427,165 @@ const ROBOT: &[Property] = &[
 
 pub const ROBOTS: EntitySet = EntitySet { name: "Robots", properties: ROBOT, more: &[] };
 
+pub const RELEASES: EntitySet = EntitySet {
+    name: "Releases",
+    properties: &[
+        ("Key", Guid),
+        ("ProcessKey", Text),
+        ("ProcessVersion", Text),
+        ("IsLatestVersion", Flag),
+        ("IsProcessDeleted", Flag),
+        ("Description", Text),
+        ("Name", Text),
+        ("EntryPointId", Number),
+        ("EntryPointPath", Text),
+        ("InputArguments", Text),
+        ("EnvironmentVariables", Text),
+        ("ProcessType", Choice(&["Undefined", "Process"])),
+        ("SupportsMultipleEntryPoints", Flag),
+        ("RequiresUserInteraction", Flag),
+        ("IsConversational", Flag),
+        ("MinRequiredRobotVersion", Text),
+        ("IsAttended", Flag),
+        ("IsCompiled", Flag),
+        ("AutomationHubIdeaUrl", Text),
+        ("AutoUpdate", Flag),
+        ("HiddenForAttendedUser", Flag),
+        ("FeedId", Guid),
+        ("JobPriority", Choice(&["Low", "Normal", "High"])),
+        ("SpecificPriorityValue", Number),
+        ("FolderKey", Guid),
+        ("OrganizationUnitId", Number),
+        ("OrganizationUnitFullyQualifiedName", Text),
+        ("TargetFramework", Choice(&["Legacy", "Windows", "Portable"])),
+        ("RobotSize", Choice(&["Small", "Standard", "Medium", "Large"])),
+        ("Tags", Whole),
+        ("RemoteControlAccess", Choice(&["None", "ReadOnly", "Full"])),
+        ("LastModificationTime", Time),
+        ("LastModifierUserId", Number),
+        ("CreationTime", Time),
+        ("CreatorUserId", Number),
+        ("Id", Number),
+        ("PerformerCommand", Whole),
+    ],
+    more: &[],
+};
+
+const MACHINE_SCOPES: &[&str] = &[
+    "Default",
+    "Shared",
+    "PersonalWorkspace",
+    "Cloud",
+    "Serverless",
+    "AutomationCloudRobot",
+    "ElasticRobot",
+    "ProcessOrchestration",
+    "AgentService",
+];
+
+pub const MACHINES: EntitySet = EntitySet {
+    name: "Machines",
+    properties: &[
+        ("LicenseKey", Text),
+        ("Name", Text),
+        ("Description", Text),
+        ("Type", Choice(&["Standard", "Template"])),
+        ("Scope", Choice(MACHINE_SCOPES)),
+        ("NonProductionSlots", Number),
+        ("UnattendedSlots", Number),
+        ("HeadlessSlots", Number),
+        ("TestAutomationSlots", Number),
+        ("HostingSlots", Number),
+        ("AppTestSlots", Number),
+        ("PerformanceTestSlots", Number),
+        ("AutomationCloudSlots", Number),
+        ("AutomationCloudTestAutomationSlots", Number),
+        ("Key", Guid),
+        ("EndpointDetectionStatus", Choice(&["NotAvailable", "Mixed", "Enabled"])),
+        ("RobotVersions", Whole),
+        ("RobotUsers", Whole),
+        ("AutomationType", Choice(&["Any", "Foreground", "Background"])),
+        ("TargetFramework", Choice(&["Any", "Windows", "Portable"])),
+        ("UpdatePolicy", Whole),
+        ("ClientSecret", Text),
+        ("Tags", Whole),
+        ("MaintenanceWindow", Whole),
+        ("VpnSettings", Whole),
+        ("Id", Number),
+        ("PerformerCreationTime", Time),
+    ],
+    more: &[],
+};
+
+const SESSION_STATES: &[&str] = &["Available", "Busy", "Disconnected", "Unknown"];
+const PLATFORMS: &[&str] = &["Unknown", "Windows", "Linux", "OSX"];
+
+const SESSION: &[Property] = &[
+    ("Robot", Part(ROBOT)),
+    ("HostMachineName", Text),
+    ("MachineId", Number),
+    ("MachineName", Text),
+    ("State", Choice(SESSION_STATES)),
+    ("Job", Whole),
+    ("ReportingTime", Time),
+    ("Info", Text),
+    ("IsUnresponsive", Flag),
+    ("LicenseErrorCode", Text),
+    ("OrganizationUnitId", Number),
+    ("FolderName", Text),
+    ("RobotSessionType", Choice(&["LongLived", "Ephemeral"])),
+    ("Version", Text),
+    ("Source", Text),
+    ("DebugModeExpirationDate", Time),
+    ("UpdateInfo", Whole),
+    ("InstallationId", Guid),
+    ("Platform", Choice(PLATFORMS)),
+    ("EndpointDetection", Text),
+    ("Id", Number),
+];
+
+pub const SESSIONS: EntitySet = EntitySet { name: "Sessions", properties: SESSION, more: &[] };
+
+pub const MACHINE_SESSIONS: EntitySet =
+    EntitySet { name: "MachineSessions", properties: SESSION, more: &[("ServiceUserName", Text)] };
+
+pub const MACHINE_SESSION_RUNTIMES: EntitySet = EntitySet {
+    name: "MachineSessionRuntimes",
+    properties: &[
+        ("SessionId", Number),
+        ("MachineId", Number),
+        ("MachineName", Text),
+        ("MaintenanceMode", Choice(&["Default", "Enabled"])),
+        ("HostMachineName", Text),
+        ("RuntimeType", Choice(ROBOT_TYPES)),
+        ("MachineType", Choice(&["Standard", "Template"])),
+        ("MachineScope", Choice(MACHINE_SCOPES)),
+        ("Status", Choice(SESSION_STATES)),
+        ("IsUnresponsive", Flag),
+        ("Runtimes", Number),
+        ("UsedRuntimes", Number),
+        ("ServiceUserName", Text),
+        ("ReportingTime", Time),
+        ("Version", Text),
+        ("DebugModeExpirationDate", Time),
+        ("Platform", Choice(PLATFORMS)),
+        ("EndpointDetection", Text),
+        ("TriggersCount", Number),
+    ],
+    more: &[],
+};
+
+pub const MACHINE_RUNTIMES: EntitySet = EntitySet {
+    name: "MachineRuntimes",
+    properties: &[
+        ("Type", Choice(ROBOT_TYPES)),
+        ("Total", Number),
+        ("Connected", Number),
+        ("Available", Number),
+    ],
+    more: &[],
+};
+
 pub const JOBS: EntitySet = EntitySet {
     name: "Jobs",
     properties: &[

@@ -1,7 +1,7 @@
-//! Responses with jobs (orchestrator-api 15): runs of performers, which have no release and no package.
+//! Responses with jobs (orchestrator-api 15): runs of performers, which have no release and no package, and of processes.
 
 use performer_core::model::code::ErrorCode;
-use performer_core::model::job::{Job, JobState, StopStrategy};
+use performer_core::model::job::{Job, JobSource, JobState, StopStrategy};
 use serde_json::{Value, json};
 
 use super::super::ApiTime;
@@ -54,7 +54,7 @@ pub struct JobView<'a> {
     pub with_output: bool,
 }
 
-/// A job. The queue stands for the release.
+/// A job. For a run of a performer the queue stands for the release. Variables of the environment may be secret, and are not shown.
 pub fn job(view: &JobView<'_>) -> Value {
     let job = view.job;
     let key = job.key.to_string();
@@ -88,6 +88,24 @@ pub fn job(view: &JobView<'_>) -> Value {
     });
     if let Value::Object(members) = &mut entity {
         members.extend(ALWAYS_NULL.map(|name| (name.to_owned(), Value::Null)));
+    }
+    if let Some(run) = &job.run {
+        let source = if run.source == JobSource::Manual { "Manual" } else { "Schedule" };
+        let is_pending = job.state == JobState::Pending || job.about.machine.is_empty();
+        let change = ApiTime(job.end_time.unwrap_or(job.start_time));
+        for (name, value) in [
+            ("StartTime", if is_pending { Value::Null } else { json!(ApiTime(job.start_time)) }),
+            ("CreationTime", json!(ApiTime(run.created))),
+            ("LastModificationTime", json!(change)),
+            ("ReleaseName", run.process_name.as_str().into()),
+            ("Source", source.into()),
+            ("SourceType", source.into()),
+            ("StartingScheduleId", run.trigger.into()),
+            ("Reference", run.reference.as_deref().into()),
+            ("InputArguments", run.input_arguments.as_deref().filter(|_| view.with_output).into()),
+        ] {
+            entity[name] = value;
+        }
     }
     entity
 }
