@@ -19,12 +19,16 @@ use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::ReviewStatus;
 use performer_core::orchestrator::{
     AssetAdministration, FleetAdministration, ItemAdministration, OrchestratorError, QueueAdministration,
-    Result, ReviewAdministration,
+    Result, ReviewAdministration, TaskAdministration,
 };
 
 #[async_trait]
 impl QueueAdministration for Store {
     fn assets(&self) -> Option<&dyn AssetAdministration> {
+        Some(self)
+    }
+
+    fn tasks(&self) -> Option<&dyn TaskAdministration> {
         Some(self)
     }
 

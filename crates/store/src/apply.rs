@@ -17,6 +17,7 @@
 //! | `apply/jobs.rs` | jobs |
 //! | `apply/administration.rs` | what people change: queues, items, reviews, comments |
 //! | `apply/assets.rs` | assets |
+//! | `apply/tasks.rs` | tasks |
 //! | `apply/webhooks.rs` | webhooks, and what is to be delivered to them |
 //! | `apply/operation.rs`, `apply/selection.rs` | acts on many items at once; which items they are |
 //! | `apply/personal.rs` | personal fields: masked in what is read, and revealed |
@@ -44,6 +45,7 @@ mod query;
 mod report;
 mod retention;
 mod selection;
+mod tasks;
 mod views;
 mod webhooks;
 
@@ -298,6 +300,7 @@ impl<R: Rows> Apply<'_, R> {
             Operation::Log(operation) => self.log(operation),
             Operation::Assets(operation) => self.change_assets(*operation),
             Operation::Webhooks(operation) => self.change_webhooks(*operation),
+            Operation::Tasks(operation) => self.change_tasks(*operation),
         }
     }
 

@@ -14,6 +14,7 @@ mod queue;
 mod ready_items;
 mod reasons;
 mod removal;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -72,6 +73,7 @@ pub(crate) struct Memory {
     views: views::StoredViews,
     assets: assets::StoredAssets,
     webhooks: webhooks::StoredWebhooks,
+    tasks: tasks::StoredTasks,
     document: Option<(u64, String)>,
     last_queue: i64,
     last_item: i64,
@@ -106,6 +108,7 @@ impl Memory {
             views: views::StoredViews::default(),
             assets: assets::StoredAssets::default(),
             webhooks: webhooks::StoredWebhooks::default(),
+            tasks: tasks::StoredTasks::default(),
             document: None,
             last_queue: 0,
             last_item: 0,

@@ -15,6 +15,7 @@ use super::operations::{ListOperationItems, OperationItems, OperationRemoval};
 use super::removal::RetentionProgress;
 use super::scoped_queues::{QueueSelector, Reach};
 use super::sweep::LiveJobs;
+use super::tasks::{TaskQuery, TaskReply};
 use super::tokens::Token;
 use super::webhooks::{WebhookAnswer, WebhookQuery};
 use performer_core::model::audit::AuditFilter;
@@ -154,6 +155,7 @@ pub(crate) enum Query {
     Log(Box<LogQuery>),
     Assets(AssetQuery),
     Webhooks(WebhookQuery),
+    Tasks(TaskQuery),
 }
 
 /// The answer to an operation or a query.
@@ -215,6 +217,7 @@ pub(crate) enum Answer {
     Log(LogAnswer),
     Asset(AssetAnswer),
     Webhook(WebhookAnswer),
+    Task(TaskReply),
 }
 
 /// The one kind of answer that an operation has; any other kind is a bug in this crate. Evaluates to a `Result` and

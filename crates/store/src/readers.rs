@@ -19,6 +19,7 @@ use super::assets::AssetQuery;
 use super::backend::{Answer, Backend, Query, Scope};
 use super::comments::CommentsOn;
 use super::group_commit::{catch_panic, thread_ended};
+use super::tasks::TaskQuery;
 use performer_core::model::clock::Clock;
 use performer_core::model::item::{ItemFilter, Page};
 use performer_core::model::query::{Field, Order};
@@ -76,6 +77,7 @@ impl Lane {
             | Query::Views(_)
             | Query::Assets(AssetQuery::Of(_) | AssetQuery::UnderOtherKeys { .. })
             | Query::Webhooks(_)
+            | Query::Tasks(TaskQuery::List(_) | TaskQuery::Activities(_))
             | Query::NamedTokens => Self::ListRequest,
             Query::Queue(_)
             | Query::Statistics(_)
@@ -90,6 +92,7 @@ impl Lane {
             | Query::Operation { .. }
             | Query::DueOperations(_)
             | Query::Assets(_)
+            | Query::Tasks(_)
             | Query::OwnerOf(_) => Self::Quick,
         }
     }

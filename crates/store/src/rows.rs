@@ -21,6 +21,7 @@ use super::logs::LogRows;
 use super::operations::{BulkRows, OperationRows};
 use super::reasons::Reasons;
 use super::removal::Removal;
+use super::tasks::TaskRows;
 use super::tokens::Tokens;
 use super::unreadable_rows::SkippedItems;
 use super::views::ViewRows;
@@ -80,6 +81,7 @@ pub(crate) trait Rows:
     + BulkRows
     + LogRows
     + WebhookRows
+    + TaskRows
 {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;

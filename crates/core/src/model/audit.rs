@@ -97,6 +97,18 @@ enumeration! {
         WebhookDeleted = 28,
         /// Events that could not be delivered to a webhook are sent again.
         WebhookRetried = 29,
+        /// A person made a task.
+        TaskCreated = 30,
+        /// A task was given to a user, or taken from one.
+        TaskAssigned = 31,
+        /// The settings or the data of a task were changed, or a note was written.
+        TaskEdited = 32,
+        /// A task was completed.
+        TaskCompleted = 33,
+        /// A task was deleted.
+        TaskDeleted = 34,
+        /// A catalog of tasks was made, changed, shared or deleted.
+        CatalogEdited = 35,
     }
 }
 

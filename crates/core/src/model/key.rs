@@ -130,6 +130,16 @@ guid! {
     WebhookKey
 }
 
+guid! {
+    /// The key of a task.
+    TaskKey
+}
+
+guid! {
+    /// The key of a catalog of tasks, the same wherever the catalog is shared.
+    CatalogKey
+}
+
 macro_rules! read_from_text {
     ($($name:ident),+) => {
         $(impl<'de> serde::Deserialize<'de> for $name {
@@ -141,7 +151,7 @@ macro_rules! read_from_text {
     };
 }
 
-read_from_text!(AssetKey, WebhookKey);
+read_from_text!(AssetKey, WebhookKey, TaskKey, CatalogKey, ItemKey, JobKey);
 
 impl JobKey {
     /// The holder of items that were claimed over HTTP without a job of ours. It has no heartbeat; such items are held
@@ -269,6 +279,16 @@ impl KeyMaker {
     /// The key of a new webhook.
     pub fn webhook(&mut self, now: Timestamp) -> WebhookKey {
         WebhookKey(guid_of(self.fresh(now)))
+    }
+
+    /// The key of a new task.
+    pub fn task(&mut self, now: Timestamp) -> TaskKey {
+        TaskKey(guid_of(self.fresh(now)))
+    }
+
+    /// The key of a new catalog of tasks.
+    pub fn catalog(&mut self, now: Timestamp) -> CatalogKey {
+        CatalogKey(guid_of(self.fresh(now)))
     }
 
     /// The key of a new event.

@@ -46,6 +46,7 @@
 //! | `enumeration` | enumerations with documented names and numbers |
 //! | `refusal` | the answer of a rule that refuses an event |
 //! | [`asset`] | named values for transactions, of everybody or of some; what is secret in them |
+//! | [`task`] | what people are asked, and what they answer |
 //! | [`log`], [`user`] | documented numbers of things around the queue |
 
 mod enumeration;
@@ -100,6 +101,7 @@ pub mod statistics;
 pub mod status;
 pub mod stored_time;
 pub mod sweep;
+pub mod task;
 pub mod user;
 pub mod view;
 pub mod webhook;

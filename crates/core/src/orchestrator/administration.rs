@@ -3,7 +3,9 @@
 
 use async_trait::async_trait;
 
-use super::{AssetAdministration, ErrorKind, Insight, Orchestrator, OrchestratorError, Result};
+use super::{
+    AssetAdministration, ErrorKind, Insight, Orchestrator, OrchestratorError, Result, TaskAdministration,
+};
 use crate::model::figures::{Figures, FiguresFilter};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ItemEdit, ItemFilter, ItemPage, Page, QueueItem};
@@ -39,6 +41,11 @@ impl<T> Administration for T where
 pub trait QueueAdministration: std::fmt::Debug + Send + Sync {
     /// The assets of the back end. `None`, the default: it has none.
     fn assets(&self) -> Option<&dyn AssetAdministration> {
+        None
+    }
+
+    /// The tasks of the back end. `None`, the default: it has none.
+    fn tasks(&self) -> Option<&dyn TaskAdministration> {
         None
     }
 

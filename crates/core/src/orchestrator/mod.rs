@@ -10,14 +10,16 @@ use async_trait::async_trait;
 
 use crate::model::Refusal;
 use crate::model::asset::RobotAsset;
+use crate::model::code::ErrorCode;
 use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem, ReferenceFilter};
 use crate::model::job::{JobEnd, JobState, NewJob};
-use crate::model::key::{Claim, JobKey};
+use crate::model::key::{Claim, ItemKey, JobKey};
 use crate::model::log::LogLine;
 use crate::model::result::TransactionResult;
 use crate::model::schema::Schemas;
 use crate::model::selection::validate_count;
 use crate::model::status::Status;
+use crate::model::task::{NewTask, TaskAnswer};
 
 mod administration;
 mod assets;
@@ -28,6 +30,7 @@ mod follow_up;
 mod insight;
 mod observed;
 mod pace;
+mod tasks;
 
 pub use administration::{
     Administration, FleetAdministration, ItemAdministration, QueueAdministration, ReviewAdministration,
@@ -42,6 +45,7 @@ pub use follow_up::{FOLLOW_UPS_SIZE_LIMIT, FollowUp, FollowUps, MAX_FOLLOW_UPS};
 pub use insight::Insight;
 pub use observed::Observed;
 pub use pace::{read_pace, read_queue_load};
+pub use tasks::{TaskAdministration, TaskFilter};
 
 /// The future of a public async function, made by a function that is not generic: so it is compiled in the crate that has it,
 /// while the user's crate compiles an async function that awaits it.
@@ -209,6 +213,25 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
         Err(OrchestratorError::new(ErrorKind::Unsupported, message))
     }
 
+    /// Whether [`report_and_claim`](Self::report_and_claim) makes the [task](Report::ask) of a postponement. Default: false, and a
+    /// performer then reports a transaction that asks as an ApplicationException.
+    ///
+    /// A back end that says true makes the task in the commit that postpones the item, and lets the item be claimed in the commit that
+    /// ends the task. (The client of a UiPath Orchestrator promises less: it makes the task first, and looks at it now and then.)
+    fn supports_asking(&self) -> bool {
+        false
+    }
+
+    /// The end of the last task by which an item asked, whatever attempt of it. `None`: it asked for none, or the task has no end yet.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable; Unsupported by default, for a back end without tasks.
+    async fn read_answer(&self, item: ItemKey) -> Result<Option<TaskAnswer>> {
+        let message = format!("this back end has no tasks, and so no answer for the item {item}");
+        Err(OrchestratorError::new(ErrorKind::Unsupported, message))
+    }
+
     /// Waits until there may be a new item to claim, for about `at_most`. `seen` is from the last claim that returned no item.
     /// It may return without a new item. A back end with rate limits waits longer than `at_most` (the real Orchestrator: up to 30
     /// seconds).
@@ -360,12 +383,14 @@ pub struct Report {
     pub progress: Option<String>,
     /// Items that are added with a success, in the same commit: all of them, or none if it is not recorded.
     pub follow_ups: FollowUps,
+    /// A task that is made with a postponement, in the same commit, and for whose end the item waits until the DeferDate.
+    pub ask: Option<Arc<NewTask>>,
 }
 
 impl Report {
     /// A report of this result, for the attempt that the claim is on.
     pub fn new(claim: Claim, result: TransactionResult) -> Self {
-        Self { claim, result, progress: None, follow_ups: FollowUps::default() }
+        Self { claim, result, progress: None, follow_ups: FollowUps::default(), ask: None }
     }
 
     /// Sets the last progress text, which is stored before the result.
@@ -382,6 +407,31 @@ impl Report {
     pub fn follow_ups(mut self, items: Vec<FollowUp>) -> Self {
         self.follow_ups = FollowUps::of_claim(items, self.claim);
         self
+    }
+}
+
+impl Report {
+    /// Sets the task by which a person is asked. Only a Postponed report may have one.
+    #[must_use]
+    pub fn ask(mut self, task: impl Into<Option<NewTask>>) -> Self {
+        self.ask = task.into().map(Arc::new);
+        self
+    }
+
+    /// Checks the task and the follow-ups without a back end.
+    ///
+    /// # Errors
+    ///
+    /// As [`FollowUps::validate`]; code 1009 for a task with another result than a postponement, or one that exceeds a limit.
+    pub fn validate_parts(&self) -> Result<(), Refusal> {
+        self.follow_ups.validate(&self.result)?;
+        match (&self.ask, &self.result) {
+            (None, _) => Ok(()),
+            (Some(task), TransactionResult::Postponed { .. }) => task.validate(),
+            (Some(_), _) => {
+                Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, "a task is made with a postponement only"))
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use tracing::{Instrument, debug_span, trace_span};
 use super::{
     AssetAdministration, BoxFuture, BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration,
     Insight, ItemAdministration, Orchestrator, QueueAdministration, Report, ReportAndClaimAnswer, Result,
-    ReviewAdministration, Seen, Swept,
+    ReviewAdministration, Seen, Swept, TaskAdministration,
 };
 use crate::model::asset::RobotAsset;
 use crate::model::audit::{AuditCheck, AuditFilter, AuditLine, AuditRecord};
@@ -18,7 +18,7 @@ use crate::model::figures::{Figures, FiguresFilter};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
 use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
-use crate::model::key::{Claim, ItemId, JobKey};
+use crate::model::key::{Claim, ItemId, ItemKey, JobKey};
 use crate::model::limits::LimitsEdit;
 use crate::model::operation::{ItemOperation, OperationId, OperationItem, Plan};
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
@@ -28,6 +28,7 @@ use crate::model::robot::Robot;
 use crate::model::schema::Schemas;
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::ReviewStatus;
+use crate::model::task::TaskAnswer;
 use crate::model::view::SavedView;
 use crate::trace_context;
 
@@ -160,6 +161,14 @@ impl<O: Orchestrator> Decorator for Observed<O> {
         observe!(self.read_asset(name), name)
     }
 
+    fn supports_asking(&self) -> bool {
+        self.0.supports_asking()
+    }
+
+    async fn read_answer(&self, item: ItemKey) -> Result<Option<TaskAnswer>> {
+        observe!(self.read_answer(item), item = item.to_string())
+    }
+
     async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration) {
         let span = trace_span!(target: TARGET, "wait_for_items", queue);
         self.0.wait_for_items(queue, seen, at_most).instrument(span).await;
@@ -170,6 +179,10 @@ impl<O: Orchestrator> Decorator for Observed<O> {
 impl<O: QueueAdministration> QueueAdministration for Observed<O> {
     fn assets(&self) -> Option<&dyn AssetAdministration> {
         self.0.assets()
+    }
+
+    fn tasks(&self) -> Option<&dyn TaskAdministration> {
+        self.0.tasks()
     }
 
     async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {

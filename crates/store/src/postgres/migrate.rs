@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_assets.sql"),
     include_str!("migrations/0004_job_ids_logs.sql"),
     include_str!("migrations/0005_webhooks.sql"),
+    include_str!("migrations/0009_tasks.sql"),
 ];
 
 /// How often a migration asks whether other transactions have ended, for some fifteen minutes in all.

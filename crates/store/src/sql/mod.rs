@@ -3,6 +3,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `assets.rs` | assets and their secrets |
+//! | `tasks.rs` | tasks, their activities and catalogs |
 //! | `audit.rs` | the records of the audit |
 //! | `columns.rs` | values that are written to columns, and read from them |
 //! | `deadlines.rs` | items that are ready and have a DueDate |
@@ -48,6 +49,7 @@ pub(crate) mod queues;
 pub(crate) mod reasons;
 mod removal;
 pub(crate) mod review;
+mod tasks;
 mod tokens;
 mod views;
 mod webhooks;

@@ -30,6 +30,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_assets.sql"),
     include_str!("migrations/0004_job_ids_logs.sql"),
     include_str!("migrations/0005_webhooks.sql"),
+    include_str!("migrations/0009_tasks.sql"),
 ];
 
 /// Opens a file for use. Creates or migrates it first.
