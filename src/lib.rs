@@ -81,7 +81,8 @@ pub use model::{
 pub use orchestrator::store::tokio_postgres;
 pub use orchestrator::{
     Administration, AssetAdministration, CommitType, ErrorKind, FleetAdministration, ItemAdministration,
-    Orchestrator, OrchestratorError, QueueAdministration, ReviewAdministration, connect, connect_as,
+    Orchestrator, OrchestratorError, QueueAdministration, ReviewAdministration, TaskAdministration, connect,
+    connect_as,
 };
 pub use runtime::{
     JobSummary, Performer, PerformerError, PerformerEvent, QueueRun, RunSummary, StopHandle, Transaction,

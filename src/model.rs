@@ -85,6 +85,12 @@ pub use performer_core::model::asset::{
     NewAsset, NewValue, OwnedValue, RobotAsset, ValueOf,
 };
 pub use performer_core::model::key::AssetKey;
+// Tasks.
+pub use performer_core::model::key::{CatalogKey, TaskKey};
+pub use performer_core::model::task::{
+    AnswerOutcome, AskingItem, NewTask, Task, TaskAct, TaskActivity, TaskAnswer, TaskData, TaskId, TaskLabel,
+    TaskPriority, TaskStatus,
+};
 
 // What is not about one of them.
 pub use performer_core::model::clock::{Clock, ManualClock, SteadyTime, SystemClock};

@@ -19,7 +19,7 @@ use performer_core::model::result::{Outcome, TransactionResult};
 use performer_core::model::schema::SchemaOf;
 use performer_core::model::status::Status;
 use performer_core::model::task::NewTask;
-use performer_core::orchestrator::{FollowUps, OrchestratorError, Report, Result};
+use performer_core::orchestrator::{ErrorKind, FollowUps, OrchestratorError, Report, Result};
 
 /// A report of the end of an attempt.
 pub(super) enum AttemptReport {
@@ -276,7 +276,13 @@ impl<R: Rows> Apply<'_, R> {
         };
         // Only a success has some, and only here does it become one: a repeat is unchanged, and a lost claim refused.
         let follow_ups = end.follow_ups.map(|all| self.checked_follow_ups(all)).transpose()?;
-        let ask = end.ask.map(|task| self.checked_ask(task)).transpose()?;
+        let ask = end.ask.map(|task| self.checked_ask(task)).transpose().map_err(|error| match error {
+            // A performer reports another result then.
+            ApplyError::Refused(error) => {
+                ApplyError::Refused(error.reworded(ErrorKind::Invalid, str::to_owned))
+            }
+            failed @ ApplyError::Failed(_) => failed,
+        })?;
         let exception = end.exception();
         let by = self.scope.user;
         let written =
