@@ -91,6 +91,7 @@ mod server_facts;
 mod statistics;
 mod status;
 mod strict;
+mod tasks;
 mod tls;
 mod transactions;
 mod users;

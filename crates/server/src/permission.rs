@@ -45,6 +45,10 @@ enumeration! {
         Webhooks = 12,
         /// Licences, of which this server has none: there is nothing to see but that.
         License = 13,
+        /// Tasks: what people are asked.
+        Tasks = 14,
+        /// Catalogs of tasks.
+        TaskCatalogs = 15,
     }
 }
 
@@ -87,8 +91,16 @@ impl Permission {
     /// What responses show of it. Its number is ours.
     pub(crate) fn view(self) -> PermissionView {
         let Self(area, action) = self;
-        let is_of_folders =
-            matches!(area, Area::Queues | Area::Transactions | Area::SubFolders | Area::Jobs | Area::Robots);
+        let is_of_folders = matches!(
+            area,
+            Area::Queues
+                | Area::Transactions
+                | Area::SubFolders
+                | Area::Jobs
+                | Area::Robots
+                | Area::Tasks
+                | Area::TaskCatalogs
+        );
         let id = i64::from(area.number()) * 10 + i64::from(action.number()) + 1;
         PermissionView { id, name: self.to_string(), is_of_folders }
     }

@@ -18,7 +18,7 @@ use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::ReviewStatus;
 use performer_core::orchestrator::{
     AssetAdministration, ErrorKind, FleetAdministration, ItemAdministration, OrchestratorError,
-    QueueAdministration, Result, ReviewAdministration,
+    QueueAdministration, Result, ReviewAdministration, TaskAdministration,
 };
 use performer_wire::Collection;
 use performer_wire::job::{JobDto, StopJobRequest};
@@ -29,6 +29,10 @@ const JOBS_PER_PAGE: usize = 1_000;
 #[async_trait]
 impl QueueAdministration for Uipath {
     fn assets(&self) -> Option<&dyn AssetAdministration> {
+        Some(self)
+    }
+
+    fn tasks(&self) -> Option<&dyn TaskAdministration> {
         Some(self)
     }
 

@@ -174,6 +174,9 @@ impl Directory {
             Area::Transactions => *action != Action::Reveal,
             Area::Queues | Area::Jobs | Area::Robots | Area::Assets => *action == Action::View,
             Area::Logs => matches!(action, Action::View | Action::Create),
+            // A robot asks, and does not answer itself.
+            Area::Tasks => matches!(action, Action::View | Action::Create),
+            Area::TaskCatalogs => *action == Action::View,
             _ => false,
         });
         let viewer = Permission::all().filter(|Permission(_, action)| *action == Action::View);
