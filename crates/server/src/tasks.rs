@@ -14,7 +14,7 @@ use crate::permission::{Action, Area, Permission};
 use performer_core::model::key::{FolderId, TaskKey};
 use performer_core::model::task::{CatalogId, Task, TaskActivity, TaskCatalog, TaskData, TaskEdit, TaskId};
 use performer_core::orchestrator::{Orchestrator as _, OrchestratorError, TaskAdministration as _};
-use performer_store::{Assign, Reach, TaskQueryFilter};
+use performer_store::{Assign, Reach, Store, TaskQueryFilter};
 use performer_wire::odata::{Expression, Literal, Paging, entity_set};
 use performer_wire::responses;
 use performer_wire::task::{
@@ -90,7 +90,20 @@ fn reach(call: &Call, permission: Permission) -> Result<Reach, ApiError> {
 // Lists
 
 pub(super) async fn list(call: &Call) -> HandlerResult {
-    list_in(call, call.all_folders()).await
+    if let Ok(folder) = call.folder() {
+        call.require(Some(folder), VIEW)?;
+    }
+    let caller = call.caller()?;
+    let folders =
+        call.all_folders().iter().copied().filter(|folder| caller.may(Some(*folder), VIEW)).collect();
+    list_in(call, folders).await
+}
+
+/// The store of the folder, for a caller who has these permissions in it.
+fn store_for(call: &Call, permissions: &[Permission]) -> Result<Store, ApiError> {
+    let folder = call.folder()?;
+    permissions.iter().try_for_each(|permission| call.require(Some(folder), *permission))?;
+    Ok(call.store_in(folder))
 }
 
 /// Of all folders where the caller may see tasks, those that it may do something about.
@@ -182,12 +195,12 @@ async fn with_data(call: &Call, task: &Task, data: &TaskData) -> Result<Value, A
 }
 
 pub(super) async fn get(call: &Call) -> HandlerResult {
-    let (task, _) = call.store()?.find_task(TaskId(call.id()?)).await?;
+    let (task, _) = store_for(call, &[VIEW])?.find_task(TaskId(call.id()?)).await?;
     as_entity(call, &task).await
 }
 
 pub(super) async fn get_by_key(call: &Call) -> HandlerResult {
-    let (task, _) = call.store()?.find_task_keyed(key(call, "identifier")?).await?;
+    let (task, _) = store_for(call, &[VIEW])?.find_task_keyed(key(call, "identifier")?).await?;
     as_entity(call, &task).await
 }
 
@@ -244,6 +257,7 @@ pub(super) async fn save_and_reassign(call: &Call) -> HandlerResult {
 }
 
 pub(super) async fn edit_metadata(call: &Call) -> HandlerResult {
+    let store = store_for(call, &[VIEW, EDIT])?;
     let body: EditTaskRequest = call.body(&strict::EDIT_TASK)?;
     let catalog = match (body.unset_task_catalog, body.task_catalog_id.filter(|id| *id != 0)) {
         (Some(true), _) => Some(None),
@@ -253,7 +267,7 @@ pub(super) async fn edit_metadata(call: &Call) -> HandlerResult {
     let edit =
         TaskEdit { title: body.title.clone(), priority: body.priority()?, catalog, ..TaskEdit::default() };
     let note = body.note_text.filter(|note| !note.is_empty());
-    call.store()?.edit_task(TaskId(body.task_id), edit, note).await?;
+    store.edit_task(TaskId(body.task_id), edit, note).await?;
     Ok(ApiResponse::empty(StatusCode::OK))
 }
 
@@ -299,9 +313,9 @@ fn errors(call: &Call, errors: Vec<TaskErrorDto>) -> HandlerResult {
 }
 
 async fn assign_all(call: &Call, how: Assign) -> HandlerResult {
+    let store = store_for(call, &[VIEW, EDIT])?;
     let body: AssignTasksRequest = call.body(&strict::ASSIGN_TASKS)?;
     Call::check_length("taskAssignments", body.task_assignments.len(), MAX_AT_ONCE)?;
-    let store = call.store()?;
     let mut failed = Vec::new();
     for to in body.task_assignments {
         let assigned = match assignee(call, &to) {
@@ -342,9 +356,9 @@ pub(super) async fn delete(call: &Call) -> HandlerResult {
 }
 
 async fn each(call: &Call, shape: &strict::BodyShape, deletes: bool) -> HandlerResult {
+    let store = store_for(call, &[VIEW, if deletes { DELETE } else { EDIT }])?;
     let body: TaskIdsRequest = call.body(shape)?;
     Call::check_length("taskIds", body.task_ids.len(), MAX_AT_ONCE)?;
-    let store = call.store()?;
     let mut failed = Vec::new();
     for id in body.task_ids {
         let id = TaskId(id);

@@ -26,6 +26,12 @@ async fn lists(api: &Api) -> Vec<String> {
     let webhook = json!({"Name": "Ørsted", "Url": "https://example.com", "Enabled": true, "SubscribeToAllEvents": true,
         "AllowInsecureSsl": false});
     api.post("/odata/Webhooks", &webhook).await;
+    let catalog = json!({"Name": "Ørsted"});
+    api.post("/odata/TaskCatalogs/UiPath.Server.Configuration.OData.CreateTaskCatalog", &catalog).await;
+    let task = json!({"title": "Ørsted", "priority": "High", "taskCatalogName": "ørsted"});
+    assert_eq!(api.post("/tasks/GenericTasks/CreateTask", &task).await.status, 201);
+    let note = json!({"TaskId": 1, "Text": "why?"});
+    api.post("/odata/TaskNotes/UiPath.Server.Configuration.OData.CreateTaskNote", &note).await;
     api.login(CLIENT, SECRET, None).await.unwrap(); // refreshes the directory of the server
     crate::bad_requests::start_job(api, "FQ Invoices").await;
     let entry = json!({"message": "started", "level": "Information", "processName": "P"}).to_string();
@@ -64,6 +70,14 @@ async fn lists(api: &Api) -> Vec<String> {
         format!("/odata/Assets/{odata}.GetAssetsAcrossFolders"),
         "/odata/Webhooks".to_owned(),
         format!("/odata/Webhooks/{odata}.GetEventTypes"),
+        "/odata/Tasks".to_owned(),
+        format!("/odata/Tasks/{odata}.GetTasksAcrossFolders"),
+        format!("/odata/Tasks/{odata}.GetTasksAcrossFoldersForAdmin"),
+        format!("/odata/Tasks/{odata}.GetTaskPermissions"),
+        "/odata/TaskCatalogs".to_owned(),
+        format!("/odata/TaskCatalogs/{odata}.GetTaskCatalogsFromFoldersWithPermissions"),
+        format!("/odata/TaskNotes/{odata}.GetByTaskId(taskId=1)"),
+        format!("/odata/TaskActivities/{odata}.GetByTaskId(taskId=1)"),
     ]
 }
 
@@ -106,6 +120,14 @@ async fn lists_accept_the_filters_of_clients() {
         ("/odata/Users", "toupper(UserName) eq 'ØRSTED'", "UserName", "Ørsted"),
         ("/odata/Robots", "Type eq '2' and HostingType eq 1", "Name", "R1"),
         ("/odata/Webhooks", "Enabled and startswith(Url, 'https://') and Id ge '1'", "Name", "Ørsted"),
+        ("/odata/Tasks", "Status eq '0' and Priority in ('High') and not IsCompleted", "Title", "Ørsted"),
+        (
+            "/odata/Tasks",
+            "CreatorUser/UserName ne null and tolower(TaskCatalogName) eq 'ørsted'",
+            "Title",
+            "Ørsted",
+        ),
+        ("/odata/TaskCatalogs", "FoldersCount eq 1 and not Encrypted", "Name", "Ørsted"),
         ("/odata/Assets", "ValueType eq 'Integer' and ValueScope eq '0' and IntValue gt 4", "Name", "Ørsted"),
         (
             "/odata/Assets",
