@@ -7,6 +7,7 @@
 //! [applications]: crate::guide::applications
 //! [postponing]: crate::guide::postponing
 //! [assets]: crate::guide::assets
+//! [tasks]: crate::guide::tasks
 //! [testing]: crate::guide::testing
 //! [running]: crate::guide::running
 //! [observability]: crate::guide::observability
@@ -35,6 +36,7 @@ macro_rules! page {
             "[applications]: crate::guide::applications\n",
             "[postponing]: crate::guide::postponing\n",
             "[assets]: crate::guide::assets\n",
+            "[tasks]: crate::guide::tasks\n",
             "[testing]: crate::guide::testing\n",
             "[running]: crate::guide::running\n",
             "[observability]: crate::guide::observability\n",
@@ -92,6 +94,14 @@ pub mod postponing {}
      [`Store::rotate_encryption_key`](crate::orchestrator::store::Store::rotate_encryption_key)."
 )]
 pub mod assets {}
+
+#[doc = page!(
+    "tasks.md",
+    "[`Exception::ask`](crate::Exception::ask), [`TransactionItem::answer`](crate::TransactionItem::answer), \
+     [`NewTask`](crate::model::NewTask), [`TaskAnswer`](crate::model::TaskAnswer), \
+     [`TaskAdministration`](crate::TaskAdministration)."
+)]
+pub mod tasks {}
 
 #[doc = page!(
     "testing.md",

@@ -8,6 +8,7 @@
 //! [applications]: crate::guide::applications
 //! [postponing]: crate::guide::postponing
 //! [assets]: crate::guide::assets
+//! [tasks]: crate::guide::tasks
 //! [testing]: crate::guide::testing
 //! [running]: crate::guide::running
 //! [observability]: crate::guide::observability

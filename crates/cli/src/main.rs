@@ -7,6 +7,7 @@
 //! | `filter.rs` | the options that select items |
 //! | `queue.rs`, `item/`, `reason.rs`, `import/`, `stats.rs` | `performer queue`, `item`, `reason`, `item import` and `stats`, for any URL |
 //! | `deadline.rs` | `performer deadline`: whether what waits will be done in time |
+//! | `task.rs` | `performer task`: what people are asked |
 //! | `asset.rs` | `performer asset`: named values for transactions |
 //! | `operation.rs` | `performer operation`: acts on many items at once, which a store or a server keeps |
 //! | `webhook.rs` | `performer webhook`: addresses that are told what happens in a store |
@@ -53,6 +54,7 @@ mod signals;
 mod stats;
 mod store;
 mod store_url;
+mod task;
 mod watch;
 mod webhook;
 mod whoami;
@@ -110,6 +112,8 @@ enum Action {
     Deadline(deadline::Deadlines),
     #[command(subcommand)]
     Asset(asset::Assets),
+    #[command(subcommand)]
+    Task(task::Tasks),
     #[command(subcommand)]
     Webhook(webhook::Webhooks),
     #[command(subcommand)]
@@ -193,6 +197,7 @@ fn main() -> ExitCode {
             Action::Reason(reason) => reason.run().await,
             Action::Deadline(deadline) => deadline.run().await,
             Action::Asset(asset) => asset.run().await,
+            Action::Task(task) => task.run().await,
             Action::Webhook(webhook) => webhook.run().await,
             Action::Operation(operation) => operation.run().await,
             Action::Job(job) => job.run().await,
