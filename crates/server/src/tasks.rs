@@ -1,4 +1,4 @@
-//! Tasks (orchestrator-api 18): what people are asked. A transaction asks by the lease protocol; here people and other programs make tasks, see them,
+//! Tasks: what people are asked. A transaction asks by the lease protocol; here people and other programs make tasks, see them,
 //! and complete them.
 
 use std::sync::Arc;

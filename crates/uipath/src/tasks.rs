@@ -1,4 +1,4 @@
-//! Tasks (orchestrator-api 18), and the questions of transactions.
+//! Tasks, and the questions of transactions.
 //!
 //! Our own server makes the task of a question in the commit that postpones the item, and lets the item go on in the commit that ends the
 //! task. A UiPath Orchestrator has neither. There the client makes the task first, finds it again by the key of the item, and postpones the

@@ -1,4 +1,4 @@
-//! Tasks, their catalogs and notes (orchestrator-api 18): the bodies that change them, and what reads return.
+//! Tasks, their catalogs and notes: the bodies that change them, and what reads return.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};

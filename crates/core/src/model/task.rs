@@ -1,4 +1,4 @@
-//! Tasks: what people are asked, and what they answer (orchestrator-api 18).
+//! Tasks: what people are asked, and what they answer.
 //!
 //! A task has a title, data, and perhaps one user to whom it is assigned; whoever completes it says which action they took, and may change
 //! the data. A transaction can ask by a task: its item is postponed until the task has an end ([`TaskAnswer`]). The data stands beside

@@ -21,6 +21,7 @@
 //! | `audit.rs`, `deadlines.rs` | what people changed; whether what waits will be done in time |
 //! | `access.rs`, `access_parts.rs`, `access_acts.rs` | users, roles, folders, applications, tokens and sessions; the rows of these pages; and what people change of them |
 //! | `asset_pages.rs` | named values for transactions |
+//! | `task_pages.rs` | what people are asked, and their answers |
 //! | `operations.rs`, `operation_acts.rs` | acts on many items at once, and what people do with them |
 //! | `acts.rs`, `item_acts.rs` | what people do with queues and jobs, and with items |
 
@@ -61,6 +62,7 @@ mod routes;
 mod same_origin;
 mod session;
 mod start;
+mod task_pages;
 mod timeline;
 mod views;
 

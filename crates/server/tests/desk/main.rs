@@ -12,6 +12,7 @@ mod pages;
 mod personal;
 mod roles;
 mod sessions;
+mod tasks;
 mod views;
 
 use std::sync::Arc;
@@ -89,6 +90,8 @@ pub(crate) struct Work {
     pub(crate) user: i64,
     /// A credential.
     pub(crate) asset: i64,
+    /// A task that nobody has.
+    pub(crate) task: i64,
 }
 
 impl Desk {
@@ -174,7 +177,9 @@ impl Desk {
         let asset = json!({"Name": "SAP", "ValueScope": "PerRobot", "ValueType": "Credential", "HasDefaultValue": true,
             "CredentialUsername": "ann@sap", "CredentialPassword": "hunter2"});
         let asset = self.api("POST", "/odata/Assets", &asset).await["Id"].as_i64().unwrap();
-        Work { queue, retried, successful, failed, new, job, operation, user, asset }
+        let task = json!({"title": "check the total", "data": {"total": 99}});
+        let task = self.api("POST", "/tasks/GenericTasks/CreateTask", &task).await["id"].as_i64().unwrap();
+        Work { queue, retried, successful, failed, new, job, operation, user, asset, task }
     }
 
     /// An operation that clears reviewers, which the rules refuse for an item that is New.
