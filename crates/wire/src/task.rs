@@ -482,7 +482,6 @@ pub fn task_data_response(task: &Task, data: &TaskData, context: &TaskContext<'_
         ("AssignedToUser", assignee),
         ("TaskAssignees", Value::Array(assignees)),
         ("CompletedByUser", context.user(task.completed_by)),
-        ("TaskCatalogName", json!(context.catalog(task))),
         ("PerformerActions", if task.actions.is_empty() { Value::Null } else { json!(task.actions) }),
         ("PerformerDeadline", time(task.deadline)),
     ];
