@@ -222,7 +222,11 @@ pub(super) async fn create(call: &Call) -> HandlerResult {
     let new = call.body::<CreateTaskRequest>(&strict::CREATE_TASK)?.into_task()?;
     let data = new.data.clone();
     let task = call.store()?.create_task(new).await?;
-    ApiResponse::json(StatusCode::CREATED, &with_data(call, &task, &data).await?)
+    let location = Some(format!("{}/odata/{ENTITY}({})", call.base, task.id));
+    Ok(ApiResponse {
+        location,
+        ..ApiResponse::json(StatusCode::CREATED, &with_data(call, &task, &data).await?)?
+    })
 }
 
 pub(super) async fn complete(call: &Call) -> HandlerResult {
