@@ -236,16 +236,16 @@ pub(super) static ROUTES: &[Route] = routes! {
 
     // Tasks: where the document names no permission, the handlers ask for those of tasks in the folder.
     GET "Tasks" ALL "" "GetTasks": read("Tasks", AnyFolder, &[]) => tasks::list;
-    GET "Tasks" ONE "" "GetTask": read("Tasks", Folder, &[]) => tasks::get;
-    GET "Tasks" ALL "GetByKey" "GetTaskByKey": read("Tasks", Folder, &[]) => tasks::get_by_key;
+    GET "Tasks" ONE "" "GetTask": read("Tasks", AnyFolder, &[]) => tasks::get;
+    GET "Tasks" ALL "GetByKey" "GetTaskByKey": read("Tasks", AnyFolder, &[]) => tasks::get_by_key;
     GET "Tasks" ALL "GetTasksAcrossFolders" "GetTasksAcrossFolders": read("Tasks", Tenant, &[]) => tasks::across_folders;
     GET "Tasks" ALL "GetTasksAcrossFoldersForAdmin" "GetTasksAcrossFoldersForAdmin": read("Tasks", Tenant, &[]) => tasks::across_folders_for_admin;
     GET "Tasks" ALL "GetTaskUsers" "GetTaskUsers": read("Tasks", Folder, &[tasks::VIEW, tasks::EDIT]) => tasks::users;
     GET "Tasks" ALL "GetTaskPermissions" "GetTaskPermissions": read("Tasks", Folder, &[]) => tasks::permissions;
-    POST "Tasks" ALL "AssignTasks" "AssignTasks": write("Tasks", Folder, &[]) => tasks::assign;
-    POST "Tasks" ALL "ReassignTasks" "ReassignTasks": write("Tasks", Folder, &[]) => tasks::reassign;
-    POST "Tasks" ALL "UnassignTasks" "UnassignTasks": write("Tasks", Folder, &[]) => tasks::unassign;
-    POST "Tasks" ALL "DeleteTasks" "DeleteTasks": write("Tasks", Folder, &[]) => tasks::delete;
+    POST "Tasks" ALL "AssignTasks" "AssignTasks": write("Tasks", AnyFolder, &[]) => tasks::assign;
+    POST "Tasks" ALL "ReassignTasks" "ReassignTasks": write("Tasks", AnyFolder, &[]) => tasks::reassign;
+    POST "Tasks" ALL "UnassignTasks" "UnassignTasks": write("Tasks", AnyFolder, &[]) => tasks::unassign;
+    POST "Tasks" ALL "DeleteTasks" "DeleteTasks": write("Tasks", AnyFolder, &[]) => tasks::delete;
     POST "Tasks" ALL "EditTaskMetadata" "EditTaskMetadata": write("Tasks", Folder, &[]) => tasks::edit_metadata;
     POST "tasks/GenericTasks" ALL "CreateTask" "CreateTask": write("Tasks", Folder, &[tasks::CREATE]) => tasks::create;
     POST "tasks/GenericTasks" ALL "CompleteTask" "CompleteTask": write("Tasks", Folder, &[tasks::EDIT]) => tasks::complete;

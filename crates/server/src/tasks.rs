@@ -90,13 +90,36 @@ fn reach(call: &Call, permission: Permission) -> Result<Reach, ApiError> {
 // Lists
 
 pub(super) async fn list(call: &Call) -> HandlerResult {
+    list_in(call, able_in(call, &[VIEW])?).await
+}
+
+/// The folders of the call in which the caller has all of these permissions: the one that it names, or any. Clients name no folder where they
+/// assign, delete or look at a task by its number.
+///
+/// # Errors
+///
+/// 403 without them in the folder that the caller names.
+fn able_in(call: &Call, permissions: &[Permission]) -> Result<Arc<[FolderId]>, ApiError> {
     if let Ok(folder) = call.folder() {
-        call.require(Some(folder), VIEW)?;
+        permissions.iter().try_for_each(|permission| call.require(Some(folder), *permission))?;
     }
     let caller = call.caller()?;
-    let folders =
-        call.all_folders().iter().copied().filter(|folder| caller.may(Some(*folder), VIEW)).collect();
-    list_in(call, folders).await
+    let is_able =
+        |folder: &FolderId| permissions.iter().all(|permission| caller.may(Some(*folder), *permission));
+    Ok(call.all_folders().iter().copied().filter(is_able).collect())
+}
+
+/// The folder that has a task; the first one if none has it, where it is not found.
+///
+/// # Errors
+///
+/// 403 if there is no folder.
+async fn folder_with(call: &Call, folders: &Arc<[FolderId]>, id: TaskId) -> Result<FolderId, ApiError> {
+    let mut filter = TaskQueryFilter::in_folders(folders.clone(), 1);
+    filter.ids = Some(vec![id]);
+    let found = call.store_for_caller().tasks_in_folders(filter).await?;
+    let folder = found.first().map(|task| task.folder).or(folders.first().copied());
+    folder.ok_or_else(ApiError::forbidden)
 }
 
 /// The store of the folder, for a caller who has these permissions in it.
@@ -195,13 +218,23 @@ async fn with_data(call: &Call, task: &Task, data: &TaskData) -> Result<Value, A
 }
 
 pub(super) async fn get(call: &Call) -> HandlerResult {
-    let (task, _) = store_for(call, &[VIEW])?.find_task(TaskId(call.id()?)).await?;
+    let (id, folders) = (TaskId(call.id()?), able_in(call, &[VIEW])?);
+    let folder = folder_with(call, &folders, id).await?;
+    let (task, _) = call.store_in(folder).find_task(id).await?;
     as_entity(call, &task).await
 }
 
 pub(super) async fn get_by_key(call: &Call) -> HandlerResult {
-    let (task, _) = store_for(call, &[VIEW])?.find_task_keyed(key(call, "identifier")?).await?;
-    as_entity(call, &task).await
+    let key = key(call, "identifier")?;
+    let mut missing = ApiError::forbidden();
+    for folder in able_in(call, &[VIEW])?.iter() {
+        match call.store_in(*folder).find_task_keyed(key).await {
+            Ok((task, _)) => return as_entity(call, &task).await,
+            Err(error) if error.is_not_found() => missing = error.into(),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(missing)
 }
 
 fn key(call: &Call, name: &str) -> Result<TaskKey, ApiError> {
@@ -255,7 +288,7 @@ pub(super) async fn save_tags(call: &Call) -> HandlerResult {
 pub(super) async fn save_and_reassign(call: &Call) -> HandlerResult {
     let body: SaveAndReassignRequest = call.body(&strict::SAVE_AND_REASSIGN)?;
     let (to, data, note) = body.into_parts()?;
-    let user = assignee(call, &to)?;
+    let user = assignee(call, &to, call.folder()?)?;
     call.store()?.assign_task_to(TaskId(to.task_id), user, Assign::Anyway, data, note).await?;
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }
@@ -278,9 +311,9 @@ pub(super) async fn edit_metadata(call: &Call) -> HandlerResult {
 // Many tasks: what is wrong with one does not prevent the others
 
 /// The user to whom a task of the folder is to be given. One that cannot do it is as unknown as one that does not exist.
-fn assignee(call: &Call, to: &TaskAssignmentDto) -> Result<i64, ApiError> {
+fn assignee(call: &Call, to: &TaskAssignmentDto, folder: FolderId) -> Result<i64, ApiError> {
     to.check_criteria()?;
-    let (directory, folder) = (call.directory()?, call.folder()?);
+    let directory = call.directory()?;
     let name = to.user_name_or_email.as_deref().unwrap_or_default().trim();
     let by_email = || {
         let has_it =
@@ -317,13 +350,14 @@ fn errors(call: &Call, errors: Vec<TaskErrorDto>) -> HandlerResult {
 }
 
 async fn assign_all(call: &Call, how: Assign) -> HandlerResult {
-    let store = store_for(call, &[VIEW, EDIT])?;
+    let folders = able_in(call, &[VIEW, EDIT])?;
     let body: AssignTasksRequest = call.body(&strict::ASSIGN_TASKS)?;
     Call::check_length("taskAssignments", body.task_assignments.len(), MAX_AT_ONCE)?;
     let mut failed = Vec::new();
     for to in body.task_assignments {
-        let assigned = match assignee(call, &to) {
-            Ok(user) => store.assign_task_to(TaskId(to.task_id), user, how, None, None).await,
+        let folder = folder_with(call, &folders, TaskId(to.task_id)).await?;
+        let assigned = match assignee(call, &to, folder) {
+            Ok(user) => call.store_in(folder).assign_task_to(TaskId(to.task_id), user, how, None, None).await,
             Err(error) => {
                 failed.push(task_error(&to, &error));
                 continue;
@@ -360,12 +394,13 @@ pub(super) async fn delete(call: &Call) -> HandlerResult {
 }
 
 async fn each(call: &Call, shape: &strict::BodyShape, deletes: bool) -> HandlerResult {
-    let store = store_for(call, &[VIEW, if deletes { DELETE } else { EDIT }])?;
+    let folders = able_in(call, &[VIEW, if deletes { DELETE } else { EDIT }])?;
     let body: TaskIdsRequest = call.body(shape)?;
     Call::check_length("taskIds", body.task_ids.len(), MAX_AT_ONCE)?;
     let mut failed = Vec::new();
     for id in body.task_ids {
         let id = TaskId(id);
+        let store = call.store_in(folder_with(call, &folders, id).await?);
         let done = if deletes { store.delete_task(id).await } else { store.unassign_task(id).await };
         if let Err(error) = done {
             let about = TaskAssignmentDto { task_id: id.0, ..TaskAssignmentDto::default() };
