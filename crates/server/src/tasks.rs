@@ -1,5 +1,5 @@
 //! Tasks: what people are asked. A transaction asks by the lease protocol; here people and other programs make tasks, see them,
-//! and complete them.
+//! and complete them. Over 500 lines, because it is the whole of four resources that belong together.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! The stores: everything that is the same for memory, SQLite and PostgreSQL. Batching, leases and sweeps are written
-//! here once.
+//! here once. Over 500 lines, because the interface of a store to performers is in one place.
 //!
 //! | file | what is in it |
 //! |---|---|

@@ -1,4 +1,5 @@
 //! Tasks, their catalogs and notes: the bodies that change them, and what reads return.
+//! Over 500 lines, because what a client writes and what a server reads and answers are kept beside each other.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};

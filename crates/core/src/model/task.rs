@@ -1,10 +1,9 @@
 //! Tasks: what people are asked, and what they answer.
+//! Over 500 lines, because the types, their limits and what may happen to a task are one set of rules.
 //!
 //! A task has a title, data, and perhaps one user to whom it is assigned; whoever completes it says which action they took, and may change
 //! the data. A transaction can ask by a task: its item is postponed until the task has an end ([`TaskAnswer`]). The data stands beside
 //! the task, so that a list of tasks need not read it.
-//!
-//! Over 500 lines, because the types, their limits and what may happen to a task are one set of rules.
 
 mod catalog;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The interface to the queues, which every back end implements.
 //!
 //! [`Orchestrator`] has the operations of a performer; [`Administration`] adds those of people. [`Observed`] traces every call
-//! of a back end. T1 to T24 are the transitions of `docs/reference/lifecycle.md`.
+//! of a back end. T1 to T25 are the transitions of `docs/reference/lifecycle.md`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,6 @@ use async_trait::async_trait;
 
 use crate::model::Refusal;
 use crate::model::asset::RobotAsset;
-use crate::model::code::ErrorCode;
 use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem, ReferenceFilter};
 use crate::model::job::{JobEnd, JobState, NewJob};
 use crate::model::key::{Claim, ItemKey, JobKey};
@@ -407,31 +406,6 @@ impl Report {
     pub fn follow_ups(mut self, items: Vec<FollowUp>) -> Self {
         self.follow_ups = FollowUps::of_claim(items, self.claim);
         self
-    }
-}
-
-impl Report {
-    /// Sets the task by which a person is asked. Only a Postponed report may have one.
-    #[must_use]
-    pub fn ask(mut self, task: impl Into<Option<NewTask>>) -> Self {
-        self.ask = task.into().map(Arc::new);
-        self
-    }
-
-    /// Checks the task and the follow-ups without a back end.
-    ///
-    /// # Errors
-    ///
-    /// As [`FollowUps::validate`]; code 1009 for a task with another result than a postponement, or one that exceeds a limit.
-    pub fn validate_parts(&self) -> Result<(), Refusal> {
-        self.follow_ups.validate(&self.result)?;
-        match (&self.ask, &self.result) {
-            (None, _) => Ok(()),
-            (Some(task), TransactionResult::Postponed { .. }) => task.validate(),
-            (Some(_), _) => {
-                Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, "a task is made with a postponement only"))
-            }
-        }
     }
 }
 

@@ -1,8 +1,13 @@
-//! What people do with tasks.
+//! What people do with tasks, and the tasks of reports.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::Result;
+use super::{Report, Result};
+use crate::model::Refusal;
+use crate::model::code::ErrorCode;
+use crate::model::result::TransactionResult;
 use crate::model::task::{NewTask, Task, TaskActivity, TaskData, TaskId, TaskStatus};
 
 /// Which tasks to list, the newest first. Deleted tasks are in no list.
@@ -99,4 +104,29 @@ pub trait TaskAdministration: std::fmt::Debug + Send + Sync {
     ///
     /// NotFound.
     async fn delete_task(&self, id: TaskId) -> Result<()>;
+}
+
+impl Report {
+    /// Sets the task by which a person is asked. Only a Postponed report may have one.
+    #[must_use]
+    pub fn ask(mut self, task: impl Into<Option<NewTask>>) -> Self {
+        self.ask = task.into().map(Arc::new);
+        self
+    }
+
+    /// Checks the task and the follow-ups without a back end.
+    ///
+    /// # Errors
+    ///
+    /// As [`FollowUps::validate`]; code 1009 for a task with another result than a postponement, or one that exceeds a limit.
+    pub fn validate_parts(&self) -> Result<(), Refusal> {
+        self.follow_ups.validate(&self.result)?;
+        match (&self.ask, &self.result) {
+            (None, _) => Ok(()),
+            (Some(task), TransactionResult::Postponed { .. }) => task.validate(),
+            (Some(_), _) => {
+                Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, "a task is made with a postponement only"))
+            }
+        }
+    }
 }
