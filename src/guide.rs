@@ -8,6 +8,7 @@
 //! [postponing]: crate::guide::postponing
 //! [assets]: crate::guide::assets
 //! [buckets]: crate::guide::buckets
+//! [tasks]: crate::guide::tasks
 //! [testing]: crate::guide::testing
 //! [running]: crate::guide::running
 //! [observability]: crate::guide::observability
@@ -39,6 +40,7 @@ macro_rules! page {
             "[postponing]: crate::guide::postponing\n",
             "[assets]: crate::guide::assets\n",
             "[buckets]: crate::guide::buckets\n",
+            "[tasks]: crate::guide::tasks\n",
             "[testing]: crate::guide::testing\n",
             "[running]: crate::guide::running\n",
             "[observability]: crate::guide::observability\n",
@@ -104,6 +106,14 @@ pub mod assets {}
     "[`BucketAdministration`](crate::BucketAdministration), [`model::bucket`](crate::model::bucket)."
 )]
 pub mod buckets {}
+
+#[doc = page!(
+    "tasks.md",
+    "[`Exception::ask`](crate::Exception::ask), [`TransactionItem::answer`](crate::TransactionItem::answer), \
+     [`NewTask`](crate::model::NewTask), [`TaskAnswer`](crate::model::TaskAnswer), \
+     [`TaskAdministration`](crate::TaskAdministration)."
+)]
+pub mod tasks {}
 
 #[doc = page!(
     "testing.md",

@@ -9,6 +9,7 @@
 //! [postponing]: crate::guide::postponing
 //! [assets]: crate::guide::assets
 //! [buckets]: crate::guide::buckets
+//! [tasks]: crate::guide::tasks
 //! [testing]: crate::guide::testing
 //! [running]: crate::guide::running
 //! [observability]: crate::guide::observability
@@ -82,7 +83,9 @@ pub use model::{
 #[cfg(feature = "postgres")]
 pub use orchestrator::store::tokio_postgres;
 pub use orchestrator::{
-    Administration, AssetAdministration, BucketAdministration, CommitType, ErrorKind, FleetAdministration, ItemAdministration, Orchestrator, OrchestratorError, ProcessAdministration, QueueAdministration, ReviewAdministration, connect, connect_as,
+    Administration, AssetAdministration, BucketAdministration, CommitType, ErrorKind, FleetAdministration,
+    ItemAdministration, Orchestrator, OrchestratorError, ProcessAdministration, QueueAdministration,
+    ReviewAdministration, TaskAdministration, connect, connect_as,
 };
 pub use runtime::{
     JobSummary, Performer, PerformerError, PerformerEvent, QueueRun, RunSummary, StopHandle, Transaction,

@@ -30,7 +30,8 @@
 #[cfg(feature = "json-schema")]
 pub use performer_core::model::schema_fit;
 pub use performer_core::model::{
-    alert, audit, bucket, claim_blockers, clock_guard, deadlines, difference, groups, history, item_query, lifecycle, limits, machine, operation, personal, process, query, review, selection, sweep, view, webhook,
+    alert, audit, bucket, claim_blockers, clock_guard, deadlines, difference, groups, history, item_query,
+    lifecycle, limits, machine, operation, personal, process, query, review, selection, sweep, view, webhook,
 };
 
 // Items.
@@ -87,6 +88,12 @@ pub use performer_core::model::asset::{
     NewAsset, NewValue, OwnedValue, RobotAsset, ValueOf,
 };
 pub use performer_core::model::key::{AlertKey, AssetKey};
+// Tasks.
+pub use performer_core::model::key::{CatalogKey, TaskKey};
+pub use performer_core::model::task::{
+    AnswerOutcome, AskingItem, NewTask, Task, TaskAct, TaskActivity, TaskAnswer, TaskData, TaskId, TaskLabel,
+    TaskPriority, TaskStatus,
+};
 
 // What is not about one of them.
 pub use performer_core::model::clock::{Clock, ManualClock, SteadyTime, SystemClock};

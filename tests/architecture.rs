@@ -148,7 +148,10 @@ fn what_is_delicate_is_touched_in_one_place() {
         let sql = ["crates/store/src/sqlite", "crates/store/src/postgres", "crates/store/src/sql/"];
         only_in("SELECT ", &sql);
         only_in("UPDATE ", &sql);
-        only_in("reqwest", &["crates/uipath", "crates/server/src/webhooks", "crates/store/src/files/cloud.rs"]);
+        only_in(
+            "reqwest",
+            &["crates/uipath", "crates/server/src/webhooks", "crates/store/src/files/cloud.rs"],
+        );
         only_in(
             "expose_secret",
             &[

@@ -41,6 +41,11 @@ impl AssetCache {
         entries.entry(name.to_lowercase()).or_default().clone()
     }
 
+    /// The back end that they are read from.
+    pub(super) fn orchestrator(&self) -> &Arc<dyn Orchestrator> {
+        &self.orchestrator
+    }
+
     /// The value of an asset. An error is not kept.
     pub(super) fn read<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<RobotAsset>> {
         Box::pin(async move {

@@ -16,7 +16,7 @@ use super::progress::Progress;
 use super::stop::StopHandle;
 use crate::model::{
     Claim, ClaimedItem, Credential, ItemId, ItemKey, NewQueueItem, Priority, QueueItem, SpecificContent,
-    TransactionResult,
+    TaskAnswer, TransactionResult,
 };
 use crate::orchestrator::{FollowUp, Result};
 
@@ -248,6 +248,19 @@ impl TransactionItem {
     /// As [`credential`](Self::credential).
     pub async fn secret(&self, name: &str) -> Result<SecretString> {
         assets::secret(&self.0.assets.read(name).await?)
+    }
+
+    /// The answer to the last task by which this item [asked](crate::Exception::ask) a person, in this attempt's predecessors: who
+    /// completed it, by which action and with which data; or that it expired or was deleted. `None`: the item asked for nothing, or
+    /// nobody has answered yet.
+    ///
+    /// Each call asks the back end. A retry of the item, also one by hand, has the same answer.
+    ///
+    /// # Errors
+    ///
+    /// Those of the back end; Unsupported for one without tasks. Through `?` an error is an ApplicationException.
+    pub async fn answer(&self) -> Result<Option<TaskAnswer>> {
+        self.0.assets.orchestrator().read_answer(self.key()).await
     }
 
     /// Whether a stop of the performer was requested. A long transaction may then end early, for instance by postponing

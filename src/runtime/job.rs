@@ -16,7 +16,7 @@ use super::stop::{Cancellation, StopHandle};
 use super::summary::JobSummary;
 use super::transaction_span;
 use super::watchdog::Watchdog;
-use crate::model::{JobKey, Outcome, Status, TransactionResult};
+use crate::model::{JobKey, NewTask, Outcome, Status, TransactionResult};
 use crate::orchestrator::{
     ClaimRequest, ErrorKind, FollowUps, Orchestrator, OrchestratorError, Report, Result, Swept,
 };
@@ -81,6 +81,8 @@ pub(super) enum Fallback {
     Result(TransactionResult),
     /// An ApplicationException with the reason of the refusal: a follow-up may be one that cannot be added.
     WithoutFollowUps { ended_at: Timestamp },
+    /// An ApplicationException with the reason of the refusal: the task by which a person is asked cannot be made.
+    WithoutTask { ended_at: Timestamp },
 }
 
 /// The growing delays between retries of a failing call. They end early when the Orchestrator answers again, so that no
@@ -275,6 +277,14 @@ impl RunningJob {
         report.follow_ups.validate(&report.result).map_err(|refusal| refusal.to_string())
     }
 
+    /// Checks the task by which a person is asked, before it is sent.
+    pub(super) fn check_ask(&self, task: &NewTask) -> Result<(), String> {
+        if !self.orchestrator.supports_asking() {
+            return Err("this back end has no tasks".to_owned());
+        }
+        task.validate().map_err(|refusal| refusal.to_string())
+    }
+
     /// The outcome of a transaction, from the answer to its report. `None`: retry the report after a delay.
     pub(super) fn resolve_report(
         &self,
@@ -300,8 +310,13 @@ impl RunningJob {
                             log!(warn, %error, "the success and its follow-up items were refused");
                             outcome::success_refused(&error.to_string(), ended_at).result
                         }
+                        Fallback::WithoutTask { ended_at } => {
+                            log!(warn, %error, "the task was refused, so nobody is asked");
+                            outcome::ask_refused(&error.to_string(), ended_at).result
+                        }
                     };
                     finished.report.follow_ups = FollowUps::default();
+                    finished.report.ask = None;
                     self.count_outcome(finished.report.result.outcome());
                     return None;
                 }

@@ -105,12 +105,21 @@ impl Robot {
         self.poisoned |= matches!(ended, RunOutcome::Panicked(_));
         let ended_at = Instant::now();
         let store_time = item.store_time(ended_at);
-        let ReportedResult { result, fallback, remark } = outcome::reported_result(ended, store_time);
+        let ReportedResult { result, ask, fallback, remark } = outcome::reported_result(ended, store_time);
         let mut fallback = fallback.map(Fallback::Result);
         let follow_ups = item.follow_ups_of(&result);
         let mut report = Report::new(item.claim(), result).follow_ups(follow_ups);
         if !report.follow_ups.is_empty() {
             fallback = Some(Fallback::WithoutFollowUps { ended_at: store_time });
+        }
+        if let Some(task) = ask {
+            (report, fallback) = match job.check_ask(&task) {
+                Ok(()) => (report.ask(*task), Some(Fallback::WithoutTask { ended_at: store_time })),
+                Err(reason) => {
+                    let result = outcome::ask_refused(&reason, store_time).result;
+                    (Report::new(item.claim(), result), None)
+                }
+            };
         }
         if let Err(reason) = job.check_follow_ups(&report) {
             let result = outcome::success_refused(&reason, store_time).result;

@@ -7,6 +7,7 @@
 //! | `filter.rs` | the options that select items |
 //! | `queue.rs`, `item/`, `reason.rs`, `import/`, `stats.rs` | `performer queue`, `item`, `reason`, `item import` and `stats`, for any URL |
 //! | `deadline.rs` | `performer deadline`: whether what waits will be done in time |
+//! | `task.rs` | `performer task`: what people are asked |
 //! | `asset.rs` | `performer asset`: named values for transactions |
 //! | `operation.rs` | `performer operation`: acts on many items at once, which a store or a server keeps |
 //! | `webhook.rs` | `performer webhook`: addresses that are told what happens in a store |
@@ -54,14 +55,15 @@ mod queue_removal;
 mod queue_schema;
 mod queue_why;
 mod reason;
-mod secret_input;
 #[cfg(unix)]
 mod robot;
+mod secret_input;
 mod serve;
 mod signals;
 mod stats;
 mod store;
 mod store_url;
+mod task;
 mod watch;
 mod webhook;
 mod whoami;
@@ -121,6 +123,7 @@ enum Action {
     Asset(asset::Assets),
     #[command(subcommand)]
     Bucket(bucket::Buckets),
+    Task(task::Tasks),
     #[command(subcommand)]
     Webhook(webhook::Webhooks),
     #[command(subcommand)]
@@ -218,6 +221,7 @@ fn main() -> ExitCode {
             Action::Deadline(deadline) => deadline.run().await,
             Action::Asset(asset) => asset.run().await,
             Action::Bucket(bucket) => bucket.run().await,
+            Action::Task(task) => task.run().await,
             Action::Webhook(webhook) => webhook.run().await,
             Action::Alert(alert) => alert.run().await,
             Action::Log(log) => log.run().await,

@@ -69,6 +69,11 @@ macro_rules! every_check {
                 t11_a_repeated_report_is_accepted_and_changes_nothing,
                 t12_any_other_report_is_a_lost_claim_and_changes_nothing,
                 t12_one_refused_report_affects_neither_the_others_nor_the_claim;
+            tasks:
+                t25_an_item_that_asks_waits_for_the_answer,
+                t25_a_deleted_task_lets_the_item_go_on,
+                an_item_asks_by_one_task_and_a_deadline_ends_the_wait,
+                a_question_that_is_refused_leaves_the_claim;
             leases:
                 t13_a_job_that_beats_keeps_its_items,
                 t14_t15_a_job_that_does_not_beat_loses_its_items_and_its_reports_change_nothing,

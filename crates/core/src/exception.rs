@@ -31,6 +31,7 @@ use jiff::Timestamp;
 
 use crate::model::exception::EXCEPTION_TEXT_LIMIT;
 use crate::model::stored_time;
+use crate::model::task::NewTask;
 
 /// Why a transaction did not succeed.
 ///
@@ -44,6 +45,8 @@ pub enum Exception {
     Application(ApplicationException),
     /// It is too early: the item is deferred to a later time, and no retry is used.
     Postpone(Postpone),
+    /// A person is asked: the item is postponed until the task has an end, and no retry is used.
+    Ask(Box<NewTask>),
 }
 
 impl Exception {
@@ -57,6 +60,40 @@ impl Exception {
     /// Defers the item by a delay. This is not a failure and uses no retry.
     pub fn postpone_for(delay: Duration) -> Self {
         Self::Postpone(Postpone { when: When::After(delay), due_date: None })
+    }
+
+    /// Asks a person by a task. The item is postponed, in the commit that makes the task, until somebody completes or deletes it, or until its
+    /// [time for an answer](NewTask::answer_within) is over. This is not a failure and uses no retry. The answer is there in the next
+    /// attempt, and in all later ones: `TransactionItem::answer`. An item has one open task: if it asks again while nobody
+    /// has answered (somebody changed its DeferDate), it goes on waiting for the task that there is.
+    ///
+    /// ```
+    /// use performer::prelude::*;
+    /// use performer::model::NewTask;
+    ///
+    /// # struct PostInvoices;
+    /// # #[async_trait]
+    /// # impl Transaction for PostInvoices {
+    /// # type Content = serde_json::Value;
+    /// # type Output = ();
+    /// async fn process(&mut self, invoice: serde_json::Value, item: &TransactionItem) -> Result<(), Exception> {
+    ///     let Some(answer) = item.answer().await? else {
+    ///         let task = NewTask::new("Approve the invoice").data(invoice).actions(["approve", "reject"]);
+    ///         return Err(Exception::ask(task));
+    ///     };
+    ///     if !answer.is("approve") {
+    ///         return Err(BusinessException::new("not approved").into());
+    ///     }
+    ///     // … post the invoice …
+    ///     Ok(())
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// If the task cannot be made (its title is too long, its catalog does not exist, the back end
+    /// [has no tasks](crate::orchestrator::Orchestrator::supports_asking)), the transaction fails with an ApplicationException.
+    pub fn ask(task: NewTask) -> Self {
+        Self::Ask(Box::new(task))
     }
 
     /// Sets a new due date for a postponed item. Has no effect on other exceptions.
@@ -74,6 +111,7 @@ impl Exception {
             Self::Business(exception) => &exception.reason,
             Self::Application(exception) => &exception.reason,
             Self::Postpone(_) => "postponed",
+            Self::Ask(_) => "a person is asked",
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::model::content::Output;
 use crate::model::exception::{ExceptionType, ProcessingException};
 use crate::model::result::TransactionResult;
 use crate::model::stored_time;
+use crate::model::task::NewTask;
 
 /// An output as it will be stored, and what was left out of it, for the log.
 pub type WrittenOutput = (Option<Output>, Option<String>);
@@ -33,6 +34,8 @@ pub enum RunOutcome {
 pub struct ReportedResult {
     /// The result.
     pub result: TransactionResult,
+    /// The task that is made with a postponement.
+    pub ask: Option<Box<NewTask>>,
     /// The result to report if a postponement is refused because its time has passed.
     pub fallback: Option<TransactionResult>,
     /// A remark for the log.
@@ -43,7 +46,7 @@ pub struct ReportedResult {
 pub fn reported_result(ended: RunOutcome, now: Timestamp) -> ReportedResult {
     match ended {
         RunOutcome::Returned(Ok((output, remark))) => {
-            ReportedResult { result: TransactionResult::Successful { output }, fallback: None, remark }
+            ReportedResult { remark, ..of_result(TransactionResult::Successful { output }) }
         }
         RunOutcome::Returned(Err(exception)) => of_exception(exception, now),
         RunOutcome::ContentMismatch(reason) => {
@@ -57,15 +60,18 @@ pub fn reported_result(ended: RunOutcome, now: Timestamp) -> ReportedResult {
             ApplicationException::new(format!("did not end within its time limit of {limit:?}")),
             now,
         ),
-        RunOutcome::Interrupted => {
-            ReportedResult { result: TransactionResult::GivenBack, fallback: None, remark: None }
-        }
+        RunOutcome::Interrupted => of_result(TransactionResult::GivenBack),
     }
 }
 
 /// The result to report instead of a success that cannot be recorded, because it or one of its follow-up items is refused.
 pub fn success_refused(reason: &str, now: Timestamp) -> ReportedResult {
     application(ApplicationException::new(format!("the success could not be recorded: {reason}")), now)
+}
+
+/// The result to report instead of a task that cannot be made.
+pub fn ask_refused(reason: &str, now: Timestamp) -> ReportedResult {
+    application(ApplicationException::new(format!("nobody could be asked: {reason}")), now)
 }
 
 fn of_exception(exception: Exception, now: Timestamp) -> ReportedResult {
@@ -88,7 +94,11 @@ fn of_exception(exception: Exception, now: Timestamp) -> ReportedResult {
                 application(ApplicationException::new(reason), now).result
             };
             let result = TransactionResult::Postponed { defer_date, due_date: postpone.due_date() };
-            ReportedResult { result, fallback: Some(fallback), remark: None }
+            ReportedResult { fallback: Some(fallback), ..of_result(result) }
+        }
+        Exception::Ask(task) => {
+            let result = TransactionResult::Postponed { defer_date: task.deadline(now), due_date: None };
+            ReportedResult { ask: Some(task), ..of_result(result) }
         }
     }
 }
@@ -103,8 +113,11 @@ fn application(exception: ApplicationException, now: Timestamp) -> ReportedResul
 }
 
 fn failed(exception: ProcessingException, defer_date: Option<Timestamp>) -> ReportedResult {
-    let result = TransactionResult::Failed { exception: Some(exception), defer_date };
-    ReportedResult { result, fallback: None, remark: None }
+    of_result(TransactionResult::Failed { exception: Some(exception), defer_date })
+}
+
+fn of_result(result: TransactionResult) -> ReportedResult {
+    ReportedResult { result, ask: None, fallback: None, remark: None }
 }
 
 #[cfg(test)]
@@ -157,6 +170,16 @@ mod tests {
         assert_eq!(outcome, Outcome::ApplicationException);
         assert_eq!(record.reason, "did not end within its time limit of 5s");
         assert_eq!(reported_result(RunOutcome::Interrupted, NOW).result, TransactionResult::GivenBack);
+    }
+
+    #[test]
+    fn a_question_postpones_until_its_time_is_over() {
+        let task = NewTask::new("Approve").answer_within(Duration::from_secs(60));
+        let asked = reported_result(RunOutcome::Returned(Err(Exception::ask(task.clone()))), NOW);
+        assert_eq!(asked.ask.as_deref(), Some(&task));
+        let defer_date = Timestamp::from_second(60).unwrap();
+        assert_eq!(asked.result, TransactionResult::Postponed { defer_date, due_date: None });
+        assert_eq!(ask_refused("no", NOW).result.outcome(), Some(Outcome::ApplicationException));
     }
 
     #[test]

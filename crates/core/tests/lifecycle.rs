@@ -85,6 +85,8 @@ fn expected(item: &ItemState, event: Event) -> Option<(Status, ReviewStatus)> {
         Event::Progress { .. } if in_progress => Some((Status::InProgress, review)),
         Event::JobLost { .. } if in_progress => Some((Status::Abandoned, review)),
         Event::Edit { .. } if status == Status::New => Some((Status::New, review)),
+        // Whatever the item is by then: the end of its task is no news to it unless it waits.
+        Event::Answer { .. } => Some((status, review)),
         Event::Delete { row_version }
             if row_version.is_none_or(|version| version == item.row_version) && status != Status::Deleted =>
         {
@@ -121,6 +123,7 @@ fn every_status_times_review_times_event() {
         Event::Delete { row_version: None },
         Event::Delete { row_version: Some(3) },
         Event::Purge,
+        Event::Answer { deadline: at(2_000) },
     ];
     let reported = [
         Outcome::Successful,
@@ -153,7 +156,31 @@ fn every_status_times_review_times_event() {
             }
         }
     }
-    assert_eq!(cells, 7 * 4 * (10 + 4 + 2 * 5 + 1));
+    assert_eq!(cells, 7 * 4 * (11 + 4 + 2 * 5 + 1));
+}
+
+#[test]
+fn t25_an_answer_lets_an_item_go_on_that_still_waits_for_it() {
+    let policy = QueuePolicy::default();
+    let asked = Event::Postpone { claim: CLAIM, defer_date: at(2_000), due_date: None };
+    let waiting = changed(&item(Status::InProgress, ReviewStatus::None), asked, &policy).after;
+    let answered = changed(&waiting, Event::Answer { deadline: at(2_000) }, &policy);
+    assert_eq!(answered.after.defer_date, None);
+    assert_eq!(
+        ItemState { defer_date: waiting.defer_date, row_version: waiting.row_version, ..answered.after },
+        waiting,
+        "nothing else changes: no retry is used, and the claim stays void"
+    );
+    assert_eq!((answered.copy, answered.alert), (None, None));
+    assert_eq!(answered.recorded.iter().map(|event| event.action).collect::<Vec<_>>(), [EventAction::Edit]);
+    // Somebody gave it another DeferDate, or it was handed out: it does not wait for this task.
+    let edited = ItemState { defer_date: Some(at(3_000)), ..waiting };
+    let ready = ItemState { defer_date: None, ..waiting };
+    let taken = changed(&ready, Event::Take { job: JOB }, &policy).after;
+    for other in [edited, ready, taken, ItemState { status: Status::Deleted, ..waiting }] {
+        let answer = transition(ID, &other, Event::Answer { deadline: at(2_000) }, &policy, now());
+        assert_eq!(answer, Ok(Transition::Unchanged), "{other:?}");
+    }
 }
 
 #[test]

@@ -65,6 +65,10 @@ pub(super) const ABSENT: &[Absent] = &[
         why: "This server asks no directory of a domain: create the users, and use Folders/AssignUsers.",
     },
     Absent {
+        paths: &["TaskDefinitions", "TaskRetention", "forms/TaskForms", "tasks/AppTasks"],
+        why: "This server has tasks without the vendor's forms and apps: use GenericTasks and Tasks.",
+    },
+    Absent {
         paths: &["api/Licensing", "LicensesRuntime/ToggleEnabled"],
         why: "This server has no licences to acquire, release or switch on.",
     },

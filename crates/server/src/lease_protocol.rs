@@ -47,7 +47,7 @@ const MAX_WAIT: Duration = Duration::from_secs(20);
 pub(super) async fn start_job(call: &Call) -> HandlerResult {
     let body: StartJobRequest = call.own_body()?;
     let job = call.store()?.start_job(body.into()).await?;
-    ApiResponse::ok(&StartJobResponse { job: guid(job), follow_ups: true })
+    ApiResponse::ok(&StartJobResponse { job: guid(job), follow_ups: true, asks: true })
 }
 
 pub(super) async fn beat(call: &Call) -> HandlerResult {
@@ -208,6 +208,7 @@ async fn run_exchange(
         let result = report.result.into_result(now)?;
         let mut converted = Report::new(claim, result);
         converted.progress = report.progress;
+        converted = converted.ask(report.ask.map(Into::into));
         match follow_ups(report.follow_ups, claim.job()) {
             Ok(follow_ups) => reports.push(converted.follow_ups(follow_ups)),
             Err(error) => refused.push((at, ReportResultDto::Error(error_dto(&error)))),

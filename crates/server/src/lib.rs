@@ -98,6 +98,7 @@ mod shared_resources;
 mod statistics;
 mod status;
 mod strict;
+mod tasks;
 mod tls;
 mod transactions;
 mod users;

@@ -55,6 +55,10 @@ enumeration! {
         Machines = 17,
         /// Processes.
         Processes = 18,
+        /// Tasks: what people are asked.
+        Tasks = 19,
+        /// Catalogs of tasks.
+        TaskCatalogs = 20,
     }
 }
 
@@ -106,6 +110,8 @@ impl Permission {
                 | Area::Jobs
                 | Area::Robots
                 | Area::Processes
+                | Area::Tasks
+                | Area::TaskCatalogs
         );
         let id = i64::from(area.number()) * 10 + i64::from(action.number()) + 1;
         PermissionView { id, name: self.to_string(), is_of_folders }

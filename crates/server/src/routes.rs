@@ -5,8 +5,9 @@ use axum::http::Method;
 
 use super::router::{FolderScope, Route, RouteAccess};
 use super::{
-    alerts, assets, audit_logs, buckets, comments, folder_navigation, folders, insight_protocol, items, jobs, lease_protocol, login, logs, machines, processes, queues, review_protocol, roles, server_facts, statistics, status,
-    transactions, users, webhooks,
+    alerts, assets, audit_logs, buckets, comments, folder_navigation, folders, insight_protocol, items, jobs,
+    lease_protocol, login, logs, machines, processes, queues, review_protocol, roles, server_facts,
+    statistics, status, tasks, transactions, users, webhooks,
 };
 use crate::permission::{Action, Area, Permission};
 
@@ -277,6 +278,40 @@ pub(super) static ROUTES: &[Route] = routes! {
     POST "api/performer" ALL "webhookstates" "WebhookStates": read("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::states;
     POST "api/performer" ALL "webhookdeliveries" "WebhookDeliveries": read("Webhooks", Tenant, &[WEBHOOKS_VIEW]) => webhooks::deliveries;
     POST "api/performer" ALL "retrywebhook" "RetryWebhook": write("Webhooks", Tenant, &[WEBHOOKS_EDIT]) => webhooks::retry;
+
+    // Tasks: where the document names no permission, the handlers ask for those of tasks in the folder.
+    GET "Tasks" ALL "" "GetTasks": read("Tasks", AnyFolder, &[]) => tasks::list;
+    GET "Tasks" ONE "" "GetTask": read("Tasks", AnyFolder, &[]) => tasks::get;
+    GET "Tasks" ALL "GetByKey" "GetTaskByKey": read("Tasks", AnyFolder, &[]) => tasks::get_by_key;
+    GET "Tasks" ALL "GetTasksAcrossFolders" "GetTasksAcrossFolders": read("Tasks", Tenant, &[]) => tasks::across_folders;
+    GET "Tasks" ALL "GetTasksAcrossFoldersForAdmin" "GetTasksAcrossFoldersForAdmin": read("Tasks", Tenant, &[]) => tasks::across_folders_for_admin;
+    GET "Tasks" ALL "GetTaskUsers" "GetTaskUsers": read("Tasks", Folder, &[tasks::VIEW, tasks::EDIT]) => tasks::users;
+    GET "Tasks" ALL "GetTaskPermissions" "GetTaskPermissions": read("Tasks", Folder, &[]) => tasks::permissions;
+    POST "Tasks" ALL "AssignTasks" "AssignTasks": write("Tasks", AnyFolder, &[]) => tasks::assign;
+    POST "Tasks" ALL "ReassignTasks" "ReassignTasks": write("Tasks", AnyFolder, &[]) => tasks::reassign;
+    POST "Tasks" ALL "UnassignTasks" "UnassignTasks": write("Tasks", AnyFolder, &[]) => tasks::unassign;
+    POST "Tasks" ALL "DeleteTasks" "DeleteTasks": write("Tasks", AnyFolder, &[]) => tasks::delete;
+    POST "Tasks" ALL "EditTaskMetadata" "EditTaskMetadata": write("Tasks", Folder, &[]) => tasks::edit_metadata;
+    POST "tasks/GenericTasks" ALL "CreateTask" "CreateTask": write("Tasks", Folder, &[tasks::CREATE]) => tasks::create;
+    POST "tasks/GenericTasks" ALL "CompleteTask" "CompleteTask": write("Tasks", Folder, &[tasks::EDIT]) => tasks::complete;
+    GET "tasks/GenericTasks" ALL "GetTaskDataById" "GetTaskDataById": read("Tasks", Folder, &[tasks::VIEW]) => tasks::data_by_id;
+    GET "tasks/GenericTasks" ALL "GetTaskDataByKey" "GetTaskDataByKey": read("Tasks", Folder, &[tasks::VIEW]) => tasks::data_by_key;
+    PUT "tasks/GenericTasks" ALL "SaveTaskData" "SaveTaskData": write("Tasks", Folder, &[tasks::EDIT]) => tasks::save_data;
+    PUT "tasks/GenericTasks" ALL "SaveTaskTags" "SaveTaskTags": write("Tasks", Folder, &[tasks::EDIT]) => tasks::save_tags;
+    POST "tasks/GenericTasks" ALL "SaveAndReassignTask" "SaveAndReassignTask": write("Tasks", Folder, &[tasks::EDIT]) => tasks::save_and_reassign;
+    POST "TaskNotes" ALL "CreateTaskNote" "CreateTaskNote": write("Tasks", Folder, &[tasks::EDIT]) => tasks::create_note;
+    GET "TaskNotes" ALL "GetByTaskId" "GetTaskNotes": read("Tasks", Folder, &[tasks::VIEW]) => tasks::notes;
+    GET "TaskActivities" ALL "GetByTaskId" "GetTaskActivities": read("Tasks", Folder, &[tasks::VIEW]) => tasks::activities;
+    GET "TaskCatalogs" ALL "" "GetTaskCatalogs": read("Tasks", AnyFolder, &[tasks::CATALOGS_VIEW]) => tasks::list_catalogs;
+    GET "TaskCatalogs" ONE "" "GetTaskCatalog": read("Tasks", Folder, &[tasks::CATALOGS_VIEW]) => tasks::get_catalog;
+    DEL "TaskCatalogs" ONE "" "DeleteTaskCatalog": write("Tasks", Folder, &[tasks::CATALOGS_DELETE]) => tasks::delete_catalog;
+    POST "TaskCatalogs" ONE "UpdateTaskCatalog" "UpdateTaskCatalog": write("Tasks", Folder, &[tasks::CATALOGS_EDIT]) => tasks::update_catalog;
+    POST "TaskCatalogs" ALL "CreateTaskCatalog" "CreateTaskCatalog": write("Tasks", Folder, &[tasks::CATALOGS_CREATE]) => tasks::create_catalog;
+    GET "TaskCatalogs" ALL "GetFoldersForTaskCatalog" "GetFoldersForTaskCatalog": read("Tasks", Tenant, &[]) => tasks::folders_for_catalog;
+    GET "TaskCatalogs" ALL "GetTaskCatalogExtendedDetails" "GetTaskCatalogExtendedDetails": read("Tasks", Tenant, &[]) => tasks::catalog_details;
+    GET "TaskCatalogs" ALL "GetTaskCatalogsFromFoldersWithPermissions" "GetTaskCatalogsFromFoldersWithPermissions": read("Tasks", Tenant, &[]) => tasks::catalogs_with_permissions;
+    POST "TaskCatalogs" ALL "ShareToFolders" "ShareTaskCatalogsToFolders": write("Tasks", Tenant, &[]) => tasks::share_catalogs;
+    POST "api/performer" ALL "answer" "Answer": read("Queues", Folder, &[QUEUES_VIEW, EDIT]) => tasks::answer;
 
     // Folders: the handlers check permissions themselves, because a role in a folder suffices to see it.
     GET "Folders" ALL "" "GetFolders": read("Folders", Tenant, &[]) => folders::list;

@@ -369,6 +369,57 @@ pub(super) const WEBHOOK: BodyShape = nested(
     ],
     &[("Events", &SUBSCRIPTION)],
 );
+/// Whatever a task has as its data.
+const ANYTHING: BodyShape = BodyShape { name: "data", members: &[], inner: &[] };
+const TASK_SOURCE: BodyShape =
+    nested("taskSource", &["sourceName", "sourceId"], &[("taskSourceMetadata", &ANYTHING)]);
+pub(super) const CREATE_TASK: BodyShape = nested(
+    "task",
+    &["type", "title", "priority", "taskCatalogName", "externalTag", "parentOperationId"],
+    &[("data", &ANYTHING), ("tags", &TAG), ("taskSource", &TASK_SOURCE)],
+);
+pub(super) const COMPLETE_TASK: BodyShape = nested("task", &["taskId", "action"], &[("data", &ANYTHING)]);
+pub(super) const SAVE_TASK_DATA: BodyShape = nested("task", &["taskId"], &[("data", &ANYTHING)]);
+pub(super) const SAVE_TASK_TAGS: BodyShape = nested("task", &["taskId"], &[("tags", &TAG)]);
+const ASSIGNMENT: BodyShape = flat(
+    "taskAssignments",
+    &[
+        "TaskId",
+        "UserId",
+        "UserNameOrEmail",
+        "AssignmentCriteria",
+        "AssigneeNamesOrEmails",
+        "AssigneeUserIds",
+    ],
+);
+pub(super) const ASSIGN_TASKS: BodyShape =
+    nested("taskAssignments", &[], &[("taskAssignments", &ASSIGNMENT)]);
+pub(super) const UNASSIGN_TASKS: BodyShape = flat("taskIds", &["taskIds"]);
+pub(super) const DELETE_TASKS: BodyShape = UNASSIGN_TASKS;
+pub(super) const SAVE_AND_REASSIGN: BodyShape = nested(
+    "task",
+    &[
+        "SaveData",
+        "NoteText",
+        "TaskId",
+        "UserId",
+        "UserNameOrEmail",
+        "AssignmentCriteria",
+        "AssigneeNamesOrEmails",
+        "AssigneeUserIds",
+    ],
+    &[("Data", &ANYTHING)],
+);
+pub(super) const EDIT_TASK: BodyShape =
+    flat("task", &["TaskId", "Title", "TaskCatalogId", "UnsetTaskCatalog", "Priority", "NoteText"]);
+pub(super) const TASK_NOTE: BodyShape = flat("taskNote", &["TaskId", "Text"]);
+pub(super) const TASK_CATALOG: BodyShape = nested(
+    "taskCatalog",
+    &["Name", "Description", "Encrypted", "RetentionAction", "RetentionPeriod", "RetentionBucketId"],
+    &[("Tags", &TAG)],
+);
+pub(super) const SHARE_CATALOGS: BodyShape =
+    flat("taskCatalogFoldersShare", &["TaskCatalogIds", "ToAddFolderIds", "ToRemoveFolderIds"]);
 pub(super) const RETENTION: BodyShape =
     flat("queueRetentionSettingDto", &["QueueDefinitionId", "Action", "Period", "BucketId", "Type"]);
 pub(super) const FOLDER: BodyShape = flat(

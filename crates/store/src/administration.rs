@@ -19,7 +19,8 @@ use performer_core::model::robot::Robot;
 use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::ReviewStatus;
 use performer_core::orchestrator::{
-    AssetAdministration, FleetAdministration, ItemAdministration, OrchestratorError, ProcessAdministration, QueueAdministration, Result, ReviewAdministration, WebhookAdministration,
+    AssetAdministration, FleetAdministration, ItemAdministration, OrchestratorError, ProcessAdministration,
+    QueueAdministration, Result, ReviewAdministration, TaskAdministration, WebhookAdministration,
 };
 
 #[async_trait]
@@ -34,6 +35,10 @@ impl QueueAdministration for Store {
 
     #[cfg(feature = "files")]
     fn buckets(&self) -> Option<&dyn performer_core::orchestrator::BucketAdministration> {
+        Some(self)
+    }
+
+    fn tasks(&self) -> Option<&dyn TaskAdministration> {
         Some(self)
     }
 

@@ -20,6 +20,7 @@
 //! | `apply/alerts.rs` | alerts |
 //! | `apply/buckets.rs` | storage buckets |
 //! | `apply/fleet.rs` | processes, machines, the sessions of agents, and their jobs |
+//! | `apply/tasks.rs` | tasks |
 //! | `apply/webhooks.rs` | webhooks, and what is to be delivered to them |
 //! | `apply/operation.rs`, `apply/selection.rs` | acts on many items at once; which items they are |
 //! | `apply/personal.rs` | personal fields: masked in what is read, and revealed |
@@ -50,6 +51,7 @@ mod query;
 mod report;
 mod retention;
 mod selection;
+mod tasks;
 mod views;
 mod webhooks;
 
@@ -311,6 +313,7 @@ impl<R: Rows> Apply<'_, R> {
             Operation::Webhooks(operation) => self.change_webhooks(*operation),
             Operation::Alerts(operation) => self.change_alerts(operation),
             Operation::Fleet(operation) => self.change_fleet(*operation),
+            Operation::Tasks(operation) => self.change_tasks(*operation),
         }
     }
 

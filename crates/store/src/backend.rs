@@ -17,6 +17,7 @@ use super::operations::Steering;
 pub(crate) use super::queries::{Answer, Query, expect_answer};
 use super::scoped_items::UnclaimedReport;
 use super::scoped_queues::{QueueSelector, Reach};
+use super::tasks::TaskOperation;
 use super::tokens::Token;
 use super::views::ViewOperation;
 use super::webhooks::WebhookOperation;
@@ -316,6 +317,7 @@ pub(crate) enum Operation {
     Alerts(AlertOperation),
     Buckets(Box<BucketOperation>),
     Fleet(Box<FleetOperation>),
+    Tasks(Box<TaskOperation>),
 }
 
 impl Operation {
@@ -360,6 +362,7 @@ impl Operation {
             | Self::Reveal { .. }
             | Self::View(_)
             | Self::SteerActs { .. }
+            | Self::Tasks(_)
             | Self::StopJob { .. } => true,
             Self::AddToken { token, .. } => token.name.is_some(),
             Self::Assets(operation) => operation.is_audited(),
@@ -407,6 +410,7 @@ impl Operation {
             Self::Review { .. } => "review",
             Self::ApplyRetention { .. } => "retention",
             Self::StepActs { .. } => "operation",
+            Self::Tasks(_) => "tasks",
             _ => "other",
         }
     }

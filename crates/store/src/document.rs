@@ -15,7 +15,7 @@ pub struct DocumentChange {
     pub replaces: u64,
     /// The new document.
     pub text: String,
-    /// Folders that must have neither a queue nor an asset nor a bucket.
+    /// Folders that must have neither a queue, nor an asset, nor a bucket, nor an open task.
     pub without_queues: Vec<FolderId>,
     /// Tokens that are added, with their digests.
     pub added_tokens: Vec<(String, Token)>,

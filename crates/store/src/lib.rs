@@ -59,10 +59,11 @@ use performer_core::model::audit::{ActSource, Actor};
 use performer_core::model::clock::{Clock, SystemClock};
 use performer_core::model::item::{ClaimedItem, NewQueueItem, QueueItem};
 use performer_core::model::job::{JobEnd, JobState, NewJob};
-use performer_core::model::key::{Claim, JobKey};
+use performer_core::model::key::{Claim, ItemKey, JobKey};
 use performer_core::model::log::LogLine;
 use performer_core::model::schema::Schemas;
 use performer_core::model::sweep::{SweepHistory, SweepPlan};
+use performer_core::model::task::TaskAnswer;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use performer_core::orchestrator::{BoxFuture, ErrorKind, OrchestratorError};
 use performer_core::orchestrator::{
@@ -119,6 +120,7 @@ mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod sweep;
+mod tasks;
 mod tokens;
 mod unreadable_rows;
 mod views;
@@ -142,6 +144,7 @@ pub use postgres::tokio_postgres;
 pub use removal::RemovedEnded;
 pub use scoped_items::{UnclaimedReport, UnleasedCaller};
 pub use scoped_queues::{QueueSelector, Reach};
+pub use tasks::{Assign, TaskQueryFilter};
 pub use tokens::{MAX_LOGIN_TOKENS, MAX_NAMED_TOKENS, Token, TokensOf};
 pub use webhooks::{FailedDelivery, WebhookSelector, WebhookTurn};
 
@@ -469,6 +472,14 @@ impl Orchestrator for Store {
 
     fn supports_follow_ups(&self) -> bool {
         true
+    }
+
+    fn supports_asking(&self) -> bool {
+        true
+    }
+
+    async fn read_answer(&self, item: ItemKey) -> Result<Option<TaskAnswer>> {
+        self.answer_for(item).await
     }
 
     async fn report_and_claim(

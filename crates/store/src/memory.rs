@@ -17,6 +17,7 @@ mod queue;
 mod ready_items;
 mod reasons;
 mod removal;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -78,6 +79,7 @@ pub(crate) struct Memory {
     alerts: alerts::StoredAlerts,
     buckets: buckets::StoredBuckets,
     fleet: fleet::StoredFleet,
+    tasks: tasks::StoredTasks,
     document: Option<(u64, String)>,
     last_queue: i64,
     last_item: i64,
@@ -115,6 +117,7 @@ impl Memory {
             alerts: alerts::StoredAlerts::default(),
             buckets: buckets::StoredBuckets::default(),
             fleet: fleet::StoredFleet::default(),
+            tasks: tasks::StoredTasks::default(),
             document: None,
             last_queue: 0,
             last_item: 0,

@@ -18,6 +18,7 @@ use super::operations::{ListOperationItems, OperationItems, OperationRemoval};
 use super::removal::RetentionProgress;
 use super::scoped_queues::{QueueSelector, Reach};
 use super::sweep::LiveJobs;
+use super::tasks::{TaskQuery, TaskReply};
 use super::tokens::Token;
 use super::webhooks::{WebhookAnswer, WebhookQuery};
 use performer_core::model::audit::AuditFilter;
@@ -167,6 +168,7 @@ pub(crate) enum Query {
     Alerts(AlertQuery),
     Buckets(BucketQuery),
     Fleet(FleetQuery),
+    Tasks(TaskQuery),
 }
 
 /// The answer to an operation or a query.
@@ -232,6 +234,7 @@ pub(crate) enum Answer {
     Alert(AlertAnswer),
     Bucket(BucketAnswer),
     Fleet(FleetAnswer),
+    Task(TaskReply),
 }
 
 /// The one kind of answer that an operation has; any other kind is a bug in this crate. Evaluates to a `Result` and

@@ -20,6 +20,7 @@ use super::backend::{Answer, Backend, Query, Scope};
 use super::buckets::BucketQuery;
 use super::comments::CommentsOn;
 use super::group_commit::{catch_panic, thread_ended};
+use super::tasks::TaskQuery;
 use performer_core::model::clock::Clock;
 use performer_core::model::item::{ItemFilter, Page};
 use performer_core::model::query::{Field, Order};
@@ -80,6 +81,7 @@ impl Lane {
             | Query::Alerts(_)
             | Query::Buckets(BucketQuery::Of(_))
             | Query::Fleet(_)
+            | Query::Tasks(TaskQuery::List(_) | TaskQuery::Activities(_))
             | Query::NamedTokens => Self::ListRequest,
             Query::Queue(_)
             | Query::Statistics(_)
@@ -96,6 +98,7 @@ impl Lane {
             | Query::StartLimitUntil { .. }
             | Query::Assets(_)
             | Query::Buckets(_)
+            | Query::Tasks(_)
             | Query::OwnerOf(_) => Self::Quick,
         }
     }

@@ -24,6 +24,7 @@ use super::logs::LogRows;
 use super::operations::{BulkRows, OperationRows};
 use super::reasons::Reasons;
 use super::removal::Removal;
+use super::tasks::TaskRows;
 use super::tokens::Tokens;
 use super::unreadable_rows::SkippedRows;
 use super::views::ViewRows;
@@ -86,6 +87,7 @@ pub(crate) trait Rows:
     + WebhookRows
     + AlertRows
     + FleetRows
+    + TaskRows
 {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;

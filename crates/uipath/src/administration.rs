@@ -18,7 +18,9 @@ use performer_core::model::robot::Robot;
 use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::ReviewStatus;
 use performer_core::orchestrator::{
-    AssetAdministration, BucketAdministration, ErrorKind, FleetAdministration, ItemAdministration, OrchestratorError, ProcessAdministration, QueueAdministration, Result, ReviewAdministration, WebhookAdministration,
+    AssetAdministration, BucketAdministration, ErrorKind, FleetAdministration, ItemAdministration,
+    OrchestratorError, ProcessAdministration, QueueAdministration, Result, ReviewAdministration,
+    TaskAdministration, WebhookAdministration,
 };
 use performer_wire::Collection;
 use performer_wire::job::{JobDto, StopJobRequest};
@@ -37,6 +39,10 @@ impl QueueAdministration for Uipath {
     }
 
     fn buckets(&self) -> Option<&dyn BucketAdministration> {
+        Some(self)
+    }
+
+    fn tasks(&self) -> Option<&dyn TaskAdministration> {
         Some(self)
     }
 

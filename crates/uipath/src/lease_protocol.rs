@@ -52,6 +52,8 @@ pub(super) struct LeaseTracker {
     claiming: RwLock<()>,
     /// Whether the server does not know follow-ups.
     lacks_follow_ups: AtomicBool,
+    /// The server has said that it makes no tasks with postponements.
+    lacks_asking: AtomicBool,
 }
 
 #[derive(Default)]
@@ -131,7 +133,11 @@ fn size_of(report: &Report) -> usize {
         _ => 0,
     };
     let follow_ups: usize = report.follow_ups.iter().map(|follow_up| 300 + follow_up.size()).sum();
-    200 + text + report.progress.as_ref().map_or(0, String::len) + follow_ups
+    let ask = report
+        .ask
+        .as_ref()
+        .map_or(0, |task| task.title.len() + serde_json::to_string(&task.data).map_or(0, |text| text.len()));
+    200 + text + report.progress.as_ref().map_or(0, String::len) + follow_ups + ask
 }
 
 /// The report as it is sent.
@@ -140,9 +146,10 @@ fn size_of(report: &Report) -> usize {
 ///
 /// Invalid for follow-ups that cannot be sent.
 fn report_dto(report: Report) -> Result<ReportDto> {
-    let Report { claim, result, progress, follow_ups, .. } = report;
-    follow_ups.validate(&result)?;
+    report.validate_parts()?;
+    let Report { claim, result, progress, follow_ups, ask, .. } = report;
     let mut dto = ReportDto::new(claim, &result, progress);
+    dto.ask = ask.as_deref().map(Into::into);
     for (at, follow_up) in follow_ups.iter().enumerate() {
         let content = follow_up.item.content().map_err(|refusal| follow_ups.refused(at, refusal.into()))?;
         let data = QueueItemDataDto::new(Some(&follow_up.queue), &follow_up.item, content.as_json());
@@ -167,12 +174,18 @@ impl Inner {
         !self.leases.lacks_follow_ups.load(Ordering::Relaxed)
     }
 
+    /// Whether the server makes tasks with postponements. A server that has not said it yet probably does.
+    pub(super) fn leases_have_asking(&self) -> bool {
+        !self.leases.lacks_asking.load(Ordering::Relaxed)
+    }
+
     pub(super) async fn start_leased_job(&self, job: NewJob) -> Result<JobKey> {
         job.validate()?;
         // If the answer is lost, the job that it registered ends when its lease expires.
         let started: StartJobResponse =
             self.http.json(call("StartJob", &StartJobRequest::from(job)).repeatable()).await?;
         self.leases.lacks_follow_ups.store(!started.follow_ups, Ordering::Relaxed);
+        self.leases.lacks_asking.store(!started.asks, Ordering::Relaxed);
         Ok(key(started.job))
     }
 
@@ -239,6 +252,10 @@ impl Inner {
     fn report_dto(&self, report: Report) -> Result<ReportDto> {
         if !report.follow_ups.is_empty() && !self.leases_have_follow_ups() {
             let message = "the server is of a version that does not add follow-up items";
+            return Err(OrchestratorError::new(ErrorKind::Unsupported, message));
+        }
+        if report.ask.is_some() && !self.leases_have_asking() {
+            let message = "the server is of a version that makes no tasks";
             return Err(OrchestratorError::new(ErrorKind::Unsupported, message));
         }
         report_dto(report)

@@ -44,12 +44,13 @@ use performer_core::model::asset::RobotAsset;
 use performer_core::model::clock::{Clock, SystemClock};
 use performer_core::model::item::{ClaimedItem, NewQueueItem, QueueItem};
 use performer_core::model::job::{JobEnd, JobState, NewJob};
-use performer_core::model::key::{Claim, JobKey, KeyMaker};
+use performer_core::model::key::{Claim, ItemKey, JobKey, KeyMaker};
 use performer_core::model::log::{LogLine, validate_lines};
 use performer_core::model::queue::folded;
 use performer_core::model::result::TransactionResult;
 use performer_core::model::schema::Schemas;
 use performer_core::model::status::Status;
+use performer_core::model::task::TaskAnswer;
 use performer_core::orchestrator::{
     BulkAdded, ClaimRequest, ClaimedItems, CommitType, ErrorKind, Orchestrator, OrchestratorError, Report,
     ReportAndClaimAnswer, Result, Seen, Swept,
@@ -83,6 +84,7 @@ mod recovery;
 mod report;
 mod request;
 mod review_protocol;
+mod tasks;
 mod timing;
 mod tls;
 mod unreadable;
@@ -429,6 +431,15 @@ impl Orchestrator for Uipath {
     /// Our own server adds them with the success. A UiPath Orchestrator has no such call: the client adds them before it reports.
     fn supports_follow_ups(&self) -> bool {
         !self.inner.supports_leases() || self.inner.leases_have_follow_ups()
+    }
+
+    /// Our own server makes the task with the postponement. A UiPath Orchestrator has no such call: the client makes it before it reports.
+    fn supports_asking(&self) -> bool {
+        !self.inner.supports_leases() || self.inner.leases_have_asking()
+    }
+
+    async fn read_answer(&self, item: ItemKey) -> Result<Option<TaskAnswer>> {
+        self.inner.read_answer(item).await
     }
 
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {

@@ -52,6 +52,14 @@ impl Inner {
             report.follow_ups.validate(result)?;
             self.add_follow_ups(&held, &report.follow_ups).await?;
         }
+        let asked;
+        let (report, result) = match &report.ask {
+            Some(task) => {
+                asked = self.ask_first(held.key, report, task).await?;
+                (&asked, &asked.result)
+            }
+            None => (report, result),
+        };
         let (earliest, latest) = self.server_time();
         if let TransactionResult::Postponed { defer_date, .. } = result {
             validate_postponement(*defer_date, earliest)?;

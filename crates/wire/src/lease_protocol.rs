@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::ApiTime;
 use super::content_map::ContentMap;
 use super::item::{ProcessingExceptionDto, QueueItemDto};
+use super::task::AskDto;
 use super::transaction::QueueItemDataDto;
 #[cfg(feature = "server")]
 use performer_core::model::content::Output;
@@ -90,6 +91,9 @@ pub struct StartJobResponse {
     /// Whether reports may have follow-ups. Servers before they were introduced do not say it, and refuse such a call.
     #[serde(default)]
     pub follow_ups: bool,
+    /// Whether a report may have a task by which a person is asked, and `Answer` is there.
+    #[serde(default)]
+    pub asks: bool,
 }
 
 /// A reference to a job by its key.
@@ -246,10 +250,7 @@ impl AttemptResultDto {
     /// # Errors
     ///
     /// For an invalid output.
-    pub fn into_result(
-        self,
-        now: Timestamp,
-    ) -> Result<TransactionResult, performer_core::model::Refusal> {
+    pub fn into_result(self, now: Timestamp) -> Result<TransactionResult, performer_core::model::Refusal> {
         Ok(match self {
             Self::Successful { output } => {
                 let output = output.map(|output| Output::from_json(output.as_json()));
@@ -284,12 +285,15 @@ pub struct ReportDto {
     /// What is added with a success, in the same commit. Each names its queue.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub follow_ups: Vec<QueueItemDataDto>,
+    /// The task by which a person is asked with a postponement. Sent to a server only if it said that it knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask: Option<AskDto>,
 }
 
 impl ReportDto {
     /// A report without follow-ups.
     pub fn new(claim: Claim, result: &TransactionResult, progress: Option<String>) -> Self {
-        Self { claim: claim.into(), result: result.into(), progress, follow_ups: Vec::new() }
+        Self { claim: claim.into(), result: result.into(), progress, follow_ups: Vec::new(), ask: None }
     }
 }
 
@@ -431,11 +435,11 @@ mod tests {
     fn follow_ups_are_sent_to_servers_that_have_them_and_to_no_others() {
         let old: StartJobResponse =
             serde_json::from_str(r#"{"job":"00000000-0000-4000-8000-000000000001"}"#).unwrap();
-        assert!(!old.follow_ups);
+        assert!(!old.follow_ups && !old.asks);
         let claim = Claim { item: ItemId(1), job: JobKey::from_bytes([1; 16]), token: 1 };
         let report = ReportDto::new(claim, &TransactionResult::GivenBack, None);
         let sent = serde_json::to_value(&report).unwrap();
-        assert!(sent.get("followUps").is_none(), "{sent}");
+        assert!(sent.get("followUps").is_none() && sent.get("ask").is_none(), "{sent}");
         let received: ReportDto = serde_json::from_value(sent).unwrap();
         assert!(received.follow_ups.is_empty());
     }

@@ -19,6 +19,7 @@
 //! | `review` | comments, events, bulk operations |
 //! | `asset` | assets, and what a robot reads of them |
 //! | `bucket` | storage buckets, their files and the addresses of files |
+//! | `task` | tasks: what people are asked |
 //! | `webhook` | webhooks, and the bodies that are sent to them |
 //! | `job`, `log` | jobs of robots, and their logs |
 //! | `review_protocol` | what performer's own server has for people: groups of failures, corrected retries |
@@ -72,6 +73,7 @@ pub mod requests;
 pub mod responses;
 pub mod review;
 pub mod review_protocol;
+pub mod task;
 pub mod transaction;
 pub mod webhook;
 

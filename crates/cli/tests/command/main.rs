@@ -30,6 +30,7 @@ mod serve;
 mod server_operation;
 mod stats;
 mod tables;
+mod tasks;
 mod walk;
 mod webhooks;
 

@@ -35,6 +35,7 @@ pub(crate) mod reporting;
 pub(crate) mod retention;
 pub(crate) mod reviews;
 pub(crate) mod stored_values;
+pub(crate) mod tasks;
 pub(crate) mod waiting;
 
 /// The seconds of a day.

@@ -136,6 +136,18 @@ enumeration! {
         CalendarEdited = 51,
         /// A calendar was deleted.
         CalendarDeleted = 52,
+        /// A person made a task.
+        TaskCreated = 60,
+        /// A task was given to a user, or taken from one.
+        TaskAssigned = 61,
+        /// The settings or the data of a task were changed, or a note was written.
+        TaskEdited = 62,
+        /// A task was completed.
+        TaskCompleted = 63,
+        /// A task was deleted.
+        TaskDeleted = 64,
+        /// A catalog of tasks was made, changed, shared or deleted.
+        CatalogEdited = 65,
     }
 }
 

@@ -160,6 +160,16 @@ guid! {
     TriggerKey
 }
 
+guid! {
+    /// The key of a task.
+    TaskKey
+}
+
+guid! {
+    /// The key of a catalog of tasks, the same wherever the catalog is shared.
+    CatalogKey
+}
+
 macro_rules! read_from_text {
     ($($name:ident),+) => {
         $(impl<'de> serde::Deserialize<'de> for $name {
@@ -171,7 +181,10 @@ macro_rules! read_from_text {
     };
 }
 
-read_from_text!(AlertKey, AssetKey, BucketKey, JobKey, MachineKey, ProcessKey, SessionKey, TriggerKey, WebhookKey);
+read_from_text!(
+    AlertKey, AssetKey, BucketKey, CatalogKey, ItemKey, JobKey, MachineKey, ProcessKey, SessionKey, TaskKey,
+    TriggerKey, WebhookKey
+);
 
 impl JobKey {
     /// The holder of items that were claimed over HTTP without a job of ours. It has no heartbeat; such items are held
@@ -329,6 +342,16 @@ impl KeyMaker {
     /// The key of a new trigger or calendar.
     pub fn trigger(&mut self, now: Timestamp) -> TriggerKey {
         TriggerKey(guid_of(self.fresh(now)))
+    }
+
+    /// The key of a new task.
+    pub fn task(&mut self, now: Timestamp) -> TaskKey {
+        TaskKey(guid_of(self.fresh(now)))
+    }
+
+    /// The key of a new catalog of tasks.
+    pub fn catalog(&mut self, now: Timestamp) -> CatalogKey {
+        CatalogKey(guid_of(self.fresh(now)))
     }
 
     /// The key of a new event.

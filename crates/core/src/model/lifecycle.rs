@@ -59,6 +59,7 @@
 //! | T22 | `SetReviewer` | the same item, the reviewer permitted | the reviewer | 1020, 1853, 1867 |
 //! | T23 | `Expire` | older than its period, with its whole chain | removed | 1867 |
 //! | T24 | `Purge` | Successful, Retried or Deleted | content blanked | 1867 |
+//! | T25 | `Answer` | New and still deferred to the deadline of the task | DeferDate null | nothing |
 //!
 //! Where the Orchestrator leaves it open, these choices hold (choices 5 and 12): the original of a manual retry stays Failed
 //! or Abandoned with ReviewStatus Retried; the original of a retried abandoned item shows Retried, its
@@ -162,6 +163,10 @@ pub enum Event {
         whole_chain_expired: bool,
     },
     Purge,
+    /// The task that the item waits for has an end before its deadline.
+    Answer {
+        deadline: Timestamp,
+    },
 }
 
 /// What a store has to write.
@@ -263,6 +268,7 @@ pub fn transition(
         }
         Event::Expire { whole_chain_expired } => step.expire(whole_chain_expired),
         Event::Purge => step.purge(),
+        Event::Answer { deadline } => step.answer(deadline),
     }
 }
 
@@ -521,6 +527,14 @@ impl Step<'_> {
         }
         let (due_date, defer_date) = (due_date.map(stored), defer_date.map(stored));
         self.change_recorded(EventAction::Edit, ItemState { priority, due_date, defer_date, ..self.next() })
+    }
+
+    /// T25. An item that was taken, deleted or given another DeferDate meanwhile does not wait for the task any more.
+    fn answer(&self, deadline: Timestamp) -> TransitionResult {
+        if self.item.status != Status::New || self.item.defer_date != Some(stored(deadline)) {
+            return Ok(Transition::Unchanged);
+        }
+        self.change_recorded(EventAction::Edit, ItemState { defer_date: None, ..self.next() })
     }
 
     /// T17.

@@ -50,6 +50,7 @@
 //! | [`asset`] | named values for transactions, of everybody or of some; what is secret in them |
 //! | [`alert`] | what somebody should look at |
 //! | [`bucket`] | storage buckets, and which paths their files may have |
+//! | [`task`] | what people are asked, and what they answer |
 //! | [`log`], [`user`] | documented numbers of things around the queue |
 
 mod enumeration;
@@ -108,6 +109,7 @@ pub mod statistics;
 pub mod status;
 pub mod stored_time;
 pub mod sweep;
+pub mod task;
 pub mod user;
 pub mod view;
 pub mod webhook;

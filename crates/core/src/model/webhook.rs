@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::event::{
     EventType, UnknownEventType, WebhookEvent, custom_event, item_value, items_event, job_event, ping_event,
-    queue_event,
+    queue_event, task_event,
 };
 pub use self::verdict::{Verdict, verdict_of};
 use super::audit::FieldChange;

@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
-    AssetAdministration, BucketAdministration, ErrorKind, Insight, Orchestrator, OrchestratorError, ProcessAdministration, Result, WebhookAdministration,
+    AssetAdministration, BucketAdministration, ErrorKind, Insight, Orchestrator, OrchestratorError,
+    ProcessAdministration, Result, TaskAdministration, WebhookAdministration,
 };
 use crate::model::figures::{Figures, FiguresFilter};
 use crate::model::history::ItemEvent;
@@ -52,6 +53,11 @@ pub trait QueueAdministration: std::fmt::Debug + Send + Sync {
 
     /// The storage buckets of the back end. `None`, the default: it has none.
     fn buckets(&self) -> Option<&dyn BucketAdministration> {
+        None
+    }
+
+    /// The tasks of the back end. `None`, the default: it has none.
+    fn tasks(&self) -> Option<&dyn TaskAdministration> {
         None
     }
 

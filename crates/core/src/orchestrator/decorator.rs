@@ -12,9 +12,10 @@ use super::{
 use crate::model::asset::RobotAsset;
 use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem};
 use crate::model::job::{JobEnd, JobState, NewJob};
-use crate::model::key::{Claim, JobKey};
+use crate::model::key::{Claim, ItemKey, JobKey};
 use crate::model::log::LogLine;
 use crate::model::schema::Schemas;
+use crate::model::task::TaskAnswer;
 
 /// An Orchestrator around another one. It implements the methods that it changes; all others are forwarded, those with a default
 /// in [`Orchestrator`] too.
@@ -112,6 +113,16 @@ pub trait Decorator: fmt::Debug + Send + Sync + 'static {
     /// See [`Orchestrator::read_asset`].
     async fn read_asset(&self, name: &str) -> Result<RobotAsset> {
         self.inner().read_asset(name).await
+    }
+
+    /// See [`Orchestrator::supports_asking`].
+    fn supports_asking(&self) -> bool {
+        self.inner().supports_asking()
+    }
+
+    /// See [`Orchestrator::read_answer`].
+    async fn read_answer(&self, item: ItemKey) -> Result<Option<TaskAnswer>> {
+        self.inner().read_answer(item).await
     }
 
     /// See [`Orchestrator::wait_for_items`].
@@ -249,6 +260,18 @@ impl<D: Decorator> Orchestrator for D {
         Self: 'f,
     {
         Decorator::read_asset(self, name)
+    }
+
+    fn supports_asking(&self) -> bool {
+        Decorator::supports_asking(self)
+    }
+
+    fn read_answer<'s, 'f>(&'s self, item: ItemKey) -> BoxFuture<'f, Result<Option<TaskAnswer>>>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        Decorator::read_answer(self, item)
     }
 
     fn wait_for_items<'s, 'q, 'f>(

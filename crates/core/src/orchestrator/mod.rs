@@ -1,7 +1,7 @@
 //! The interface to the queues, which every back end implements.
 //!
 //! [`Orchestrator`] has the operations of a performer; [`Administration`] adds those of people. [`Observed`] traces every call
-//! of a back end. T1 to T24 are the transitions of `docs/reference/lifecycle.md`.
+//! of a back end. T1 to T25 are the transitions of `docs/reference/lifecycle.md`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +12,13 @@ use crate::model::Refusal;
 use crate::model::asset::RobotAsset;
 use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem, ReferenceFilter};
 use crate::model::job::{JobEnd, JobState, NewJob};
-use crate::model::key::{Claim, JobKey};
+use crate::model::key::{Claim, ItemKey, JobKey};
 use crate::model::log::LogLine;
 use crate::model::result::TransactionResult;
 use crate::model::schema::Schemas;
 use crate::model::selection::validate_count;
 use crate::model::status::Status;
+use crate::model::task::{NewTask, TaskAnswer};
 
 mod administration;
 mod assets;
@@ -29,8 +30,9 @@ mod follow_up;
 mod insight;
 mod observed;
 mod pace;
-mod webhooks;
 mod processes;
+mod tasks;
+mod webhooks;
 
 pub use administration::{
     Administration, FleetAdministration, ItemAdministration, QueueAdministration, ReviewAdministration,
@@ -46,8 +48,9 @@ pub use follow_up::{FOLLOW_UPS_SIZE_LIMIT, FollowUp, FollowUps, MAX_FOLLOW_UPS};
 pub use insight::Insight;
 pub use observed::Observed;
 pub use pace::{read_pace, read_queue_load};
-pub use webhooks::WebhookAdministration;
 pub use processes::ProcessAdministration;
+pub use tasks::{TaskAdministration, TaskFilter};
+pub use webhooks::WebhookAdministration;
 
 /// The future of a public async function, made by a function that is not generic: so it is compiled in the crate that has it,
 /// while the user's crate compiles an async function that awaits it.
@@ -215,6 +218,25 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
         Err(OrchestratorError::new(ErrorKind::Unsupported, message))
     }
 
+    /// Whether [`report_and_claim`](Self::report_and_claim) makes the [task](Report::ask) of a postponement. Default: false, and a
+    /// performer then reports a transaction that asks as an ApplicationException.
+    ///
+    /// A back end that says true makes the task in the commit that postpones the item, and lets the item be claimed in the commit that
+    /// ends the task. (The client of a UiPath Orchestrator promises less: it makes the task first, and looks at it now and then.)
+    fn supports_asking(&self) -> bool {
+        false
+    }
+
+    /// The end of the last task by which an item asked, whatever attempt of it. `None`: it asked for none, or the task has no end yet.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable; Unsupported by default, for a back end without tasks.
+    async fn read_answer(&self, item: ItemKey) -> Result<Option<TaskAnswer>> {
+        let message = format!("this back end has no tasks, and so no answer for the item {item}");
+        Err(OrchestratorError::new(ErrorKind::Unsupported, message))
+    }
+
     /// Waits until there may be a new item to claim, for about `at_most`. `seen` is from the last claim that returned no item.
     /// It may return without a new item. A back end with rate limits waits longer than `at_most` (the real Orchestrator: up to 30
     /// seconds).
@@ -366,12 +388,14 @@ pub struct Report {
     pub progress: Option<String>,
     /// Items that are added with a success, in the same commit: all of them, or none if it is not recorded.
     pub follow_ups: FollowUps,
+    /// A task that is made with a postponement, in the same commit, and for whose end the item waits until the DeferDate.
+    pub ask: Option<Arc<NewTask>>,
 }
 
 impl Report {
     /// A report of this result, for the attempt that the claim is on.
     pub fn new(claim: Claim, result: TransactionResult) -> Self {
-        Self { claim, result, progress: None, follow_ups: FollowUps::default() }
+        Self { claim, result, progress: None, follow_ups: FollowUps::default(), ask: None }
     }
 
     /// Sets the last progress text, which is stored before the result.

@@ -8,7 +8,10 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Instrument, debug_span, trace_span};
 
 use super::{
-    AssetAdministration, BoxFuture, BucketAdministration, BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration, Insight, ItemAdministration, Orchestrator, ProcessAdministration, QueueAdministration, Report, ReportAndClaimAnswer, Result, ReviewAdministration, Seen, Swept, WebhookAdministration,
+    AssetAdministration, BoxFuture, BucketAdministration, BulkAdded, ClaimRequest, CommitType, Decorator,
+    FleetAdministration, Insight, ItemAdministration, Orchestrator, ProcessAdministration,
+    QueueAdministration, Report, ReportAndClaimAnswer, Result, ReviewAdministration, Seen, Swept,
+    TaskAdministration, WebhookAdministration,
 };
 use crate::model::alert::{Alert, AlertFilter};
 use crate::model::asset::RobotAsset;
@@ -18,7 +21,7 @@ use crate::model::figures::{Figures, FiguresFilter};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
 use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
-use crate::model::key::{AlertKey, Claim, ItemId, JobKey};
+use crate::model::key::{AlertKey, Claim, ItemId, ItemKey, JobKey};
 use crate::model::limits::LimitsEdit;
 use crate::model::log::{LogFilter, LogRecord};
 use crate::model::operation::{ItemOperation, OperationId, OperationItem, OperationList, Plan};
@@ -29,6 +32,7 @@ use crate::model::robot::Robot;
 use crate::model::schema::Schemas;
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::ReviewStatus;
+use crate::model::task::TaskAnswer;
 use crate::model::view::SavedView;
 use crate::trace_context;
 
@@ -161,6 +165,14 @@ impl<O: Orchestrator> Decorator for Observed<O> {
         observe!(self.read_asset(name), name)
     }
 
+    fn supports_asking(&self) -> bool {
+        self.0.supports_asking()
+    }
+
+    async fn read_answer(&self, item: ItemKey) -> Result<Option<TaskAnswer>> {
+        observe!(self.read_answer(item), item = item.to_string())
+    }
+
     async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration) {
         let span = trace_span!(target: TARGET, "wait_for_items", queue);
         self.0.wait_for_items(queue, seen, at_most).instrument(span).await;
@@ -179,6 +191,10 @@ impl<O: QueueAdministration> QueueAdministration for Observed<O> {
 
     fn buckets(&self) -> Option<&dyn BucketAdministration> {
         self.0.buckets()
+    }
+
+    fn tasks(&self) -> Option<&dyn TaskAdministration> {
+        self.0.tasks()
     }
 
     async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {

@@ -22,6 +22,8 @@
 //! | `access.rs`, `access_parts.rs`, `access_acts.rs` | users, roles, folders, applications, tokens and sessions; the rows of these pages; and what people change of them |
 //! | `alerts.rs` | what somebody should look at |
 //! | `asset_pages.rs`, `webhooks.rs` | named values for transactions; addresses that are told what happens |
+//! | `asset_pages.rs` | named values for transactions |
+//! | `task_pages.rs` | what people are asked, and their answers |
 //! | `operations.rs`, `operation_acts.rs` | acts on many items at once, and what people do with them |
 //! | `acts.rs`, `item_acts.rs` | what people do with queues and jobs, and with items |
 
@@ -63,6 +65,7 @@ mod routes;
 mod same_origin;
 mod session;
 mod start;
+mod task_pages;
 mod timeline;
 mod views;
 mod webhooks;

@@ -11,11 +11,12 @@ use super::reply::Reply;
 use super::{
     access, access_acts, acts, alerts, asset_pages, audit, deadlines, events, export, health, item,
     item_acts, items, jobs, login, operation_acts, operations, personal, queue, queues, reasons, review,
-    start, views, webhooks,
+    start, task_pages, views, webhooks,
 };
 use crate::api_error::ApiError;
 pub(super) use crate::operation_rights::{CHANGE, REMOVE, REVIEW};
 use crate::permission::{Action, Area, Permission};
+use crate::tasks;
 
 /// The handler of a route.
 type Handler = for<'a> fn(&'a DeskCall) -> Pin<Box<dyn Future<Output = Result<Reply, ApiError>> + Send + 'a>>;
@@ -142,6 +143,12 @@ const SEE_QUEUES: &[Permission] = &[QUEUES_VIEW];
 pub(super) const CHANGE_QUEUES: &[Permission] = &[QUEUES_VIEW, QUEUES_EDIT];
 
 const ASSETS_VIEW: Permission = Permission(Area::Assets, Action::View);
+/// To see tasks.
+pub(super) const SEE_TASKS: &[Permission] = &[tasks::VIEW];
+/// To save, assign and complete tasks.
+pub(super) const DO_TASKS: &[Permission] = &[tasks::VIEW, tasks::EDIT];
+/// To delete tasks.
+pub(super) const REMOVE_TASKS: &[Permission] = &[tasks::VIEW, tasks::DELETE];
 /// To see assets, without what is secret in them.
 pub(super) const SEE_ASSETS: &[Permission] = &[ASSETS_VIEW];
 /// To make assets.
@@ -232,6 +239,12 @@ pub(super) static ROUTES: &[DeskRoute] = routes! {
     POST "/desk/jobs/{key}/stop" "DeskStopJob": InFolder(&[JOBS_EDIT]) => acts::stop_job;
     POST "/desk/jobs/{key}/kill" "DeskKillJob": InFolder(&[JOBS_EDIT]) => acts::kill_job;
 
+    GET "/desk/tasks" "DeskTasks": InFolder(SEE_TASKS) => task_pages::list;
+    GET "/desk/tasks/{id}" "DeskTaskPage": InFolder(SEE_TASKS) => task_pages::page;
+    POST "/desk/tasks/{id}/save" "DeskSaveTask": InFolder(DO_TASKS) => task_pages::save;
+    POST "/desk/tasks/{id}/complete" "DeskCompleteTask": InFolder(DO_TASKS) => task_pages::complete;
+    POST "/desk/tasks/{id}/assign" "DeskAssignTask": InFolder(DO_TASKS) => task_pages::assign;
+    POST "/desk/tasks/{id}/delete" "DeskDeleteTask": InFolder(REMOVE_TASKS) => task_pages::delete;
     GET "/desk/assets" "DeskAssets": InFolder(SEE_ASSETS) => asset_pages::list;
     POST "/desk/assets" "DeskCreateAsset": InFolder(ADD_ASSETS) => asset_pages::create;
     GET "/desk/assets/{id}" "DeskAssetPage": InFolder(SEE_ASSETS) => asset_pages::page;

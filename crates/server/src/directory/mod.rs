@@ -177,6 +177,9 @@ impl Directory {
             }
             Area::BlobFiles => true,
             Area::Logs => matches!(action, Action::View | Action::Create),
+            // A robot asks, and does not answer itself.
+            Area::Tasks => matches!(action, Action::View | Action::Create),
+            Area::TaskCatalogs => *action == Action::View,
             _ => false,
         });
         let viewer = Permission::all().filter(|Permission(_, action)| *action == Action::View);

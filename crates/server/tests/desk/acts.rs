@@ -290,6 +290,8 @@ pub(crate) fn filled(path: &str, work: &Work) -> String {
         work.user
     } else if path.starts_with("/desk/operations") {
         work.operation
+    } else if path.starts_with("/desk/tasks") {
+        work.task
     } else if path.starts_with("/desk/assets") {
         work.asset
     } else if path.starts_with("/desk/webhooks") {

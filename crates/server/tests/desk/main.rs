@@ -13,6 +13,7 @@ mod pages;
 mod personal;
 mod roles;
 mod sessions;
+mod tasks;
 mod views;
 mod webhooks;
 
@@ -93,6 +94,8 @@ pub(crate) struct Work {
     pub(crate) asset: i64,
     /// A webhook with a secret, to which a test waits to be sent.
     pub(crate) webhook: i64,
+    /// A task that nobody has.
+    pub(crate) task: i64,
 }
 
 impl Desk {
@@ -181,7 +184,9 @@ impl Desk {
         let webhook = json!({"Name": "Hook", "Url": "https://hooks.example.com/x", "Enabled": true, "SubscribeToAllEvents": false,
             "AllowInsecureSsl": false, "Secret": "hunter2", "Events": [{"EventType": "custom"}]});
         let webhook = self.api("POST", "/odata/Webhooks", &webhook).await["Id"].as_i64().unwrap();
-        Work { queue, retried, successful, failed, new, job, operation, user, asset, webhook }
+        let task = json!({"title": "check the total", "data": {"total": 99}});
+        let task = self.api("POST", "/tasks/GenericTasks/CreateTask", &task).await["id"].as_i64().unwrap();
+        Work { queue, retried, successful, failed, new, job, operation, user, asset, webhook, task }
     }
 
     /// An operation that clears reviewers, which the rules refuse for an item that is New.

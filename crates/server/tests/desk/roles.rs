@@ -115,6 +115,7 @@ async fn pages_offer_what_their_reader_may_do() {
         format!("/desk/queues/{}", work.queue),
         format!("/desk/jobs/{}", work.job),
         format!("/desk/assets/{}", work.asset),
+        format!("/desk/tasks/{}", work.task),
         "/desk/assets".to_owned(),
         "/desk/webhooks".to_owned(),
         "/desk/items".to_owned(),

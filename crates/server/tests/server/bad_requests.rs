@@ -192,6 +192,31 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
             "id": 1, "rowVersion": 1, "priority": "High", "dueDate": null, "deferDate": "2026-09-01T00:00:00Z", "progress": "p",
             "content": "{\"a\":1}",
         }),
+        "CreateTask" => json!({
+            "type": "ExternalTask", "title": "Approve", "priority": "High", "data": {"a": [1]}, "taskCatalogName": null,
+            "externalTag": "x", "tags": [{"Name": "n", "DisplayName": "d", "Value": "v", "DisplayValue": "w"}],
+            "parentOperationId": "o",
+        }),
+        "CompleteTask" | "SaveTaskData" => json!({"taskId": 1, "data": {"a": 1}, "action": "approve"}),
+        "SaveTaskTags" => json!({"taskId": 1, "tags": [{"Name": "n"}]}),
+        "SaveAndReassignTask" => json!({
+            "SaveData": true, "Data": {"a": 1}, "NoteText": "n", "TaskId": 1, "UserId": 5, "UserNameOrEmail": "u",
+            "AssignmentCriteria": "SingleUser", "AssigneeNamesOrEmails": [], "AssigneeUserIds": [],
+        }),
+        "AssignTasks" | "ReassignTasks" => json!({"taskAssignments": [
+            {"TaskId": 1, "UserId": 5, "UserNameOrEmail": "u", "AssignmentCriteria": "SingleUser"}]}),
+        "UnassignTasks" | "DeleteTasks" => json!({"taskIds": [1]}),
+        "EditTaskMetadata" => json!({
+            "TaskId": 1, "Title": "t", "TaskCatalogId": 1, "UnsetTaskCatalog": false, "Priority": "Low", "NoteText": "n",
+        }),
+        "CreateTaskNote" => json!({"TaskId": 1, "Text": "t"}),
+        "CreateTaskCatalog" | "UpdateTaskCatalog" => {
+            json!({"Name": "Approvals", "Description": "d", "Encrypted": false, "Tags": [{"Name": "n"}]})
+        }
+        "ShareTaskCatalogsToFolders" => {
+            json!({"TaskCatalogIds": [1], "ToAddFolderIds": [1], "ToRemoveFolderIds": []})
+        }
+        "Answer" => json!({ "item": CALL }),
         _ => panic!("no body is known that is right for {name}: add it, so that every route is tried"),
     })
 }
@@ -531,9 +556,9 @@ async fn unknown_paths_are_404() {
         "/%00",
         "/odata/%ff",
         "/a/b/c/odata/QueueItems",
-        "/tasks/GenericTasks/CreateTask",
+        "/tasks/GenericTasks/Nothing",
         "/forms/TaskForms/GetTaskFormById",
-        "/a/b/orchestrator_/tasks/GenericTasks/CreateTask",
+        "/a/b/orchestrator_/tasks/GenericTasks/Nothing",
         "/a/b/api/Buckets/5/ListFiles",
         "/api/Status",
         "/api/Status/Get/5",

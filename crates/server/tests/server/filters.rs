@@ -34,6 +34,12 @@ async fn lists(api: &Api) -> Vec<String> {
     api.post("/odata/Releases", &process).await;
     let agent = json!({"Machine": "Ørsted", "Host": "h", "Runtimes": 2, "LeaseSeconds": 30});
     assert_eq!(api.post("/api/Performer/OpenSession", &json!({ "agent": agent })).await.status, 200);
+    let catalog = json!({"Name": "Ørsted"});
+    api.post("/odata/TaskCatalogs/UiPath.Server.Configuration.OData.CreateTaskCatalog", &catalog).await;
+    let task = json!({"title": "Ørsted", "priority": "High", "taskCatalogName": "ørsted"});
+    assert_eq!(api.post("/tasks/GenericTasks/CreateTask", &task).await.status, 201);
+    let note = json!({"TaskId": 1, "Text": "why?"});
+    api.post("/odata/TaskNotes/UiPath.Server.Configuration.OData.CreateTaskNote", &note).await;
     api.login(CLIENT, SECRET, None).await.unwrap(); // refreshes the directory of the server
     crate::bad_requests::start_job(api, "FQ Invoices").await;
     let entry = json!({"message": "started", "level": "Information", "processName": "P"}).to_string();
@@ -84,6 +90,14 @@ async fn lists(api: &Api) -> Vec<String> {
         format!("/odata/Sessions/{odata}.GetMachineSessionRuntimesByFolderId(folderId=1)"),
         "/odata/Webhooks".to_owned(),
         format!("/odata/Webhooks/{odata}.GetEventTypes"),
+        "/odata/Tasks".to_owned(),
+        format!("/odata/Tasks/{odata}.GetTasksAcrossFolders"),
+        format!("/odata/Tasks/{odata}.GetTasksAcrossFoldersForAdmin"),
+        format!("/odata/Tasks/{odata}.GetTaskPermissions"),
+        "/odata/TaskCatalogs".to_owned(),
+        format!("/odata/TaskCatalogs/{odata}.GetTaskCatalogsFromFoldersWithPermissions"),
+        format!("/odata/TaskNotes/{odata}.GetByTaskId(taskId=1)"),
+        format!("/odata/TaskActivities/{odata}.GetByTaskId(taskId=1)"),
     ]
 }
 
@@ -130,6 +144,14 @@ async fn lists_accept_the_filters_of_clients() {
         ("/odata/Sessions", "State eq 'Available' and not IsUnresponsive", "MachineName", "Ørsted"),
         ("/odata/Webhooks", "Enabled and startswith(Url, 'https://') and Id ge '1'", "Name", "Ørsted"),
         ("/odata/Buckets", "Options eq 'None' and Description eq 'd' and Id ge 1", "Name", "Ørsted"),
+        ("/odata/Tasks", "Status eq '0' and Priority in ('High') and not IsCompleted", "Title", "Ørsted"),
+        (
+            "/odata/Tasks",
+            "CreatorUser/UserName ne null and tolower(TaskCatalogName) eq 'ørsted'",
+            "Title",
+            "Ørsted",
+        ),
+        ("/odata/TaskCatalogs", "FoldersCount eq 1 and not Encrypted", "Name", "Ørsted"),
         ("/odata/Assets", "ValueType eq 'Integer' and ValueScope eq '0' and IntValue gt 4", "Name", "Ørsted"),
         (
             "/odata/Assets",

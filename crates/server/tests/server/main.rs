@@ -32,6 +32,7 @@ mod server_facts;
 mod shadow;
 mod shared_queues;
 mod store_load;
+mod tasks;
 mod trace_context;
 mod transaction_results;
 mod transport;

@@ -34,7 +34,7 @@ async fn every_route_refuses_callers_without_access() {
     access_admin.add_user("gone", UserType::User, None, &administrator).await.unwrap();
     let of_nobody = access_admin.add_token("gone", "t", "OrchestratorApiUserAccess", day).await.unwrap();
     access_admin.remove_user("gone").await.unwrap();
-    let wrong_scope = api.application_token("tasks", "OR.Tasks", &["Administrator"], &[]).await;
+    let wrong_scope = api.application_token("machines", "OR.Machines", &["Administrator"], &[]).await;
     let no_roles = api.application_token("nothing", "OrchestratorApiUserAccess", &[], &[]).await;
     let elsewhere =
         api.application_token("finance", "OrchestratorApiUserAccess", &["Administrator"], &["Finance"]).await;

@@ -182,6 +182,7 @@ async fn call_every_route(api: &Api) -> Vec<(String, String, ApiResponse)> {
     call_alerts(&mut go).await;
     call_buckets(api, folder, &mut go).await;
     call_processes(api, &mut go).await;
+    call_tasks(folder, &mut go).await;
     go("POST", "/odata/Users".to_owned(), json!({"UserName": "ann", "Name": "Ann", "RolesList": ["Viewer"]}))
         .await;
     let users = api.get("/odata/Users?$filter=UserName eq 'ANN'").await.body;
@@ -336,6 +337,61 @@ async fn call_processes(api: &Api, go: &mut impl AsyncFnMut(&str, String, Value)
     go("DELETE", path, Value::Null).await;
 }
 
+/// Calls the routes of tasks and catalogs. Those that are made are the first.
+async fn call_tasks(folder: &Value, go: &mut impl AsyncFnMut(&str, String, Value)) {
+    let tasks = |action: &str| format!("/odata/Tasks/UiPath.Server.Configuration.OData.{action}");
+    let catalogs = |action: &str| format!("/odata/TaskCatalogs/UiPath.Server.Configuration.OData.{action}");
+    let generic = |action: &str| format!("/tasks/GenericTasks/{action}");
+    let catalog = json!({"Name": "Approvals", "Description": "d"});
+    go("POST", catalogs("CreateTaskCatalog"), catalog.clone()).await;
+    let task = json!({"title": "Approve", "type": "ExternalTask", "data": {"a": 1}, "taskCatalogName": "Approvals",
+        "priority": "High", "tags": [{"Name": "t", "DisplayName": "T"}], "externalTag": "x"});
+    go("POST", generic("CreateTask"), task.clone()).await;
+    go("POST", generic("CreateTask"), task).await;
+    let assign =
+        json!({"taskAssignments": [{"TaskId": 1, "UserId": 5}, {"TaskId": 99, "UserNameOrEmail": "nobody"}]});
+    go("POST", tasks("AssignTasks"), assign.clone()).await;
+    go("POST", tasks("ReassignTasks"), assign).await;
+    go("POST", tasks("UnassignTasks"), json!({"taskIds": [1, 99]})).await;
+    go("PUT", generic("SaveTaskData"), json!({"taskId": 1, "data": {"a": 2}})).await;
+    go("PUT", generic("SaveTaskTags"), json!({"taskId": 1, "tags": []})).await;
+    go("POST", tasks("EditTaskMetadata"), json!({"TaskId": 1, "Title": "t", "NoteText": "n"})).await;
+    let note = "/odata/TaskNotes/UiPath.Server.Configuration.OData.";
+    go("POST", format!("{note}CreateTaskNote"), json!({"TaskId": 1, "Text": "looked at"})).await;
+    go("GET", format!("{note}GetByTaskId(taskId=1)"), Value::Null).await;
+    let activities = "/odata/TaskActivities/UiPath.Server.Configuration.OData.GetByTaskId(taskId=1)";
+    go("GET", activities.to_owned(), Value::Null).await;
+    go("POST", generic("CompleteTask"), json!({"taskId": 1, "action": "approve", "data": {"a": 3}})).await;
+    for path in [
+        "/odata/Tasks?$count=true".to_owned(),
+        "/odata/Tasks(1)".to_owned(),
+        tasks("GetTasksAcrossFolders"),
+        tasks("GetTasksAcrossFoldersForAdmin"),
+        tasks("GetTaskUsers(organizationUnitId=1)"),
+        tasks("GetTaskPermissions"),
+        generic("GetTaskDataById?taskId=1"),
+        "/odata/TaskCatalogs".to_owned(),
+        "/odata/TaskCatalogs(1)".to_owned(),
+        catalogs("GetFoldersForTaskCatalog(id=1)"),
+        catalogs("GetTaskCatalogExtendedDetails(taskCatalogId=1)"),
+        catalogs("GetTaskCatalogsFromFoldersWithPermissions?mandatoryPermissions=Tasks.View"),
+    ] {
+        go("GET", path, Value::Null).await;
+    }
+    go(
+        "POST",
+        "/odata/TaskCatalogs(1)/UiPath.Server.Configuration.OData.UpdateTaskCatalog".to_owned(),
+        catalog,
+    )
+    .await;
+    for (add, remove) in [(json!([folder]), json!([])), (json!([]), json!([folder]))] {
+        let share = json!({"TaskCatalogIds": [1], "ToAddFolderIds": add, "ToRemoveFolderIds": remove});
+        go("POST", catalogs("ShareToFolders"), share).await;
+    }
+    go("POST", tasks("DeleteTasks"), json!({"taskIds": [1, 2, 99]})).await;
+    go("DELETE", "/odata/TaskCatalogs(1)".to_owned(), Value::Null).await;
+}
+
 /// Calls the routes of assets, with values of every type and of users.
 async fn call_assets(api: &Api, folder: &Value, go: &mut impl AsyncFnMut(&str, String, Value)) {
     let odata = |action: &str| format!("/odata/Assets/UiPath.Server.Configuration.OData.{action}");
@@ -468,7 +524,8 @@ async fn every_response_matches_the_openapi_document() {
             assert!(got.headers.contains_key("location"), "{method} {path}: {}", got.text);
             let location = got.headers["location"].to_str().unwrap();
             let there = location.strip_prefix(api.served.url.as_str()).unwrap();
-            assert!(there.ends_with(&format!("({})", got.body["Id"])), "{location}");
+            let id = got.body.get("Id").unwrap_or(&got.body["id"]);
+            assert!(there.ends_with(&format!("({id})")), "{location}");
         }
         if let Value::Object(body) = &got.body
             && path.starts_with("/odata")

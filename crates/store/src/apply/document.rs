@@ -28,6 +28,9 @@ impl<R: Rows> Apply<'_, R> {
         if !self.rows.buckets_in(&change.without_queues)?.is_empty() {
             return Err(Refusal::new(ErrorCode::new(1012), "the folder has buckets in it").into());
         }
+        if self.rows.has_open_tasks(&change.without_queues)? {
+            return Err(Refusal::new(ErrorCode::new(1012), "the folder has tasks in it").into());
+        }
         for (digest, token) in &change.added_tokens {
             self.rows.insert_token(digest, token)?;
         }

@@ -10,7 +10,7 @@ use super::super::sweep::LiveJobs;
 use super::super::tokens::MAX_TOKENS_LISTED;
 use super::super::unreadable_rows::is_unreadable;
 use super::personal::masked;
-use super::{alerts, assets, buckets, fleet, logs, selection, webhooks};
+use super::{alerts, assets, buckets, fleet, logs, selection, tasks, webhooks};
 use performer_core::model::deadlines::DueWork;
 use performer_core::model::figures::Figures;
 use performer_core::model::history::events;
@@ -232,6 +232,7 @@ fn whole_answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Result<Ans
         Query::Webhooks(query) => webhooks::answer(rows, query),
         Query::Alerts(query) => alerts::answer(rows, scope, query),
         Query::Fleet(query) => fleet::answer(rows, &query),
+        Query::Tasks(query) => tasks::answer(rows, scope, query),
         Query::LiveJobs => {
             let jobs = rows.live_jobs()?;
             let told = jobs.into_iter().map(|job| {

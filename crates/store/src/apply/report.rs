@@ -18,7 +18,8 @@ use performer_core::model::queue::QueueDefinition;
 use performer_core::model::result::{Outcome, TransactionResult};
 use performer_core::model::schema::SchemaOf;
 use performer_core::model::status::Status;
-use performer_core::orchestrator::{FollowUps, OrchestratorError, Report, Result};
+use performer_core::model::task::NewTask;
+use performer_core::orchestrator::{ErrorKind, FollowUps, OrchestratorError, Report, Result};
 
 /// A report of the end of an attempt.
 pub(super) enum AttemptReport {
@@ -41,6 +42,8 @@ struct AttemptEnd<'a> {
     operation_id: Option<&'a str>,
     /// What is added with a success. `None`: nothing.
     follow_ups: Option<&'a FollowUps>,
+    /// By what a person is asked with a postponement.
+    ask: Option<&'a NewTask>,
 }
 
 impl AttemptReport {
@@ -51,7 +54,7 @@ impl AttemptReport {
 
     fn end(&self) -> AttemptEnd<'_> {
         match self {
-            Self::Report(Report { claim, result, progress, follow_ups, .. }) => AttemptEnd {
+            Self::Report(Report { claim, result, progress, follow_ups, ask, .. }) => AttemptEnd {
                 item: claim.item,
                 claim: Some(claim.holder()),
                 result,
@@ -63,6 +66,7 @@ impl AttemptReport {
                 progress: progress.as_deref(),
                 operation_id: None,
                 follow_ups: Some(follow_ups).filter(|follow_ups| !follow_ups.is_empty()),
+                ask: ask.as_deref(),
             },
             Self::Unclaimed(unclaimed, result) => AttemptEnd {
                 item: unclaimed.item,
@@ -73,6 +77,7 @@ impl AttemptReport {
                 progress: unclaimed.progress.as_deref(),
                 operation_id: unclaimed.operation_id.as_deref(),
                 follow_ups: None,
+                ask: None,
             },
         }
     }
@@ -82,6 +87,14 @@ impl<'a> AttemptEnd<'a> {
     fn validate(&self) -> std::result::Result<(), Refusal> {
         self.progress.map_or(Ok(()), validate_progress)?;
         self.follow_ups.map_or(Ok(()), |follow_ups| follow_ups.validate(self.result))?;
+        match (self.ask, self.result) {
+            (None, _) => {}
+            (Some(task), TransactionResult::Postponed { .. }) => task.validate()?,
+            (Some(_), _) => {
+                let message = "a task is made with a postponement only";
+                return Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, message));
+            }
+        }
         self.operation_id.map_or(Ok(()), |name| validate_operation_id("OperationId", name))
     }
 
@@ -263,6 +276,13 @@ impl<R: Rows> Apply<'_, R> {
         };
         // Only a success has some, and only here does it become one: a repeat is unchanged, and a lost claim refused.
         let follow_ups = end.follow_ups.map(|all| self.checked_follow_ups(all)).transpose()?;
+        let ask = end.ask.map(|task| self.checked_ask(task)).transpose().map_err(|error| match error {
+            // A performer reports another result then.
+            ApplyError::Refused(error) => {
+                ApplyError::Refused(error.reworded(ErrorKind::Invalid, str::to_owned))
+            }
+            failed @ ApplyError::Failed(_) => failed,
+        })?;
         let exception = end.exception();
         let by = self.scope.user;
         let written =
@@ -273,6 +293,9 @@ impl<R: Rows> Apply<'_, R> {
         self.record_change(id, row, &change)?;
         self.count_failure(id, row.queue, &change, exception.as_ref())?;
         self.insert_follow_ups(follow_ups.unwrap_or_default())?;
+        if let (Some(ask), TransactionResult::Postponed { defer_date, .. }) = (ask, end.result) {
+            self.ask(id, ask, *defer_date)?;
+        }
         Ok(Some(change.after.status))
     }
 

@@ -123,6 +123,11 @@ impl<R: Rows> Apply<'_, R> {
         }
     }
 
+    /// An event that is told to all that want it.
+    pub(super) fn tell_made(&mut self, event: WebhookEvent) {
+        self.tell(event.kind, About::Made(Box::new(event), None));
+    }
+
     /// The change of an item.
     pub(super) fn tell_change(&mut self, queue: QueueId, id: ItemId, before: &ItemState, after: &ItemState) {
         if !self.events.subscriptions.is_empty()
@@ -258,7 +263,7 @@ impl<R: Rows> Apply<'_, R> {
         }
     }
 
-    fn event_id(&mut self) -> String {
+    pub(super) fn event_id(&mut self) -> String {
         let now = self.now;
         self.rows.keys().event(now)
     }

@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_buckets.sql"),
     include_str!("migrations/0007_alerts.sql"),
     include_str!("migrations/0008_processes.sql"),
+    include_str!("migrations/0009_tasks.sql"),
 ];
 
 /// How often a migration asks whether other transactions have ended, for some fifteen minutes in all.

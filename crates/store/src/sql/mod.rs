@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `assets.rs` | assets and their secrets |
 //! | `buckets.rs` | storage buckets |
+//! | `tasks.rs` | tasks, their activities and catalogs |
 //! | `audit.rs` | the records of the audit |
 //! | `columns.rs` | values that are written to columns, and read from them |
 //! | `deadlines.rs` | items that are ready and have a DueDate |
@@ -53,6 +54,7 @@ pub(crate) mod queues;
 pub(crate) mod reasons;
 mod removal;
 pub(crate) mod review;
+mod tasks;
 mod tokens;
 mod views;
 mod webhooks;

@@ -33,6 +33,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_buckets.sql"),
     include_str!("migrations/0007_alerts.sql"),
     include_str!("migrations/0008_processes.sql"),
+    include_str!("migrations/0009_tasks.sql"),
 ];
 
 /// Opens a file for use. Creates or migrates it first.

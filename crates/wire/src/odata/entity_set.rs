@@ -377,6 +377,143 @@ pub const ASSETS: EntitySet = EntitySet {
     more: &[],
 };
 
+const TASK_USER: &[Property] = &[
+    ("name", Text),
+    ("surname", Text),
+    ("userName", Text),
+    ("emailAddress", Text),
+    ("displayName", Text),
+    ("id", Number),
+];
+
+pub const TASK_USERS: EntitySet = EntitySet { name: "TaskUsers", properties: TASK_USER, more: &[] };
+
+const TASK_STATUSES: &[&str] = &["Unassigned", "Pending", "Completed"];
+const TASK_TYPES: &[&str] = &[
+    "FormTask",
+    "ExternalTask",
+    "DocumentValidationTask",
+    "DocumentClassificationTask",
+    "DataLabelingTask",
+    "AppTask",
+];
+
+pub const TASKS: EntitySet = EntitySet {
+    name: "Tasks",
+    properties: &[
+        ("Status", Choice(TASK_STATUSES)),
+        ("AssignedToUser", Part(TASK_USER)),
+        ("TaskAssignmentCriteria", Choice(&["SingleUser", "Workload", "AllUsers", "Hierarchy"])),
+        ("CreatorUser", Part(TASK_USER)),
+        ("LastModifierUser", Part(TASK_USER)),
+        ("TaskCatalogName", Text),
+        ("IsCompleted", Flag),
+        ("BulkFormLayoutId", Number),
+        ("FormLayoutId", Number),
+        ("Encrypted", Flag),
+        ("Tags", Whole),
+        ("Action", Text),
+        ("Activities", Whole),
+        ("TaskSlaDetail", Whole),
+        ("TaskAssignments", Whole),
+        ("TaskAssigneeName", Text),
+        ("Title", Text),
+        ("Type", Choice(TASK_TYPES)),
+        ("Priority", Choice(&["Low", "Medium", "High", "Critical"])),
+        ("AssignedToUserId", Number),
+        ("OrganizationUnitId", Number),
+        ("ExternalTag", Text),
+        ("CreatorJobKey", Guid),
+        ("WaitJobKey", Guid),
+        ("LastAssignedTime", Time),
+        ("CompletionTime", Time),
+        ("ParentOperationId", Text),
+        ("Key", Guid),
+        ("IsDeleted", Flag),
+        ("DeleterUserId", Number),
+        ("DeletionTime", Time),
+        ("LastModificationTime", Time),
+        ("LastModifierUserId", Number),
+        ("CreationTime", Time),
+        ("CreatorUserId", Number),
+        ("Id", Number),
+    ],
+    more: &[("PerformerItemKey", Guid), ("PerformerDeadline", Time), ("PerformerActions", Whole)],
+};
+
+pub const TASK_CATALOGS: EntitySet = EntitySet {
+    name: "TaskCatalogs",
+    properties: &[
+        ("Key", Guid),
+        ("Name", Text),
+        ("Description", Text),
+        ("CreationTime", Time),
+        ("LastModificationTime", Time),
+        ("FoldersCount", Number),
+        ("Encrypted", Flag),
+        ("Tags", Whole),
+        ("RetentionAction", Choice(&["Delete", "Archive", "None"])),
+        ("RetentionPeriod", Number),
+        ("RetentionBucketId", Number),
+        ("RetentionBucketName", Text),
+        ("Id", Number),
+    ],
+    more: &[],
+};
+
+const TASK_NOTE: &[Property] = &[
+    ("CreatorUser", Part(TASK_USER)),
+    ("LastModifierUser", Part(TASK_USER)),
+    ("Key", Guid),
+    ("TenantId", Number),
+    ("OrganizationUnitId", Number),
+    ("TaskId", Number),
+    ("Text", Text),
+    ("CreatorUserId", Number),
+    ("CreationTime", Time),
+    ("Id", Number),
+];
+
+pub const TASK_NOTES: EntitySet = EntitySet { name: "TaskNotes", properties: TASK_NOTE, more: &[] };
+
+pub const TASK_ACTIVITIES: EntitySet = EntitySet {
+    name: "TaskActivities",
+    properties: &[
+        ("CreatorUser", Part(TASK_USER)),
+        ("TargetUser", Part(TASK_USER)),
+        ("Task", Whole),
+        ("TaskNote", Part(TASK_NOTE)),
+        ("Key", Guid),
+        ("TenantId", Number),
+        ("OrganizationUnitId", Number),
+        ("TaskId", Number),
+        ("TaskKey", Guid),
+        (
+            "ActivityType",
+            Choice(&[
+                "Created",
+                "Assigned",
+                "Reassigned",
+                "Unassigned",
+                "Saved",
+                "Forwarded",
+                "Completed",
+                "Commented",
+                "Deleted",
+                "BulkSaved",
+                "BulkCompleted",
+                "FirstOpened",
+            ]),
+        ),
+        ("CreatorUserId", Number),
+        ("TargetUserId", Number),
+        ("TaskNoteId", Number),
+        ("CreationTime", Time),
+        ("Id", Number),
+    ],
+    more: &[],
+};
+
 const ROBOT_TYPES: &[&str] = &[
     "NonProduction",
     "Attended",

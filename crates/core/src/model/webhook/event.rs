@@ -11,6 +11,7 @@ use super::super::item::QueueItem;
 use super::super::job::Job;
 use super::super::key::FolderId;
 use super::super::queue::QueueDefinition;
+use super::super::task::Task;
 
 macro_rules! event_types {
     ($( $(#[$meta:meta])* $variant:ident = $name:literal, )+) => {
@@ -70,6 +71,18 @@ event_types! {
     JobStopping = "job.stopping",
     /// A job was asked to end at once.
     JobTerminating = "job.terminating",
+    /// A task was made.
+    TaskCreated = "task.created",
+    /// A task was given to a user, or taken from one.
+    TaskAssignmentChanged = "task.assignmentChanged",
+    /// The data of a task was saved.
+    TaskSaved = "task.saved",
+    /// The settings of a task were changed.
+    TaskUpdated = "task.updated",
+    /// A task was completed.
+    TaskCompleted = "task.completed",
+    /// A task was deleted.
+    TaskDeleted = "task.deleted",
     /// Somebody triggered an event with data of their own.
     Custom = "custom",
     /// Somebody asked for a test of one webhook.
@@ -97,6 +110,12 @@ impl EventType {
             | Self::JobStopped
             | Self::JobStopping
             | Self::JobTerminating => "job",
+            Self::TaskCreated
+            | Self::TaskAssignmentChanged
+            | Self::TaskSaved
+            | Self::TaskUpdated
+            | Self::TaskCompleted
+            | Self::TaskDeleted => "task",
             Self::Custom => "custom",
             Self::Ping => "ping",
         }
@@ -250,6 +269,54 @@ pub fn job_event(kind: EventType, event_id: String, time: Timestamp, job: &Job) 
         "QueueDefinitionName": job.about.queue,
     });
     WebhookEvent::new(kind, event_id, time, object([("Job", job)]))
+}
+
+/// What happened to a task. `catalog`: the name of its catalog; `before`: the user who had it.
+pub fn task_event(
+    kind: EventType,
+    event_id: String,
+    time: Timestamp,
+    task: &Task,
+    catalog: Option<&str>,
+    before: Option<i64>,
+) -> WebhookEvent {
+    let mut members = object([
+        ("Id", json!(task.id)),
+        ("Key", json!(task.key)),
+        ("Title", json!(task.title)),
+        ("Type", json!("ExternalTask")),
+        ("Priority", json!(task.priority.name())),
+        ("Status", json!(task.status.name())),
+        ("CreationTime", json!(task.created)),
+        ("OrganizationUnitId", json!(task.folder)),
+    ]);
+    let mut add = |name: &str, value: Value| {
+        if !value.is_null() {
+            members.insert(name.to_owned(), value);
+        }
+    };
+    add("TaskCatalogName", json!(catalog));
+    add("AssignedToUserId", json!(task.assigned_to));
+    match kind {
+        EventType::TaskCreated => {
+            add("ParentOperationId", json!(task.parent_operation));
+            add("Tags", json!(task.labels));
+        }
+        EventType::TaskAssignmentChanged => add("AssignedToUserIdOldValue", json!(before)),
+        EventType::TaskCompleted | EventType::TaskDeleted => {
+            add("Action", json!(task.action));
+            add("ExternalTag", json!(task.external_tag));
+        }
+        _ => {}
+    }
+    if kind == EventType::TaskDeleted {
+        members.insert("DeletionTime".to_owned(), json!(task.deleted));
+        if let Some(deleter) = task.deleter {
+            members.insert("DeleterUserId".to_owned(), json!(deleter));
+        }
+    }
+    let tasks = Value::Array(vec![Value::Object(members)]);
+    WebhookEvent::new(kind, event_id, time, object([("Tasks", tasks)]))
 }
 
 /// A test of a webhook.
