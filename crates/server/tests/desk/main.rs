@@ -10,6 +10,7 @@ mod operations;
 mod own;
 mod pages;
 mod personal;
+mod remote;
 mod roles;
 mod sessions;
 mod views;
