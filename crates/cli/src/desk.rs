@@ -1,9 +1,11 @@
-//! `performer desk`: the pages for the people who look after failed work, over a store or of a server.
+//! `performer desk`: the pages for the people who look after failed work, over a store or an Orchestrator, or of a server.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
-use performer_server::{DeskMode, Server};
+use performer_core::orchestrator::Insight as _;
+use performer_server::{DeskMode, Server, ServerBuilder};
 use performer_store::Store;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -17,19 +19,22 @@ use super::signals::Signals;
 /// Open the desk: pages for the people who look after failed work
 ///
 /// Over a file or a database, the command serves the desk alone until Ctrl-C, on 127.0.0.1. The printed link signs one
-/// person in, who may do everything; nobody else gets in. The store needs no server and gets no users. For a server, the command prints a link to the server's own desk, which
-/// signs in the user of the credentials; an application has to be registered for all scopes. A link works once, within five minutes. A UiPath Orchestrator has no desk of performer.
+/// person in, who may do everything; nobody else gets in. The store needs no server and gets no users. For a server, the command prints a
+/// link to the server's own desk, which signs in the user of the credentials; an application has to be registered for all scopes. A link
+/// works once, within five minutes. Over a UiPath Orchestrator, the command serves pages of the queues, items and jobs of one folder, with
+/// what the credentials allow; queues are read at most once a minute.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:\n  \
 performer desk --url sqlite:invoices.db\n  \
 performer desk --url sqlite:invoices.db --read-only --port 8096\n  \
-performer desk --url http://127.0.0.1:8095")]
+performer desk --url http://127.0.0.1:8095\n  \
+performer desk --url https://cloud.uipath.com/acme/production")]
 pub(super) struct Desk {
-    /// Serve pages that change nothing; not for a server, which has permissions of its own
+    /// Serve pages that change nothing; not for a server of performer, which has permissions of its own
     #[arg(long)]
     read_only: bool,
-    /// The port on 127.0.0.1; not for a server [default: one that is free]
+    /// The port on 127.0.0.1; not for a server of performer [default: one that is free]
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
     /// The log filter, such as info or debug
@@ -41,7 +46,18 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) async fn run(self) -> CommandResult {
-        if self.global.is_http()? { self.of_server().await } else { self.of_store().await }
+        let target = self.global.target()?;
+        if !self.global.is_http()? {
+            let store = Store::open(target.url()).await?;
+            return self.serve(target.url(), Server::builder(store).own_desk(actor())).await;
+        }
+        let server = target.connect_server().await?;
+        if server.keeps_operations() {
+            return self.of_server().await;
+        }
+        // A UiPath Orchestrator: its store keeps the items, and memory who is signed in here.
+        let desk = Server::builder(Store::memory()).own_desk_of(Arc::new(server), actor());
+        self.serve(target.url(), desk).await
     }
 
     /// The link to the desk of a server.
@@ -58,24 +74,21 @@ impl Desk {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Serves the desk over a store.
-    async fn of_store(self) -> CommandResult {
+    /// Serves the desk until it is stopped.
+    async fn serve(self, url: &str, desk: ServerBuilder) -> CommandResult {
         let log = start_logging(&self.log, false)?;
-        let target = self.global.target()?;
         let port = self.port.unwrap_or(0);
         let listener = TcpListener::bind(("127.0.0.1", port))
             .await
             .map_err(|error| CliError::failed(format!("cannot listen on 127.0.0.1:{port}: {error}")))?;
-        let store = Store::open(target.url()).await?;
         let mode = if self.read_only { DeskMode::ReadOnly } else { DeskMode::On };
-        let builder = Server::builder(store).own_desk(actor()).desk(mode).log_lines_dropped(log.dropped());
-        let server = builder.open().await?;
+        let server = desk.desk(mode).log_lines_dropped(log.dropped()).open().await?;
         let link = format!("http://{}{}", listener.local_addr()?, server.desk_link().await?);
         let stopping = log.clone();
         let on_stop = move || stopping.remark("performer: stopping; a second signal stops at once");
         // Before the greeting, because the parent process may send a signal as soon as it has read that.
         let signals = Signals::handle(on_stop, || {})?;
-        let shown = without_password(target.url());
+        let shown = without_password(url);
         let more =
             "The link works once, within five minutes, and for this machine alone. Ctrl-C ends the desk.";
         tell(&link, &format!("The desk over {shown}: {link}"), more)?;

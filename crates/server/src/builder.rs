@@ -14,7 +14,7 @@ use super::background::Tasks;
 use super::config::{Config, MAX_LISTS_PER_MINUTE};
 use super::connection_monitor::ClientTimeouts;
 use super::cors::Origin;
-use super::desk::{DeskMode, Live, Sessions};
+use super::desk::{DeskMode, Live, RemoteQueues, Sessions};
 use super::directory::{ADMINISTRATOR, Change, Directory};
 use super::fault_injection::{Fault, FaultInjector};
 use super::idempotency_cache::IdempotencyCache;
@@ -33,7 +33,7 @@ use super::{FirstClient, Inner, MAX_CONCURRENT_LOGINS, Server, routes, secret};
 use performer_core::model::audit::Actor;
 use performer_core::model::log::LogRetention;
 use performer_core::model::user::UserType;
-use performer_core::orchestrator::{BoxFuture, ErrorKind, OrchestratorError, Result};
+use performer_core::orchestrator::{Administration, BoxFuture, ErrorKind, OrchestratorError, Result};
 use performer_store::Store;
 
 /// Configures a server. Created by [`Server::builder`].
@@ -47,6 +47,7 @@ pub struct ServerBuilder {
     first: Option<(String, SecretText)>,
     log_lines_dropped: Option<Arc<AtomicU64>>,
     operator: Option<Operator>,
+    remote: Option<RemoteQueues>,
 }
 
 /// A secret that the caller supplied. Its `Debug` output is redacted.
@@ -68,6 +69,7 @@ impl ServerBuilder {
             first: None,
             log_lines_dropped: None,
             operator: None,
+            remote: None,
         }
     }
 
@@ -180,6 +182,14 @@ impl ServerBuilder {
         self
     }
 
+    /// As [`own_desk`](Self::own_desk), over another Orchestrator: its queues, items and jobs, in the folder of this client, and what can be
+    /// done with them there. The store of the builder keeps only who is signed in; one in memory will do. Queues are read at most once a
+    /// minute.
+    pub fn own_desk_of(mut self, orchestrator: Arc<dyn Administration>, actor: Actor) -> Self {
+        self.remote = Some(RemoteQueues::new(orchestrator));
+        self.own_desk(actor)
+    }
+
     /// Whether events are sent to webhooks whose address is one of this machine or of its network. Somebody who may make webhooks can then
     /// have requests sent to everything that the server reaches. Default: only to addresses of the public internet.
     pub fn webhooks_allow_private(mut self, allow: bool) -> Self {
@@ -285,6 +295,7 @@ impl ServerBuilder {
             clock,
             access,
             operator: self.operator,
+            remote: self.remote,
             routes: Router::new(routes::ROUTES),
             faults: FaultInjector::new(self.faults),
             rate_limit: self.rate_limit.map(RateLimit::new),

@@ -191,6 +191,8 @@ struct Inner {
     access: Access,
     /// The person whose own desk this is; `None` for a server.
     operator: Option<Operator>,
+    /// The Orchestrator whose work that desk shows, in place of the store's.
+    remote: Option<desk::RemoteQueues>,
     routes: Router,
     faults: FaultInjector,
     rate_limit: Option<RateLimit>,

@@ -15,7 +15,7 @@ use performer_core::model::queue::{NewQueueDefinition, QueueDefinition};
 use performer_core::model::reason::{Reason, ReasonEdit, ReasonFilter};
 use performer_core::model::review::{Comment, FailedItems, ItemVersion, Person};
 use performer_core::model::robot::Robot;
-use performer_core::model::statistics::QueueStatistics;
+use performer_core::model::statistics::{QueueBacklog, QueueStatistics};
 use performer_core::model::status::ReviewStatus;
 use performer_core::orchestrator::{
     AssetAdministration, BucketAdministration, ErrorKind, FleetAdministration, ItemAdministration,
@@ -81,6 +81,11 @@ impl QueueAdministration for Uipath {
     /// Makes nine calls, which count against the limit of 100 per minute (orchestrator-api 3).
     async fn queue_statistics(&self, queue: &str) -> Result<QueueStatistics> {
         self.inner.statistics(queue).await
+    }
+
+    /// Makes one call, which does not count against a limit; the figures may be some minutes old (orchestrator-api 11).
+    async fn list_backlogs(&self) -> Result<Vec<QueueBacklog>> {
+        self.inner.backlogs().await
     }
 
     async fn queue_figures(&self, filter: FiguresFilter) -> Result<Figures> {

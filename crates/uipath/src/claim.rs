@@ -65,6 +65,14 @@ impl Drop for PendingClaim {
     }
 }
 
+/// Asks for the processing status of queues.
+pub(super) fn processing_status() -> Call {
+    Call::get(
+        "RetrieveQueuesProcessingStatus",
+        "/odata/QueueProcessingRecords/UiPathODataSvc.RetrieveQueuesProcessingStatus",
+    )
+}
+
 impl Inner {
     /// Claims up to `take.count` items.
     pub(super) async fn claim(self: &Arc<Self>, take: &ClaimRequest) -> Result<ClaimedItems> {
@@ -350,11 +358,7 @@ impl Inner {
 
     /// The number of waiting items, from figures that may be stale but are outside the rate limits (orchestrator-api 11).
     pub(super) async fn items_to_process(&self, queue: QueueId) -> Result<i64> {
-        let call = Call::get(
-            "RetrieveQueuesProcessingStatus",
-            "/odata/QueueProcessingRecords/UiPathODataSvc.RetrieveQueuesProcessingStatus",
-        );
-        let call = call.query("$filter", format!("QueueDefinitionId eq {queue}"));
+        let call = processing_status().query("$filter", format!("QueueDefinitionId eq {queue}"));
         let page: Collection<QueueProcessingStatusDto> = self.http.json(call).await?;
         let of_this = page.value.iter().filter(|status| status.queue_definition_id == Some(queue.0));
         Ok(of_this.filter_map(|status| status.items_to_process).sum())

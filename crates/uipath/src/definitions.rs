@@ -4,12 +4,16 @@ use std::collections::HashMap;
 
 use super::Inner;
 use super::call::{Call, CallError};
+use super::claim::processing_status;
+use performer_core::model::key::QueueId;
 use performer_core::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
 use performer_core::model::retry_delay::RetryDelay;
+use performer_core::model::statistics::QueueBacklog;
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 use performer_wire::EnumValue;
 use performer_wire::queue::{
-    QueueDefinitionDto, QueueRetentionDto, RETRY_ABANDONED_ITEMS_SINCE, Retention, RetentionType,
+    QueueDefinitionDto, QueueProcessingStatusDto, QueueRetentionDto, RETRY_ABANDONED_ITEMS_SINCE, Retention,
+    RetentionType,
 };
 
 const PATH: &str = "/odata/QueueDefinitions";
@@ -93,6 +97,16 @@ impl Inner {
             .map(|queue| (of(&queue), queue))
             .map(|(retention, queue)| definition(queue, retention))
             .collect()
+    }
+
+    /// What is left to do in each queue, from figures that may be stale but are outside the rate limits (orchestrator-api 11).
+    pub(super) async fn backlogs(&self) -> Result<Vec<QueueBacklog>> {
+        let rows: Vec<QueueProcessingStatusDto> = self.http.rows(processing_status(), MAX_PAGES).await?;
+        let backlog = |status: QueueProcessingStatusDto| {
+            let (new, in_progress) = (status.items_to_process?, status.items_in_progress?);
+            Some(QueueBacklog::new(QueueId(status.queue_definition_id?), new, in_progress))
+        };
+        Ok(rows.into_iter().filter_map(backlog).collect())
     }
 
     /// Refuses settings that the API does not have, instead of dropping them silently.

@@ -108,12 +108,26 @@ fn a_server_gives_a_link_to_its_own_desk() {
         "{}",
         text(&none.stderr)
     );
-    // In strict mode a server is like a UiPath Orchestrator.
+}
+
+/// In strict mode a server is like a UiPath Orchestrator.
+#[test]
+fn the_work_of_an_orchestrator_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
     let strict = Server::known(here, &["--listen", "127.0.0.1:0", "--strict", "--store", "memory:"]);
-    let none = strict.command(here, &["desk"]).output().unwrap();
+    done(strict.command(here, &["queue", "create", "Invoices"]));
+    done(strict.command(here, &["item", "add", "Invoices", "{\"Total\": 1}"]));
+    let desk = OwnDesk::start(strict.command(here, &["desk"]));
     assert!(
-        none.status.code() == Some(1) && text(&none.stderr).contains("no desk of performer"),
+        desk.link.starts_with("http://127.0.0.1:") && !desk.link.starts_with(&strict.url),
         "{}",
-        text(&none.stderr)
+        desk.link
     );
+    let root = desk.link.split("/open").next().unwrap().to_owned();
+    let cookie = open(&desk.link);
+    let queues = get(&format!("{root}/queues"), &cookie);
+    assert!(queues.starts_with("HTTP/1.1 200 ") && queues.contains("Invoices"), "{queues}");
+    let items = get(&format!("{root}/items"), &cookie);
+    assert!(items.contains("Items that match: <b>1</b>"), "{items}");
 }

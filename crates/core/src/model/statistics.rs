@@ -42,6 +42,25 @@ pub struct QueueStatistics {
     pub deleted: i64,
 }
 
+/// What is left to do in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueBacklog {
+    /// The queue.
+    pub queue: QueueId,
+    /// Items that wait, postponed ones included.
+    pub new: i64,
+    /// Items that a robot has claimed.
+    pub in_progress: i64,
+}
+
+impl QueueBacklog {
+    /// The backlog of a queue.
+    pub fn new(queue: QueueId, new: i64, in_progress: i64) -> Self {
+        Self { queue, new, in_progress }
+    }
+}
+
 /// Attempts of one queue that ended within one minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {

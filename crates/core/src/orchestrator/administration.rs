@@ -18,7 +18,7 @@ use crate::model::queue::{NewQueueDefinition, QueueDefinition};
 use crate::model::reason::{Reason, ReasonEdit, ReasonFilter};
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
 use crate::model::robot::Robot;
-use crate::model::statistics::QueueStatistics;
+use crate::model::statistics::{QueueBacklog, QueueStatistics};
 use crate::model::status::ReviewStatus;
 
 /// A back end with all operations: those of performers and those of people. It is implemented for every type that has the
@@ -151,6 +151,23 @@ pub trait QueueAdministration: std::fmt::Debug + Send + Sync {
     ///
     /// NotFound.
     async fn queue_statistics(&self, queue: &str) -> Result<QueueStatistics>;
+
+    /// What is left to do in each queue. An Orchestrator may answer with numbers that are some minutes old.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable if the store is unavailable.
+    async fn list_backlogs(&self) -> Result<Vec<QueueBacklog>> {
+        let mut backlogs = Vec::new();
+        for queue in self.list_queues().await? {
+            match self.queue_statistics(&queue.name).await {
+                Ok(counted) => backlogs.push(QueueBacklog::new(queue.id, counted.new, counted.in_progress)),
+                Err(error) if error.is_not_found() => {} // deleted meanwhile
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(backlogs)
+    }
 
     /// Reads figures of queues between two times: how many attempts ended, how, and how long they took, and how many items waited.
     ///

@@ -30,7 +30,7 @@ use crate::model::reason::{Reason, ReasonEdit, ReasonFilter};
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
 use crate::model::robot::Robot;
 use crate::model::schema::Schemas;
-use crate::model::statistics::QueueStatistics;
+use crate::model::statistics::{QueueBacklog, QueueStatistics};
 use crate::model::status::ReviewStatus;
 use crate::model::task::TaskAnswer;
 use crate::model::view::SavedView;
@@ -231,6 +231,10 @@ impl<O: QueueAdministration> QueueAdministration for Observed<O> {
 
     async fn queue_statistics(&self, queue: &str) -> Result<QueueStatistics> {
         observe!(self.queue_statistics(queue), queue)
+    }
+
+    async fn list_backlogs(&self) -> Result<Vec<QueueBacklog>> {
+        observe!(self.list_backlogs())
     }
 
     async fn queue_figures(&self, filter: FiguresFilter) -> Result<Figures> {

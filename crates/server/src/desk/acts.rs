@@ -12,7 +12,6 @@ use performer_core::model::code::ErrorCode;
 use performer_core::model::job::StopStrategy;
 use performer_core::model::limits::{LimitsEdit, MaxStarts};
 use performer_core::model::{FieldEdit, Refusal};
-use performer_core::orchestrator::FleetAdministration as _;
 use performer_store::QueueSelector;
 
 pub(super) async fn pause(call: &DeskCall) -> Result<Reply, ApiError> {
@@ -80,6 +79,6 @@ pub(super) async fn kill_job(call: &DeskCall) -> Result<Reply, ApiError> {
 
 async fn stop(call: &DeskCall, strategy: StopStrategy, note: &str) -> Result<Reply, ApiError> {
     let (job, folder) = jobs::find(call).await?;
-    call.store(folder).stop_job(job.key, strategy).await?;
+    call.source(folder).stop_job(job.key, strategy).await?;
     Ok(Reply::see_other(&format!("/desk/jobs/{}", job.key)).cookie(&note_cookie(note, 0)))
 }

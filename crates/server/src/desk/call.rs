@@ -10,6 +10,7 @@ use super::frame::Frame;
 use super::html;
 use super::reply::Reply;
 use super::routes::{self, DeskRoute, Needs, READ};
+use super::source::Source;
 use super::{DeskMode, ROOT, owns};
 use crate::Inner;
 use crate::access::Caller;
@@ -22,7 +23,7 @@ use performer_core::model::job::Job;
 use performer_core::model::key::{FolderId, ItemId, QueueId};
 use performer_core::model::queue::QueueDefinition;
 use performer_core::model::review::Person;
-use performer_core::orchestrator::FleetAdministration as _;
+use performer_core::orchestrator::ItemAdministration as _;
 use performer_store::Store;
 
 /// A request whose caller is known and whose form has been read.
@@ -101,7 +102,9 @@ impl DeskCall {
 
     /// Whether the caller may open the page at a path without parameters, in any folder.
     pub(super) fn may_open(&self, path: &str) -> bool {
-        let Some(caller) = self.caller.as_ref().filter(|_| owns(&self.server, path)) else { return false };
+        let leads_on = self.is_remote() && path == ROOT;
+        let caller = self.caller.as_ref().filter(|_| owns(&self.server, path) && !leads_on);
+        let Some(caller) = caller else { return false };
         match routes::needs_of_page(path) {
             None => false,
             Some(Needs::Public | Needs::Session) => true,
@@ -184,9 +187,35 @@ impl DeskCall {
         }
     }
 
+    /// Where the pages of queues, items and jobs read and act, in the scope of the caller and a folder.
+    pub(super) fn source(&self, folder: FolderId) -> Source {
+        match &self.server.remote {
+            Some(remote) => Source::Remote(remote.clone()),
+            None => Source::Store(self.store(folder)),
+        }
+    }
+
+    /// The jobs of all folders.
+    pub(super) fn source_of_all(&self) -> Source {
+        self.server.remote.clone().map_or_else(|| Source::Store(self.server.store.clone()), Source::Remote)
+    }
+
+    /// An item as it is now, with its personal fields.
+    pub(super) async fn whole_item(&self, found: &FolderItem) -> Result<QueueItem, ApiError> {
+        if self.is_remote() {
+            return Ok(self.item_with_id(found.item.id).await?.item);
+        }
+        Ok(self.whole_store(found.folder).get_queue_item(found.item.id).await?)
+    }
+
+    /// Whether the pages are of an Orchestrator elsewhere, and not of this server's store.
+    pub(super) fn is_remote(&self) -> bool {
+        self.server.remote.is_some()
+    }
+
     /// The newest jobs of a folder.
     pub(super) async fn jobs_in(&self, folder: FolderId, limit: usize) -> Result<Vec<Job>, ApiError> {
-        let mut jobs = self.store(folder).list_jobs(limit).await?;
+        let mut jobs = self.source(folder).list_jobs(limit).await?;
         // To somebody who is no user of it, a store shows those of all folders.
         jobs.retain(|job| job.folder == folder);
         Ok(jobs)
@@ -261,7 +290,7 @@ impl DeskCall {
     /// The queues of the call's folders, each once, by name.
     pub(super) async fn queues(&self) -> Result<Vec<FolderQueue>, ApiError> {
         let Some(first) = self.folders.first() else { return Ok(Vec::new()) };
-        let all = self.store(*first).queues_in_folders(self.folders.clone()).await?;
+        let all = self.source(*first).queues_in_folders(self.folders.clone()).await?;
         let folder_of = |queue: &QueueDefinition| {
             queue.folders.iter().find(|folder| self.folders.contains(folder)).copied()
         };
@@ -291,7 +320,7 @@ impl DeskCall {
         let all: Arc<[FolderId]> = self.folders.iter().chain(readable.iter()).copied().collect();
         let missing = || ApiError::not_found(format!("There is no queue with the number {id}."));
         let Some(first) = all.first() else { return Err(missing()) };
-        let queues = self.store(*first).queues_in_folders(all.clone()).await?;
+        let queues = self.source(*first).queues_in_folders(all.clone()).await?;
         let queue = queues.into_iter().find(|queue| queue.id == id).ok_or_else(missing)?;
         match self.folders.iter().find(|folder| queue.folders.contains(folder)) {
             Some(folder) => Ok(FolderQueue { folder: *folder, queue }),
@@ -331,7 +360,7 @@ impl DeskCall {
         // Folders in which the route may be called stand before those in which the item may only be seen.
         let all: Arc<[FolderId]> = self.folders.iter().chain(readable.iter()).copied().collect();
         let mut found = match all.first() {
-            Some(first) => self.store(*first).items_with_ids(all.clone(), ids.clone()).await?,
+            Some(first) => self.source(*first).items_with_ids(all.clone(), ids.clone()).await?,
             None => Vec::new(),
         };
         let mut one = |id: ItemId| {

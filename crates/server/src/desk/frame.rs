@@ -31,6 +31,8 @@ pub(super) struct Frame {
     /// When the page was made.
     pub(super) now: Option<Html>,
     pub(super) is_read_only: bool,
+    /// The pages are of an Orchestrator elsewhere: what only a store of ours has is left out.
+    pub(super) is_remote: bool,
     /// The address of the stream of events; empty for a page that has none.
     pub(super) events: String,
     /// After how many seconds a browser without JavaScript loads the page again.
@@ -133,6 +135,7 @@ impl Frame {
             address: ROOT.to_owned(),
             now: None,
             is_read_only: false,
+            is_remote: false,
             events: String::new(),
             refresh: None,
         }
@@ -155,6 +158,7 @@ impl Frame {
             note: cookie(&call.headers, NOTE_COOKIE).and_then(note),
             now: Some(html::time(call.now())),
             is_read_only: call.server.config.desk == DeskMode::ReadOnly,
+            is_remote: call.is_remote(),
             events: if call.may_open(EVENTS) { call.in_folder(EVENTS) } else { String::new() },
             refresh: call.refresh,
             ..frame

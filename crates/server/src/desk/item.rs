@@ -22,7 +22,6 @@ use performer_core::model::item::QueueItem;
 use performer_core::model::item_query::Reviewer;
 use performer_core::model::key::{FolderId, ItemId};
 use performer_core::model::status::{ReviewStatus, Status};
-use performer_core::orchestrator::{ItemAdministration as _, ReviewAdministration as _};
 
 #[derive(Template)]
 #[template(path = "item.html")]
@@ -90,6 +89,7 @@ pub(super) struct Acts {
     /// The review statuses to choose from: the value in the form, and the text of the button.
     pub(super) reviews: Vec<(&'static str, &'static str)>,
     pub(super) may_review: bool,
+    pub(super) may_assign: bool,
     pub(super) may_delete: bool,
     pub(super) may_edit: bool,
     pub(super) may_correct: bool,
@@ -111,10 +111,13 @@ impl Acts {
         Self {
             reviews: possible.map(|(_, value, text)| (value, text)).collect(),
             may_review,
+            may_assign: may_review && !call.is_remote(),
             may_delete: call.may(folder, REMOVE) && item.status != Status::Deleted,
             may_edit: call.may(folder, REWRITE) && item.status.is_editable(),
-            may_correct: call.may(folder, REWRITE) && item.may_be_reviewed_as(ReviewStatus::Retried),
-            may_purge: call.may(folder, CHANGE) && item.status.is_purgeable(),
+            may_correct: !call.is_remote()
+                && call.may(folder, REWRITE)
+                && item.may_be_reviewed_as(ReviewStatus::Retried),
+            may_purge: !call.is_remote() && call.may(folder, CHANGE) && item.status.is_purgeable(),
         }
     }
 }
@@ -144,7 +147,7 @@ pub(super) fn view(item: &QueueItem, queue: &str) -> ItemView {
 
 pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
     let found = call.item().await?;
-    let (item, store) = (&found.item, call.store(found.folder));
+    let (item, store) = (&found.item, call.source(found.folder));
     let chain = store.processing_history(item.id).await?;
     let (events, comments) = (store.item_events(item.id).await?, store.comments(item.id).await?);
     let queue = call.queue_with_id(item.queue_id).await?.queue;

@@ -25,7 +25,7 @@ use performer_core::model::personal::{MASK, PersonalFields};
 use performer_core::model::review::{FailedItems, ItemVersion, Person, validate_comment};
 use performer_core::model::status::ReviewStatus;
 use performer_core::model::{FieldEdit, Refusal};
-use performer_core::orchestrator::{ItemAdministration as _, ReviewAdministration as _};
+use performer_core::orchestrator::ReviewAdministration as _;
 
 /// The most items of one form.
 const MAX_ITEMS_PER_FORM: usize = 100;
@@ -131,7 +131,7 @@ pub(super) async fn review(call: &DeskCall) -> Result<Reply, ApiError> {
     let mut all = refused.len();
     for (folder, items) in by_folder {
         all += items.len();
-        refused.0.extend(call.store(folder).review_items(to, items, comment.clone()).await?.0);
+        refused.0.extend(call.source(folder).review_items(to, items, comment.clone()).await?.0);
     }
     answer(call, all, &refused, note)
 }
@@ -167,7 +167,7 @@ pub(super) async fn delete(call: &DeskCall) -> Result<Reply, ApiError> {
     let mut all = refused.len();
     for (folder, items) in by_folder {
         all += items.len();
-        refused.0.extend(call.store(folder).delete_queue_items(items).await?.0);
+        refused.0.extend(call.source(folder).delete_queue_items(items).await?.0);
     }
     answer(call, all, &refused, "deleted")
 }
@@ -253,7 +253,7 @@ async fn form_of_item(call: &DeskCall, is_correction: bool) -> Result<Reply, Api
 pub(super) async fn edit(call: &DeskCall) -> Result<Reply, ApiError> {
     let found = call.item().await?;
     let edit = edit_of(call, &found).await?.row_version(found.item.row_version);
-    call.store(found.folder).edit_queue_item(found.item.id, edit).await?;
+    call.source(found.folder).edit_queue_item(found.item.id, edit).await?;
     Ok(Reply::see_other(&item_address(&found.item)).cookie(&note_cookie("edited", 1)))
 }
 
@@ -270,7 +270,7 @@ pub(super) async fn correct(call: &DeskCall) -> Result<Reply, ApiError> {
 async fn edit_of(call: &DeskCall, found: &FolderItem) -> Result<ItemEdit, ApiError> {
     check_version(call, &found.item)?;
     let queue = call.queue_with_id(found.item.queue_id).await?.queue;
-    let item = call.whole_store(found.folder).get_queue_item(found.item.id).await?;
+    let item = call.whole_item(found).await?;
     check_version(call, &item)?;
     let priority: Priority = call
         .field("priority")
@@ -305,14 +305,14 @@ fn changed_time(
 pub(super) async fn comment(call: &DeskCall) -> Result<Reply, ApiError> {
     let found = call.item().await?;
     let text = call.field("comment").trim().to_owned();
-    call.store(found.folder).add_comment(found.item.id, call.person()?, text).await?;
+    call.source(found.folder).add_comment(found.item.id, call.person()?, text).await?;
     Ok(Reply::see_other(&item_address(&found.item)).cookie(&note_cookie("commented", 1)))
 }
 
 /// Changes a comment, or deletes it if the form says so. Only its author may.
 pub(super) async fn edit_comment(call: &DeskCall) -> Result<Reply, ApiError> {
     let (found, id) = (call.item().await?, call.number(1)?);
-    let store = call.store(found.folder);
+    let store = call.source(found.folder);
     let comments = store.comments(found.item.id).await?;
     let Some(shown) = comments.iter().find(|comment| comment.id == id) else {
         return Err(ApiError::not_found(format!("Item {} has no comment {id}.", found.item.id)));

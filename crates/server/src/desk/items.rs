@@ -169,7 +169,7 @@ pub(super) async fn read(
     page: Page,
 ) -> Result<(Vec<QueueItem>, Option<u64>), ApiError> {
     let Some(first) = call.folders.first() else { return Ok((Vec::new(), Some(0))) };
-    Ok(call.store(*first).items_in_folders(call.folders.clone(), filter, page).await?)
+    Ok(call.source(*first).items_in_folders(call.folders.clone(), filter, page).await?)
 }
 
 /// Items as rows.
@@ -325,14 +325,15 @@ fn facets(call: &DeskCall, query: &ItemQuery, all: &[(FolderQueue, QueueStatisti
         ([(queue, _)], _) => live::name(Some(queue.queue.id), status),
         _ => String::new(),
     };
+    let known = call.source(FolderId::SHARED).counted_statuses();
     let facet = |status: &Status| {
         let mut of_status = query.clone();
         of_status.status = vec![*status];
-        let number = sum.with_status(*status);
+        let (number, is_known) = (sum.with_status(*status), known.contains(status));
         Count {
             status: html::status(*status),
             name: status.name(),
-            count: html::number(number),
+            count: if is_known { html::number(number) } else { queues::UNKNOWN.to_owned() },
             is_zero: number == 0,
             href: list_address(call, &of_status),
             is_current: query.status == [*status],

@@ -125,7 +125,7 @@ pub(super) async fn find(call: &DeskCall) -> Result<(Job, FolderId), ApiError> {
     let text = call.parameters.first().map(String::as_str).unwrap_or_default();
     let key: JobKey = text.parse().map_err(|_| ApiError::no_route())?;
     let missing = || ApiError::not_found(format!("There is no job {key}."));
-    let job = match call.server.store.job(key).await {
+    let job = match call.source_of_all().job(key).await {
         Ok(job) => job,
         Err(error) if error.is_not_found() => return Err(missing()),
         Err(error) => return Err(error.into()),
@@ -142,7 +142,7 @@ pub(super) async fn find(call: &DeskCall) -> Result<(Job, FolderId), ApiError> {
 
 pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
     let (job, folder) = find(call).await?;
-    let robots: Vec<Robot> = if job.state.is_final() {
+    let robots: Vec<Robot> = if job.state.is_final() || call.is_remote() {
         Vec::new()
     } else {
         let all = call.store(folder).list_robots().await?;
@@ -174,7 +174,7 @@ async fn items_of(call: &DeskCall, folder: FolderId, query: &ItemQuery) -> Resul
     }
     let newest = Page::first(ITEMS).descending(true).count_limit(0);
     let filter = query.filter(call.now(), |_| None)?;
-    Ok(call.store(folder).items_in_folders(folders, filter, newest).await?.0)
+    Ok(call.source(folder).items_in_folders(folders, filter, newest).await?.0)
 }
 
 fn robot_row(robot: &Robot) -> RobotRow {

@@ -10,6 +10,7 @@
 //! | `call.rs`, `refresh.rs`, `reply.rs` | one request with its user, folders and form; how often its page is loaded again; its answer, with the headers of every answer |
 //! | `session.rs`, `same_origin.rs`, `login.rs` | sessions in cookies; where a form may come from; sign in, sign out |
 //! | `assets.rs`, `frame.rs` | style sheet, script and icon; what all pages have around them |
+//! | `source.rs` | where a page reads and acts: the store of this server, or an Orchestrator elsewhere |
 //! | `html.rs`, `chart.rs`, `members.rs` | texts, times and numbers as they are shown; charts; the members of JSON objects and their differences |
 //! | `live.rs`, `events.rs` | what streams of events share: the store is read once for all of them; the stream of one tab |
 //! | `start.rs`, `queues.rs`, `queue.rs`, `idle.rs` | the first page; queues; why nothing is handed out |
@@ -64,6 +65,7 @@ mod review;
 mod routes;
 mod same_origin;
 mod session;
+mod source;
 mod start;
 mod task_pages;
 mod timeline;
@@ -85,6 +87,7 @@ pub(super) use self::reply::{add_headers, error_page};
 use self::routes::DeskRoute;
 use self::session::Counts;
 pub(super) use self::session::Sessions;
+pub(super) use self::source::RemoteQueues;
 use super::api_error::ApiError;
 use super::handler::{AccessLogFields, MAX_LOGIN_BODY};
 use super::memory_budget::BudgetOwner;
@@ -146,7 +149,8 @@ const ACCESS: &str = "/desk/access";
 /// Whether a request belongs to the desk.
 pub(super) fn owns(server: &Inner, path: &str) -> bool {
     let is_below = path.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let is_missing = server.operator.is_some() && path.starts_with(ACCESS);
+    let is_missing = server.operator.is_some() && path.starts_with(ACCESS)
+        || server.remote.is_some() && !source::is_remote_page(path) && assets::find(path).is_none();
     is_below && server.config.desk != DeskMode::Off && !is_missing
 }
 

@@ -26,8 +26,7 @@ use performer_core::model::reason::ReasonFilter;
 use performer_core::model::result::Outcome;
 use performer_core::model::schema::SchemaOf;
 use performer_core::model::status::Status;
-use performer_core::orchestrator::{ItemAdministration as _, QueueAdministration as _};
-use performer_store::QueueSelector;
+use performer_core::orchestrator::QueueAdministration as _;
 
 #[derive(Template)]
 #[template(path = "queue.html")]
@@ -191,14 +190,25 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         })?,
     };
     let (found, now) = (call.queue().await?, call.now());
-    let (store, queue) = (call.store(found.folder), &found.queue);
-    let statistics = store.statistics_of(QueueSelector::Id(queue.id)).await?;
-    let figures = store.queue_figures(range.filter(now).queues([&*queue.name])).await?;
+    let queue = &found.queue;
+    let statistics = call.source(found.folder).statistics_of(queue).await?;
+    let figures = match call.is_remote() {
+        true => Figures::default(),
+        false => call.store(found.folder).queue_figures(range.filter(now).queues([&*queue.name])).await?,
+    };
     let mut all = Durations::default();
     figures.ended.iter().for_each(|figure| all.merge(&figure.durations));
     let percentile = |share| all.percentile(share).map(html::duration).unwrap_or_default();
     let queues = [found.clone()];
-    let top = reasons::find(call, &queues, &ReasonFilter::default().open_only(true).top(5)).await?;
+    let (top, causes) = match call.is_remote() {
+        true => (Vec::new(), Vec::new()),
+        false => (
+            reasons::find(call, &queues, &ReasonFilter::default().open_only(true).top(5)).await?,
+            idle::causes(call, &found, &statistics)
+                .await
+                .unwrap_or_else(|failure| vec![idle::unknown(&failure)]),
+        ),
+    };
     let charts = vec![
         throughput(std::slice::from_ref(&figures), range, now),
         durations(&figures, range, now),
@@ -222,22 +232,20 @@ pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
         percentiles: (all.count() > 0).then(|| [0.5, 0.95, 0.99].map(percentile)),
         charts,
         reasons: top.iter().map(|reason| reasons::row(call, reason, &queues)).collect(),
-        causes: idle::causes(call, &found, &statistics)
-            .await
-            .unwrap_or_else(|failure| vec![idle::unknown(&failure)]),
+        causes,
         settings: settings(queue),
         schemas: schemas(queue),
         limits: limits(queue),
-        may_edit: call.may(found.folder, CHANGE_QUEUES),
+        may_edit: !call.is_remote() && call.may(found.folder, CHANGE_QUEUES),
     })
 }
 
 /// How long the item has waited that was added first of those that are New.
 async fn oldest(call: &DeskCall, queue: &FolderQueue) -> Result<Option<String>, ApiError> {
     let new = ItemFilter::default().queue(&*queue.queue.name).status([Status::New]);
-    let first = call.store(queue.folder).list_queue_items(new, Page::first(1).count_limit(0)).await?;
+    let first = call.source(queue.folder).list_queue_items(new, Page::first(1).count_limit(0)).await?;
     let age = |at| html::duration(html::since(at, call.now()));
-    Ok(first.items.first().map(|item| age(item.creation_time)))
+    Ok(first.first().map(|item| age(item.creation_time)))
 }
 
 fn yes_or_no(value: bool) -> String {

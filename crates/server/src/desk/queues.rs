@@ -9,6 +9,7 @@ use super::reply::Reply;
 use super::{items, live};
 use crate::api_error::ApiError;
 use performer_core::model::item_query::ItemQuery;
+use performer_core::model::key::FolderId;
 use performer_core::model::queue::QueueDefinition;
 use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::Status;
@@ -42,6 +43,9 @@ pub(super) struct Count {
     pub(super) live: String,
 }
 
+/// What stands in the place of a number that is not known without counting.
+pub(super) const UNKNOWN: &str = "…";
+
 pub(super) async fn page(call: &DeskCall) -> Result<Reply, ApiError> {
     let mut rows = Vec::new();
     for (queue, statistics) in with_statistics(call).await? {
@@ -55,7 +59,7 @@ pub(super) async fn with_statistics(
     call: &DeskCall,
 ) -> Result<Vec<(FolderQueue, QueueStatistics)>, ApiError> {
     let Some(first) = call.folders.first() else { return Ok(Vec::new()) };
-    let all = call.store(*first).statistics_in_folders(call.folders.clone()).await?;
+    let all = call.source(*first).statistics_in_folders(call.folders.clone()).await?;
     let with = |(queue, statistics): (QueueDefinition, QueueStatistics)| {
         let folder = queue.folders.iter().find(|folder| call.folders.contains(folder)).copied()?;
         Some((FolderQueue { queue, folder }, statistics))
@@ -75,14 +79,15 @@ fn row(call: &DeskCall, queue: &FolderQueue, statistics: &QueueStatistics) -> Re
 
 /// The counts of a queue by status.
 pub(super) fn counts(call: &DeskCall, queue: &QueueDefinition, statistics: &QueueStatistics) -> Vec<Count> {
+    let known = call.source(FolderId::SHARED).counted_statuses();
     let count = |status: &Status| {
         let mut query = ItemQuery::default();
         (query.queues, query.status) = (vec![queue.name.clone()], vec![*status]);
-        let number = statistics.with_status(*status);
+        let (number, is_known) = (statistics.with_status(*status), known.contains(status));
         Count {
             status: html::status(*status),
             name: status.name(),
-            count: html::number(number),
+            count: if is_known { html::number(number) } else { UNKNOWN.to_owned() },
             is_zero: number == 0,
             href: items::list_address(call, &query),
             is_current: false,

@@ -15,7 +15,6 @@ use performer_core::model::item::Page;
 use performer_core::model::item_query::{ItemQuery, Reviewer, list_value};
 use performer_core::model::key::{FolderId, ItemId};
 use performer_core::model::review::Comment;
-use performer_core::orchestrator::ReviewAdministration as _;
 
 #[derive(Template)]
 #[template(path = "review.html")]
@@ -129,7 +128,7 @@ async fn review_item(call: &DeskCall, id: ItemId, chosen: &str) -> Result<Review
     let found: FolderItem = call.item_with_id(id).await?;
     let (item, directory) = (&found.item, call.directory()?);
     let queue = call.queue_with_id(item.queue_id).await?.queue.name;
-    let comments = call.store(found.folder).comments(item.id).await?;
+    let comments = call.source(found.folder).comments(item.id).await?;
     let comment = |comment: Comment| {
         let author = comment.author.user_name.as_deref().map(|name| html::line(name, 60)).unwrap_or_default();
         (author, html::visible(&comment.text), html::time(comment.creation_time))

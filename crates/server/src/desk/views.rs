@@ -63,7 +63,7 @@ impl ViewsPart {
             links: all(call).await?.iter().map(link).collect(),
             query: form_urlencoded::Serializer::new(String::new()).extend_pairs(&pairs).finish(),
             folders: folders(call, None)?,
-            is_on: call.server.config.desk == DeskMode::On,
+            is_on: call.server.config.desk == DeskMode::On && !call.is_remote(),
             name_limit: VIEW_NAME_LIMIT,
         })
     }
@@ -71,6 +71,9 @@ impl ViewsPart {
 
 /// The views that the reader sees.
 async fn all(call: &DeskCall) -> Result<Vec<SavedView>, ApiError> {
+    if call.is_remote() {
+        return Ok(Vec::new());
+    }
     Ok(call.store_of_tenant().views(call.folders.clone()).await?)
 }
 

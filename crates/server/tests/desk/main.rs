@@ -11,6 +11,7 @@ mod operations;
 mod own;
 mod pages;
 mod personal;
+mod remote;
 mod roles;
 mod sessions;
 mod tasks;
