@@ -35,7 +35,8 @@ impl State {
     }
 
     pub(super) fn stop_job(&mut self, key: JobKey, strategy: StopStrategy) -> Answer<()> {
-        self.job_mut(key)?.request_stop(strategy)
+        let now = self.now;
+        self.job_mut(key)?.request_stop(strategy, now)
     }
 
     /// Ends a job, and abandons what it holds.

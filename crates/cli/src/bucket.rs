@@ -308,7 +308,7 @@ impl Show {
                 ("Id", bucket.id.to_string()),
                 ("Identifier", bucket.key.to_string()),
                 ("Options", bucket.options.to_string()),
-                ("Description", bucket.description.clone().unwrap_or_default()),
+                ("Description", bucket.description.unwrap_or_default()),
             ])?;
         }
         Ok(ExitCode::SUCCESS)

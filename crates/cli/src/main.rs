@@ -123,6 +123,7 @@ enum Action {
     Asset(asset::Assets),
     #[command(subcommand)]
     Bucket(bucket::Buckets),
+    #[command(subcommand)]
     Task(task::Tasks),
     #[command(subcommand)]
     Webhook(webhook::Webhooks),

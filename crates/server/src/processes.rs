@@ -223,13 +223,14 @@ fn validation(call: &Call, refusal: Option<ApiError>) -> HandlerResult {
     // What is no refusal, as of a store that cannot be reached, is no answer to the question.
     let refusal = match refusal {
         Some(failure) if !failure.status.is_client_error() => return Err(failure),
-        Some(failure) => {
-            Some((ErrorCode::new(u16::try_from(failure.code).unwrap_or_default()).name(), failure.message))
-        }
+        Some(failure) => Some((ErrorCode::new(failure.code).name(), failure.message)),
         None => None,
     };
     let context = call.context("UiPath.Server.Configuration.OData.ValidationResultDto");
-    ApiResponse::ok(&responses::with_context(&context, &validation_response(refusal)))
+    ApiResponse::ok(&responses::with_context(
+        &context,
+        &validation_response(refusal.as_ref().map(|(code, text)| (*code, text.as_str()))),
+    ))
 }
 
 pub(super) async fn restart(call: &Call) -> HandlerResult {

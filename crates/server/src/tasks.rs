@@ -192,7 +192,7 @@ fn ids(expression: &Expression) -> Option<Vec<TaskId>> {
 
 /// The operation whose tasks a filter asks for.
 fn operation(expression: &Expression) -> Option<String> {
-    match &expression.one_of("ParentOperationId")?[..] {
+    match expression.one_of("ParentOperationId")? {
         [Literal::Text(text)] => Some(text.clone()),
         _ => None,
     }

@@ -86,7 +86,7 @@ impl Store {
     ///
     /// Unavailable if the store is unavailable.
     pub async fn unread_alerts(&self, folders: Option<Vec<FolderId>>) -> Result<u64> {
-        count(expect_answer!(self.read(Query::Alerts(AlertQuery::CountUnread(folders))).await, Alert)?)
+        count(&expect_answer!(self.read(Query::Alerts(AlertQuery::CountUnread(folders))).await, Alert)?)
     }
 
     /// Marks alerts of these folders as read by the user of this store. Keys of others are passed over. Returns how many the user has not
@@ -99,7 +99,7 @@ impl Store {
     pub async fn read_alerts(&self, keys: Vec<AlertKey>, folders: Option<Vec<FolderId>>) -> Result<u64> {
         validate_marked(&keys)?;
         let operation = AlertOperation::MarkRead { keys, folders };
-        count(expect_answer!(self.one(Operation::Alerts(operation)).await, Alert)?)
+        count(&expect_answer!(self.one(Operation::Alerts(operation)).await, Alert)?)
     }
 
     /// Raises an alert of a program.
@@ -118,7 +118,7 @@ impl Store {
     ///
     /// Unavailable if the store is unavailable.
     pub async fn check_service_levels(&self) -> Result<u64> {
-        count(expect_answer!(self.one(Operation::Alerts(AlertOperation::CheckServiceLevels)).await, Alert)?)
+        count(&expect_answer!(self.one(Operation::Alerts(AlertOperation::CheckServiceLevels)).await, Alert)?)
     }
 
     /// Removes at most `limit` alerts that are older than so many days, or over
@@ -128,16 +128,16 @@ impl Store {
     ///
     /// Unavailable if the store is unavailable.
     pub async fn remove_alerts(&self, days: u32, limit: usize) -> Result<u64> {
-        count(expect_answer!(
+        count(&expect_answer!(
             self.one(Operation::Alerts(AlertOperation::Remove { days, limit })).await,
             Alert
         )?)
     }
 }
 
-fn count(answer: AlertAnswer) -> Result<u64> {
+fn count(answer: &AlertAnswer) -> Result<u64> {
     match answer {
-        AlertAnswer::Count(count) => Ok(count),
+        AlertAnswer::Count(count) => Ok(*count),
         AlertAnswer::Alerts(_) => unreachable!("a number was asked for"),
     }
 }

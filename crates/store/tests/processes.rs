@@ -83,7 +83,7 @@ async fn processes_have_a_life_in_every_store() {
         let finance = store.in_scope(FINANCE, None);
         let other = finance.create_process(settings("Invoices")).await.unwrap();
         assert_ne!(other.id, made.id, "a name of another folder is free");
-        assert_eq!(finance.list_processes().await.unwrap(), [other.clone()]);
+        assert_eq!(finance.list_processes().await.unwrap(), std::slice::from_ref(&other));
         assert_eq!(code(finance.process(ProcessSelector::Key(made.key)).await), 1674);
         assert_eq!(code(finance.save_process(Some(made.id), settings("X")).await), 1674);
         assert_eq!(code(finance.remove_process(ProcessSelector::Id(made.id)).await), 1674);
@@ -221,7 +221,8 @@ async fn a_job_is_given_to_one_agent() {
             taken.extend(agent.await.unwrap());
         }
         let mut expected: Vec<JobKey> = jobs.iter().map(|job| job.key).collect();
-        (taken.sort_unstable(), expected.sort_unstable());
+        taken.sort_unstable();
+        expected.sort_unstable();
         assert_eq!(taken, expected, "each job once");
     }
 }

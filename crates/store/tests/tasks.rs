@@ -39,7 +39,7 @@ fn code<T>(answer: Result<T>) -> u16 {
     answer.err().and_then(|error| error.code()).map_or(0, ErrorCode::number)
 }
 
-fn data(value: serde_json::Value) -> TaskData {
+fn data(value: &serde_json::Value) -> TaskData {
     value.as_object().unwrap().clone()
 }
 
@@ -84,7 +84,7 @@ async fn tasks_have_a_life_in_every_store() {
             (TaskStatus::Unassigned, FolderId::SHARED, None)
         );
         let (read, read_data) = store.find_task_keyed(made.key).await.unwrap();
-        assert_eq!((&read, &read_data), (&made, &data(json!({"a": [1, {"b": null}]}))));
+        assert_eq!((&read, &read_data), (&made, &data(&json!({"a": [1, {"b": null}]}))));
         let second = store.create_task(NewTask::new("second")).await.unwrap();
         assert_eq!(open(&store).await, [second.id, made.id], "the newest first");
 
@@ -94,9 +94,9 @@ async fn tasks_have_a_life_in_every_store() {
         let assigned = store.assign_task_to(made.id, 3, Assign::First, None, None).await.unwrap();
         assert_eq!((assigned.status, assigned.assigned_to), (TaskStatus::Pending, Some(3)));
         assert_eq!(code(store.assign_task_to(made.id, 4, Assign::First, None, None).await), 1009);
-        let saved = Some(data(json!({"a": 2})));
+        let saved = Some(data(&json!({"a": 2})));
         store.assign_task_to(made.id, 4, Assign::Again, saved, Some("yours".to_owned())).await.unwrap();
-        store.save_task_data(made.id, data(json!({"a": 3}))).await.unwrap();
+        store.save_task_data(made.id, data(&json!({"a": 3}))).await.unwrap();
         let edit = TaskEdit { title: Some("New".to_owned()), ..TaskEdit::default() };
         store.edit_task(made.id, edit, None).await.unwrap();
         store.note_on_task(made.id, "looked at".to_owned()).await.unwrap();
@@ -107,7 +107,7 @@ async fn tasks_have_a_life_in_every_store() {
             (done.status, done.action.as_deref(), done.title.as_str()),
             (TaskStatus::Completed, Some("approve"), "New")
         );
-        assert_eq!(kept, data(json!({"a": 3})));
+        assert_eq!(kept, data(&json!({"a": 3})));
         for refused in [
             store.complete_task(made.id, Some("reject"), None).await,
             store.save_task_data(made.id, TaskData::new()).await.map(drop),
@@ -194,12 +194,12 @@ async fn an_item_waits_for_the_answer_and_uses_no_retry() {
 
         assert_eq!(code(store.complete_task(asked.id, Some("perhaps"), None).await), 1009);
         assert_eq!(take(&store, 1).await.len(), 0);
-        store.complete_task(asked.id, Some("Approve"), Some(data(json!({"amount": 8})))).await.unwrap();
+        store.complete_task(asked.id, Some("Approve"), Some(data(&json!({"amount": 8})))).await.unwrap();
         let again = take(&store, 1).await.remove(0);
         assert_eq!((again.item.id, again.item.key, again.item.retry_number), (item.item.id, key, 0));
         let answer = store.read_answer(key).await.unwrap().unwrap();
         assert!(answer.is("approve") && answer.is_completed());
-        assert_eq!((answer.task, answer.data), (asked.id, data(json!({"amount": 8}))));
+        assert_eq!((answer.task, answer.data), (asked.id, data(&json!({"amount": 8}))));
         // The first claim is void, as after any postponement.
         let late = Report::new(item.claim, TransactionResult::Successful { output: None });
         assert!(
@@ -323,7 +323,7 @@ async fn what_people_do_with_tasks_is_in_the_audit() {
         let task = open(&store).await[0];
         let ann = store.acting_as(Actor::new(ActSource::Api).user_name("ann"));
         ann.assign_task_to(task, 3, Assign::First, None, None).await.unwrap();
-        ann.complete_task(task, Some("approve"), Some(data(json!({"secret": "x"})))).await.unwrap();
+        ann.complete_task(task, Some("approve"), Some(data(&json!({"secret": "x"})))).await.unwrap();
         let records = store.list_audit(AuditFilter::default()).await.unwrap();
         let entries: Vec<_> = records
             .iter()

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use performer::jiff::Timestamp;
 use performer::model::audit::AuditFilter;
 use performer::model::log::{LogFilter, LogLevel, LogLine};
 use performer::model::operation::{Act, Plan};
@@ -98,10 +97,11 @@ async fn filled(store: &Store) -> Store {
         settings.events = [EventType::QueueDeleted].into();
         let webhook = store.create_webhook(settings, None).await.unwrap();
         store.ping_webhook(webhook.id).await.unwrap();
-        let expires = Timestamp::now() + Duration::from_secs(9_999);
+        let now = store.clock().now();
+        let expires = now + Duration::from_secs(9_999);
         add_token(&store, &named("digest"), Some(&named("token")), expires).await;
         let entry = json!({ "message": named("line") }).to_string();
-        store.add_log_lines(vec![LogLine::new(Timestamp::now(), LogLevel::Info, entry)]).await.unwrap();
+        store.add_log_lines(vec![LogLine::new(now, LogLevel::Info, entry)]).await.unwrap();
         let by = Person { user_id: Some(number.into()), user_name: Some(named("user")) };
         let failed = ItemFilter::default().queue(QUEUE).status([performer::Status::Failed]);
         let which = OperationItems::Matching(Box::new(failed));

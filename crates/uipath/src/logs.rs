@@ -14,8 +14,8 @@ use performer_wire::responses::LogLineDto;
 const PAGE: usize = 1_000;
 
 /// One of several alternatives.
-fn any(alternatives: Vec<String>) -> String {
-    format!("({})", alternatives.join(" or "))
+fn any(alternatives: impl Iterator<Item = String>) -> String {
+    format!("({})", alternatives.collect::<Vec<_>>().join(" or "))
 }
 
 /// The filter, as the API writes it. `None`: nothing can match.
@@ -31,12 +31,12 @@ fn written(filter: &LogFilter) -> Result<Option<String>> {
         all.push(format!("TimeStamp lt {before}"));
     }
     if !filter.levels.is_empty() {
-        all.push(any(filter.levels.iter().map(|level| format!("Level eq '{level}'")).collect()));
+        all.push(any(filter.levels.iter().map(|level| format!("Level eq '{level}'"))));
     }
     match filter.jobs.as_deref() {
         None => {}
         Some([]) => return Ok(None),
-        Some(jobs) => all.push(any(jobs.iter().map(|job| format!("JobKey eq {job}")).collect())),
+        Some(jobs) => all.push(any(jobs.iter().map(|job| format!("JobKey eq {job}")))),
     }
     if let Some(process) = &filter.process {
         all.push(format!("ProcessName eq {}", quoted(process)));

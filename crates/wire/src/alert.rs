@@ -36,9 +36,8 @@ pub fn alert_link(alert: &Alert) -> String {
     if let Some(job) = data.get("JobKey").and_then(Value::as_str) {
         return format!("/desk/jobs/{job}");
     }
-    match data.get("ItemIds").and_then(Value::as_array).map(Vec::as_slice) {
-        Some([item]) => return format!("/desk/items/{item}"),
-        Some(_) | None => {}
+    if let Some([item]) = data.get("ItemIds").and_then(Value::as_array).map(Vec::as_slice) {
+        return format!("/desk/items/{item}");
     }
     match data.get("QueueId").and_then(Value::as_i64) {
         Some(queue) => format!("/desk/queues/{queue}"),

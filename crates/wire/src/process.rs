@@ -294,7 +294,7 @@ pub struct ResumeJobRequest {
 }
 
 /// Whether something could be done, and why not.
-pub fn validation_response(refusal: Option<(&str, String)>) -> Value {
+pub fn validation_response(refusal: Option<(&str, &str)>) -> Value {
     json!({
         "IsValid": refusal.is_none(),
         "Errors": refusal.iter().map(|(_, text)| text).collect::<Vec<_>>(),

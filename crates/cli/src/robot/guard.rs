@@ -68,7 +68,7 @@ fn watch(mut child: Child) -> std::io::Result<ExitStatus> {
     };
     let asked = pass_on.clone();
     std::thread::spawn(move || {
-        for letter in std::io::stdin().bytes() {
+        for letter in std::io::stdin().lock().bytes() {
             match letter {
                 Ok(STOP) => asked(Signal::TERM),
                 Ok(KILL) => asked(Signal::KILL),

@@ -51,6 +51,7 @@ impl World {
     }
 
     /// The job when it is in a state. Each look takes as long as a command does.
+    #[expect(clippy::disallowed_methods, reason = "what another process does takes real time")]
     fn when(&self, key: &str, state: &str) -> Value {
         let since = Instant::now();
         loop {
@@ -93,6 +94,7 @@ impl World {
     }
 
     /// The text of a file, as soon as it has some.
+    #[expect(clippy::disallowed_methods, reason = "what another process does takes real time")]
     fn text_of(&self, name: &str) -> String {
         let since = Instant::now();
         loop {
@@ -132,6 +134,7 @@ fn is_there(process: &str) -> bool {
     state.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim().starts_with(['Z', 'X']))
 }
 
+#[expect(clippy::disallowed_methods, reason = "what another process does takes real time")]
 fn until_gone(process: &str) {
     let since = Instant::now();
     while is_there(process) {

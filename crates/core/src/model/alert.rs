@@ -361,7 +361,7 @@ mod tests {
         for (names, message) in
             [(("", ""), " "), (("", ""), &*long), ((&*long, ""), "m"), (("", &*long), "m")]
         {
-            assert_eq!(raise(names, message).unwrap_err().code, ErrorCode::INVALID_ARGUMENT);
+            assert_eq!(raise(names, message).unwrap_err().code(), ErrorCode::INVALID_ARGUMENT);
         }
     }
 

@@ -164,9 +164,13 @@ impl PersonalFields {
         let values = self.values(item);
         if let Some(exception) = &mut item.processing_exception {
             values.mask(&mut exception.reason);
-            exception.details.as_mut().map(|details| values.mask(details));
+            if let Some(details) = &mut exception.details {
+                values.mask(details);
+            }
         }
-        item.progress.as_mut().map(|progress| values.mask(progress));
+        if let Some(progress) = &mut item.progress {
+            values.mask(progress);
+        }
         let mut names = Vec::new();
         let mut masked = |what: SchemaOf, part: &str, json: &str| {
             let (json, fields) = self.mask(what, json);

@@ -191,13 +191,16 @@ impl DeskCall {
     pub(super) fn source(&self, folder: FolderId) -> Source {
         match &self.server.remote {
             Some(remote) => Source::Remote(remote.clone()),
-            None => Source::Store(self.store(folder)),
+            None => Source::Store(Box::new(self.store(folder))),
         }
     }
 
     /// The jobs of all folders.
     pub(super) fn source_of_all(&self) -> Source {
-        self.server.remote.clone().map_or_else(|| Source::Store(self.server.store.clone()), Source::Remote)
+        self.server
+            .remote
+            .clone()
+            .map_or_else(|| Source::Store(Box::new(self.server.store.clone())), Source::Remote)
     }
 
     /// An item as it is now, with its personal fields.

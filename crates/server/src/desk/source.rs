@@ -49,7 +49,7 @@ pub(crate) struct RemoteQueues {
 
 /// Where a page reads and acts.
 pub(super) enum Source {
-    Store(Store),
+    Store(Box<Store>),
     Remote(RemoteQueues),
 }
 
@@ -98,7 +98,7 @@ impl Source {
     /// The statuses whose items are counted.
     pub(super) fn counted_statuses(&self) -> &'static [Status] {
         match self {
-            Self::Store(_) => &Status::ALL,
+            Self::Store(_) => Status::ALL,
             Self::Remote(_) => &[Status::New, Status::InProgress],
         }
     }

@@ -136,7 +136,7 @@ impl<R: Rows> Apply<'_, R> {
                 ("InputArguments", settings.input_arguments.as_deref().into()),
             ]
         };
-        self.note_fleet(act, "process", before.map(values), after.map(values));
+        self.note_fleet(act, "process", before.map(values).as_ref(), after.map(values).as_ref());
     }
 
     /// Records which values were changed. The first one is the name.
@@ -144,18 +144,18 @@ impl<R: Rows> Apply<'_, R> {
         &mut self,
         act: Act,
         kind: &str,
-        before: Option<[(&str, Value); N]>,
-        after: Option<[(&str, Value); N]>,
+        before: Option<&[(&str, Value); N]>,
+        after: Option<&[(&str, Value); N]>,
     ) {
-        let Some(names) = before.as_ref().or(after.as_ref()) else { return };
-        let value = |side: &Option<[(&str, Value); N]>, at: usize| {
-            side.as_ref().map_or(Value::Null, |values| values[at].1.clone())
+        let Some(names) = before.or(after) else { return };
+        let value = |side: Option<&[(&str, Value); N]>, at: usize| {
+            side.map_or(Value::Null, |values| values[at].1.clone())
         };
         let changes: Vec<FieldChange> = names
             .iter()
             .enumerate()
-            .filter(|(at, _)| value(&before, *at) != value(&after, *at))
-            .map(|(at, (name, _))| FieldChange::new(*name, value(&before, at), value(&after, at)))
+            .filter(|(at, _)| value(before, *at) != value(after, *at))
+            .map(|(at, (name, _))| FieldChange::new(name, value(before, at), value(after, at)))
             .collect();
         if !changes.is_empty() {
             let subject = format!("{kind} {}", names[0].1.as_str().unwrap_or_default());
@@ -272,7 +272,7 @@ impl<R: Rows> Apply<'_, R> {
                 ("Description", settings.description.as_deref().into()),
             ]
         };
-        self.note_fleet(act, "machine", before.map(values), after.map(values));
+        self.note_fleet(act, "machine", before.map(values).as_ref(), after.map(values).as_ref());
     }
 
     // Sessions

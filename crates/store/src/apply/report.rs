@@ -294,7 +294,7 @@ impl<R: Rows> Apply<'_, R> {
         self.count_failure(id, row.queue, &change, exception.as_ref())?;
         self.insert_follow_ups(follow_ups.unwrap_or_default())?;
         if let (Some(ask), TransactionResult::Postponed { defer_date, .. }) = (ask, end.result) {
-            self.ask(id, ask, *defer_date)?;
+            self.ask(id, &ask, *defer_date)?;
         }
         Ok(Some(change.after.status))
     }

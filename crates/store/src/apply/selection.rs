@@ -141,7 +141,7 @@ pub(super) fn operations<R: Rows>(
         for listed in page {
             match listed {
                 ListedOperation::Read(operation) if operation.is_within(reach) => {
-                    list.operations.push(*operation)
+                    list.operations.push(*operation);
                 }
                 ListedOperation::Read(_) => {}
                 ListedOperation::Unreadable(id) => list.unreadable.push(id),

@@ -120,7 +120,7 @@ impl<R: Rows> Apply<'_, R> {
     /// Makes the task by which an item asks, which was just postponed to `deadline`. A task that is open is the one that it waits for on.
     ///
     /// Nothing is refused here: the postponement is written.
-    pub(super) fn ask(&mut self, id: ItemId, new: CheckedTask<'_>, deadline: Timestamp) -> Result<()> {
+    pub(super) fn ask(&mut self, id: ItemId, new: &CheckedTask<'_>, deadline: Timestamp) -> Result<()> {
         let unwritten =
             || OrchestratorError::new(ErrorKind::Other, format!("item {id} was postponed and is gone"));
         let key = self.rows.item(id)?.ok_or_else(unwritten)?.key;
@@ -136,7 +136,7 @@ impl<R: Rows> Apply<'_, R> {
         let task_key = self.rows.keys().task(now);
         let mut task = Task::new(task_key, new.task, self.scope.folder, now);
         task.await_by(asking, deadline);
-        self.insert_task(task, &new)?;
+        self.insert_task(task, new)?;
         crash_point!("ask.after_task");
         Ok(())
     }

@@ -28,7 +28,7 @@ fn stored(bucket: &Bucket, path: &FilePath) -> String {
     format!("{}{path}", files_of(bucket.key))
 }
 
-fn in_bucket(bucket: &Bucket, file: StoredFile) -> BucketFile {
+fn in_bucket(bucket: &Bucket, file: &StoredFile) -> BucketFile {
     let path = file.path.strip_prefix(&files_of(bucket.key)).unwrap_or(&file.path);
     BucketFile::new(path, file.size, file.modified)
 }
@@ -47,7 +47,7 @@ impl Store {
     /// NotFound with code 1002.
     pub async fn find_file(&self, bucket: &Bucket, path: &FilePath) -> Result<BucketFile> {
         let found = self.file_storage()?.find(&stored(bucket, path)).await;
-        found.map(|file| in_bucket(bucket, file)).map_err(|error| named(bucket, &error))
+        found.map(|file| in_bucket(bucket, &file)).map_err(|error| named(bucket, &error))
     }
 
     /// Files of a bucket whose paths begin with a text and are greater than another one, by path; and whether there are more.
@@ -67,7 +67,7 @@ impl Store {
         let (prefix, after) = (format!("{place}{}", prefix.as_str()), format!("{place}{after}"));
         let listed = self.file_storage()?.list(directory.trim_end_matches('/'), &prefix, &after, limit).await;
         let (files, has_more) = listed.map_err(|error| named(bucket, &error))?;
-        Ok((files.into_iter().map(|file| in_bucket(bucket, file)).collect(), has_more))
+        Ok((files.iter().map(|file| in_bucket(bucket, file)).collect(), has_more))
     }
 
     /// Opens a file of a bucket. Whose reads are audited, the caller has noted.

@@ -24,6 +24,9 @@ fn asked() -> Task {
     task
 }
 
+/// An act on a task at a time.
+type ActOnTask = fn(&mut Task, Timestamp) -> Result<(), Refusal>;
+
 #[test]
 fn a_task_is_assigned_once_and_then_reassigned() {
     let mut task = task(&NewTask::new("a"));
@@ -63,7 +66,7 @@ fn nothing_happens_to_a_task_that_has_ended() {
         ),
     ] {
         let now = at(200);
-        let acts: [fn(&mut Task, Timestamp) -> Result<(), Refusal>; 4] = [
+        let acts: [ActOnTask; 4] = [
             |task, now| task.assign(1, false, now),
             |task, now| task.unassign(now),
             |task, now| task.complete(Some("approve"), None, now),
