@@ -20,6 +20,7 @@
 //! [desk]: crate::guide::desk
 //! [webhooks]: crate::guide::webhooks
 //! [processes]: crate::guide::processes
+//! [alerts]: crate::guide::alerts
 //! [command line]: crate::guide::command_line
 //! [scaling]: crate::guide::scaling
 //! [tuning]: crate::guide::tuning

@@ -16,11 +16,9 @@
 //! | `apply/report.rs` | results and progress |
 //! | `apply/jobs.rs` | jobs |
 //! | `apply/administration.rs` | what people change: queues, items, reviews, comments |
-//! | `apply/assets.rs` | assets |
-//! | `apply/alerts.rs` | alerts |
+//! | `apply/assets.rs`, `apply/alerts.rs`, `apply/tasks.rs` | assets, alerts, tasks |
 //! | `apply/buckets.rs` | storage buckets |
 //! | `apply/fleet.rs` | processes, machines, the sessions of agents, and their jobs |
-//! | `apply/tasks.rs` | tasks |
 //! | `apply/webhooks.rs` | webhooks, and what is to be delivered to them |
 //! | `apply/operation.rs`, `apply/selection.rs` | acts on many items at once; which items they are |
 //! | `apply/personal.rs` | personal fields: masked in what is read, and revealed |

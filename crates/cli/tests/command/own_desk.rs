@@ -117,7 +117,7 @@ fn the_work_of_an_orchestrator_is_shown() {
     let here = folder.path();
     let strict = Server::known(here, &["--listen", "127.0.0.1:0", "--strict", "--store", "memory:"]);
     done(strict.command(here, &["queue", "create", "Invoices"]));
-    done(strict.command(here, &["item", "add", "Invoices", "{\"Total\": 1}"]));
+    done(strict.command(here, &["item", "add", "Invoices", "Total=1"]));
     let desk = OwnDesk::start(strict.command(here, &["desk"]));
     assert!(
         desk.link.starts_with("http://127.0.0.1:") && !desk.link.starts_with(&strict.url),

@@ -229,7 +229,7 @@ impl Directory {
     /// As [`FilePath::parse`].
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let path = text.strip_prefix('/').unwrap_or(text);
-        let path = path.strip_suffix('/').unwrap_or(path);
+        let path = without_last_slash(path);
         if !path.is_empty() {
             check_path(path).map_err(|why| invalid_path(text, why))?;
         }
@@ -262,7 +262,7 @@ impl PathPrefix {
     /// As [`FilePath::parse`].
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let path = text.strip_prefix('/').unwrap_or(text);
-        let whole = path.strip_suffix('/').unwrap_or(path);
+        let whole = without_last_slash(path);
         if !whole.is_empty() {
             check_path(whole).map_err(|why| invalid_path(text, why))?;
         }
@@ -278,6 +278,11 @@ impl PathPrefix {
     pub fn directory(&self) -> &str {
         self.0.rsplit_once('/').map_or("", |(directory, _)| directory)
     }
+}
+
+/// The path without a slash at its end; one that is a slash alone has a name that is empty.
+fn without_last_slash(path: &str) -> &str {
+    path.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(path)
 }
 
 fn check_path(path: &str) -> Result<(), &'static str> {

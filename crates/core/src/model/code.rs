@@ -78,10 +78,6 @@ impl ErrorCode {
     pub const ASSET_NOT_AVAILABLE_FOR_ROBOT: Self = Self(1503);
     /// 1504: There is no asset of this name.
     pub const ASSET_NOT_FOUND: Self = Self(1504);
-    /// 1600: A cron expression is not one.
-    pub const INVALID_CRON: Self = Self(1600);
-    /// 1601: A schedule has no time left at which it would run.
-    pub const SCHEDULE_WILL_NEVER_RUN: Self = Self(1601);
     /// 1658: Only a Running, Pending or Stopping job can be stopped.
     pub const JOB_CANNOT_BE_CANCELLED: Self = Self(1658);
     /// 1659: Only a job that has not ended can be terminated.

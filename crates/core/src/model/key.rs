@@ -156,11 +156,6 @@ guid! {
 }
 
 guid! {
-    /// The key of a trigger, or of a calendar of triggers.
-    TriggerKey
-}
-
-guid! {
     /// The key of a task.
     TaskKey
 }
@@ -183,7 +178,7 @@ macro_rules! read_from_text {
 
 read_from_text!(
     AlertKey, AssetKey, BucketKey, CatalogKey, ItemKey, JobKey, MachineKey, ProcessKey, SessionKey, TaskKey,
-    TriggerKey, WebhookKey
+    WebhookKey
 );
 
 impl JobKey {
@@ -337,11 +332,6 @@ impl KeyMaker {
     /// The key of a new session of an agent.
     pub fn session(&mut self, now: Timestamp) -> SessionKey {
         SessionKey(guid_of(self.fresh(now)))
-    }
-
-    /// The key of a new trigger or calendar.
-    pub fn trigger(&mut self, now: Timestamp) -> TriggerKey {
-        TriggerKey(guid_of(self.fresh(now)))
     }
 
     /// The key of a new task.

@@ -425,7 +425,7 @@ mod tests {
         start.machine = Some("Finance-1".to_owned());
         let run = process.run(&start, now).unwrap();
         assert!(run.fits("finance-1") && !run.fits("finance-2"));
-        start.environment.insert("C".to_owned(), "x".repeat(ENVIRONMENT_LIMIT - 4));
+        start.environment.insert("C".to_owned(), "x".repeat(ENVIRONMENT_LIMIT - "B=3\nC=".len()));
         start.validate().unwrap();
         process.run(&start, now).unwrap_err();
     }

@@ -274,9 +274,7 @@ pub fn kind_for_code(code: ErrorCode) -> Option<ErrorKind> {
         | ErrorCode::PARAMETER_INVALID
         | ErrorCode::REQUIRED_ORGANIZATION_UNIT
         | ErrorCode::MACHINE_NAME_REQUIRED
-        | ErrorCode::INVALID_CRON
         | ErrorCode::INVALID_START_JOB_ROBOT_IDS
-        | ErrorCode::SCHEDULE_WILL_NEVER_RUN
         | ErrorCode::CREDENTIAL_ASSET_EMPTY_PASSWORD_FOR_NEW_USER
         | ErrorCode::CREDENTIAL_ASSET_EMPTY_FOR_NEW_ROBOT
         | ErrorCode::ASSET_TYPE_NON_UPDATABLE

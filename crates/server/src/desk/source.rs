@@ -32,10 +32,9 @@ const NEWEST_JOBS: usize = 1_000;
 /// The pages of a desk over an Orchestrator, and what lies below them.
 const HAS_PAGES: [&str; 4] = ["/desk/queues", "/desk/items", "/desk/review", "/desk/jobs"];
 /// What all desks have.
-const HAS_OTHERS: [&str; 6] =
-    ["/desk", "/desk/login", "/desk/open", "/desk/logout", "/desk/theme", "/desk/assets"];
+const HAS_OTHERS: [&str; 5] = ["/desk", "/desk/login", "/desk/open", "/desk/logout", "/desk/theme"];
 /// What such pages cannot do: the Orchestrator refuses it, or has no single call for it.
-const HAS_NO_ACTS: [&str; 6] = ["assign", "correct", "limits", "pause", "purge", "reveal"];
+const HAS_NO_ACTS: [&str; 7] = ["assign", "correct", "limits", "pause", "purge", "resume", "reveal"];
 
 /// Queues with the numbers of their items.
 type Counted = Vec<(QueueDefinition, QueueStatistics)>;
@@ -309,6 +308,7 @@ mod tests {
             "/desk/operations/new",
             "/desk/events",
             "/desk/audit",
+            "/desk/assets",
             "/desk/assets/1",
             "/desk/access",
             "/deskx",

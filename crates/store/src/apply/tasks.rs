@@ -271,7 +271,7 @@ impl<R: Rows> Apply<'_, R> {
         Ok(())
     }
 
-    /// Lifecycle T25: the item that waits for a task that has an end now can be claimed. One that was taken, deleted or removed
+    /// By lifecycle T25, the item that waits for a task that has an end now can be claimed. One that was taken, deleted or removed
     /// meanwhile waits no more.
     fn let_item_go_on(&mut self, task: &Task) -> Applied<()> {
         let (Some(asking), Some(deadline)) = (task.asked_by, task.deadline) else { return Ok(()) };

@@ -1,8 +1,7 @@
 //! Lists of items. Values are bound, never written into a statement.
 //!
-//! A page costs what it contains and not what the table contains, if an index says where to look. There is no index by
-//! queue, nor one of successful items: each would cost every claim or result. Instead, the items of each state are
-//! found where they are listed anyway:
+//! A page costs what it contains and not what the table contains, if an index says where to look. There is no index by queue, nor one
+//! of successful items: each would cost every claim or result. Instead, the items of each state are found where they are listed anyway:
 //!
 //! | state | where |
 //! |---|---|
@@ -15,10 +14,9 @@
 //! reasons. All other lists scan the items by id. No count goes further than the page asks.
 
 use super::super::rows::{ListRequest, outcome_of};
-use super::conditions;
 use super::dialect::{Bound, Dialect, Engine, Values, in_queues, one_of};
-use super::operations;
 use super::places::{ITEM, Joined, Names, Place, REVIEW, STATE, WAITING};
+use super::{conditions, operations};
 use performer_core::model::item::{ItemFilter, ReferenceFilter};
 use performer_core::model::key::{ItemId, QueueId};
 use performer_core::model::prefix::end_of_prefix;
