@@ -29,6 +29,9 @@ const KEPT_FOR: Duration = Duration::from_secs(60);
 /// How many jobs of an Orchestrator are searched for one: a page of its list.
 const NEWEST_JOBS: usize = 1_000;
 
+/// An Orchestrator takes its caller as the author of comments.
+const ITS_CALLER: Person = Person { user_id: None, user_name: None };
+
 /// The pages of a desk over an Orchestrator, and what lies below them.
 const HAS_PAGES: [&str; 4] = ["/desk/queues", "/desk/items", "/desk/review", "/desk/jobs"];
 /// What all desks have.
@@ -197,7 +200,7 @@ impl Source {
     pub(super) async fn add_comment(&self, id: ItemId, author: Person, text: String) -> Result<Comment> {
         match self {
             Self::Store(store) => store.add_comment(id, author, text).await,
-            Self::Remote(remote) => remote.orchestrator.add_comment(id, author, text).await,
+            Self::Remote(remote) => remote.orchestrator.add_comment(id, ITS_CALLER, text).await,
         }
     }
 
@@ -209,7 +212,7 @@ impl Source {
     ) -> Result<()> {
         match self {
             Self::Store(store) => store.edit_comment(comment, author, text).await,
-            Self::Remote(remote) => remote.orchestrator.edit_comment(comment, author, text).await,
+            Self::Remote(remote) => remote.orchestrator.edit_comment(comment, ITS_CALLER, text).await,
         }
     }
 
@@ -226,10 +229,10 @@ impl Source {
         };
         remote.forget().await;
         let refused = remote.orchestrator.set_review_status(to, items.clone()).await?;
-        if let Some((author, text)) = comment {
+        if let Some((_, text)) = comment {
             let is_refused = |item: &ItemVersion| refused.iter().any(|(id, _)| *id == item.id);
             for item in items.iter().filter(|item| !is_refused(item)) {
-                remote.orchestrator.add_comment(item.id, author.clone(), text.clone()).await?;
+                remote.orchestrator.add_comment(item.id, ITS_CALLER, text.clone()).await?;
             }
         }
         Ok(refused)

@@ -35,6 +35,7 @@ struct Own {
 
 impl Own {
     async fn start(mode: DeskMode) -> Self {
+        _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(start_of_time()));
         let store = Store::sqlite_with_clock(folder.path().join("own.db"), clock.clone()).await.unwrap();

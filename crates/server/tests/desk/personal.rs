@@ -124,6 +124,7 @@ async fn reasons_comments_and_logs_do_not_repeat_what_is_masked() {
     let cookie = desk.sign_in().await;
     let item = desk.add("INV-7", &json!({"Iban": PERSONAL, "Total": 1})).await;
     let why = format!("no account {PERSONAL} at the bank");
+    desk.process(&failed("BusinessException", "it was added before")).await;
     desk.process(&failed("BusinessException", &why)).await;
     let page = format!("/desk/items/{item}");
     let comment = format!("asked for {PERSONAL}, no answer");

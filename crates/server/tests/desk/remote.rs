@@ -30,6 +30,7 @@ struct Remote {
 
 impl Remote {
     async fn start() -> Self {
+        _ = rustls::crypto::ring::default_provider().install_default();
         let store = memory(Arc::new(ManualClock::new(start_of_time())));
         let tenant = TestServer::start_as(store, |server| server.strict(true)).await;
         let orchestrator = Arc::new(tenant.client().connect().await.unwrap());

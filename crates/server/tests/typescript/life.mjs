@@ -106,11 +106,6 @@ assert.equal(done.action, "approve");
 assert.deepEqual(done.data, { amount: 8 });
 said("a task is made, assigned, reassigned, unassigned and completed");
 
-try {
-  await new Buckets(sdk).getAll({ folderId: folder });
-  said("buckets are listed");
-} catch (error) {
-  assert.match(String(error.message ?? error), /./);
-  said("left out: the server has no buckets");
-}
+assert.deepEqual((await new Buckets(sdk).getAll({ folderId: folder })).items, []);
+said("buckets are listed");
 process.exit(0);

@@ -82,6 +82,7 @@ impl QueryOptions {
                 "$count" => options.count = boolean("$count", value)?,
                 "$select" => options.select = names("$select", value)?,
                 "$expand" => options.expand = names("$expand", value)?,
+                "$astaskadmin" => {} // the vendor's TypeScript SDK writes this parameter of its own as an option
                 "$format" if value.to_ascii_lowercase().contains("json") => {}
                 _ => return Err(invalid(format!("the option {} is not supported", quoted(&name)))),
             }
