@@ -129,7 +129,7 @@ async fn lists(store: &Store) -> BTreeMap<&'static str, usize> {
     let ask = performer::orchestrator::ClaimRequest::new(OTHER, job, 1);
     let claimed = store.report_and_claim(Vec::new(), Some(ask)).await.claimed.unwrap().items;
     assert_eq!(claimed.len(), 1, "another queue goes on");
-    let page = Page::first(100);
+    let page = Page::first(100).descending(true);
     let items = store.list_queue_items(ItemFilter::default().queue(OTHER), page).await.unwrap().items;
     assert!(items.iter().any(|item| item.id == claimed[0].item.id));
     store.report_and_claim(vec![Report::new(claimed[0].claim, performer_proofs::ok())], None).await.reports

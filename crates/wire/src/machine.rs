@@ -184,7 +184,6 @@ pub struct SessionReference {
 #[serde(rename_all = "camelCase")]
 pub struct BeatSessionRequest {
     pub session: SessionKey,
-    #[serde(flatten)]
     pub beat: SessionBeat,
 }
 

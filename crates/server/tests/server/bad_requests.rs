@@ -133,7 +133,7 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
         "DeleteInactiveUnattendedSessions" => json!({"sessionIds": [1]}),
         "OpenSession" => json!({"agent": {
             "Machine": "M", "Host": "h", "Version": "1", "Platform": "linux", "Runtimes": 1, "LeaseSeconds": 30}}),
-        "BeatSession" => json!({"session": CALL, "running": [CALL], "room": 1}),
+        "BeatSession" => json!({"session": CALL, "beat": {"running": [CALL], "room": 1}}),
         "CloseSession" => json!({ "session": CALL }),
         "StartJob" => {
             json!({"queue": "Invoices", "machine": "m", "processId": 1, "version": "1", "robots": 1, "lease": 30_000})

@@ -34,7 +34,8 @@ async fn every_route_refuses_callers_without_access() {
     access_admin.add_user("gone", UserType::User, None, &administrator).await.unwrap();
     let of_nobody = access_admin.add_token("gone", "t", "OrchestratorApiUserAccess", day).await.unwrap();
     access_admin.remove_user("gone").await.unwrap();
-    let wrong_scope = api.application_token("machines", "OR.Machines", &["Administrator"], &[]).await;
+    let of_machines = api.application_token("machines", "OR.Machines", &["Administrator"], &[]).await;
+    let of_license = api.application_token("license", "OR.License", &["Administrator"], &[]).await;
     let no_roles = api.application_token("nothing", "OrchestratorApiUserAccess", &[], &[]).await;
     let elsewhere =
         api.application_token("finance", "OrchestratorApiUserAccess", &["Administrator"], &["Finance"]).await;
@@ -84,7 +85,8 @@ async fn every_route_refuses_callers_without_access() {
         }
         // A valid token without the scope or permission
         if !needs.starts_with("OR.Default") {
-            let got = call(&wrong_scope, Some("Shared")).await;
+            let wrong_scope = if needs.starts_with("OR.Machines") { &of_license } else { &of_machines };
+            let got = call(wrong_scope, Some("Shared")).await;
             assert!(
                 got.status == 403 && got.code() == 0 && got.is_api_error(),
                 "{name} wrong scope: {}",

@@ -34,7 +34,7 @@ async fn open(api: &Api, machine: &str) -> Value {
 }
 
 async fn beat(api: &Api, session: &Value, running: &[&Value], room: u32) -> Value {
-    let body = json!({"session": session["Key"], "running": running, "room": room});
+    let body = json!({"session": session["Key"], "beat": {"running": running, "room": room}});
     let told = api.post("/api/Performer/BeatSession", &body).await;
     assert_eq!(told.status, 200, "{}", told.text);
     told.body
@@ -202,7 +202,7 @@ async fn an_agent_is_its_users_and_makes_a_machine_only_if_it_may() {
     assert_eq!((refused.status, refused.code()), (404, 1002), "{}", refused.text);
     assert_eq!(api.post("/odata/Machines", &json!({"Name": "M"})).await.status, 201);
     let session = open().await.body;
-    let body = json!({"session": session["Key"], "running": [], "room": 1});
+    let body = json!({"session": session["Key"], "beat": {"running": [], "room": 1}});
     let other = api.post("/api/Performer/BeatSession", &body).await;
     assert_eq!((other.status, other.code()), (404, 1002), "of another user: {}", other.text);
     let own = api.call_as(&token, Some("Shared"), "POST", "/api/Performer/BeatSession", &body).await;
