@@ -8,7 +8,7 @@ use performer_core::model::log::{LogFilter, LogRecord};
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 use performer_wire::Collection;
 use performer_wire::filter::quoted;
-use performer_wire::responses::LogLineDto;
+use performer_wire::log::LogLineDto;
 
 /// The most lines of one page (orchestrator-api 4.1).
 const PAGE: usize = 1_000;

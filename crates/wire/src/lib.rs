@@ -60,6 +60,7 @@ pub mod item;
 pub mod job;
 pub mod json;
 pub mod lease_protocol;
+pub mod log;
 pub mod machine;
 #[cfg(feature = "server")]
 pub mod metadata;

@@ -31,7 +31,7 @@ mod object;
 mod tests;
 
 pub use job::{JobView, job};
-pub use log::{LogLineDto, log_line};
+pub use log::log_line;
 pub use object::JsonObject;
 
 pub use access::{
