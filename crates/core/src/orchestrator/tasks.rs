@@ -118,7 +118,7 @@ impl Report {
     ///
     /// # Errors
     ///
-    /// As [`FollowUps::validate`]; code 1009 for a task with another result than a postponement, or one that exceeds a limit.
+    /// As [`FollowUps::validate`](super::FollowUps::validate); code 1009 for a task with another result than a postponement, or one that exceeds a limit.
     pub fn validate_parts(&self) -> Result<(), Refusal> {
         self.follow_ups.validate(&self.result)?;
         match (&self.ask, &self.result) {
