@@ -233,6 +233,9 @@ check("a deleted file is gone", buckets.exists_file(blob_file_path="scan.pdf", *
 check("buckets are listed", [bucket.name for bucket in buckets.list(**folder).items], ["Files"])
 quietly(buckets.delete, name="Files", **folder)
 check("a deleted bucket is gone", buckets.exists("Files", **folder), False)
+sdk = sdk_of("OR.Execution OR.Jobs OR.Folders.Read")
+
+
 def ended_job(key):
     """The agent that scripts/python-sdk has started runs it."""
     for _ in range(600):
