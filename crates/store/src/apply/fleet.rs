@@ -351,6 +351,7 @@ impl<R: Rows> Apply<'_, R> {
         }
         let mut taken = self.rows.live_jobs()?;
         taken.retain(|job| is_run_by(job, session) && !beat.running.contains(&job.key));
+        taken.sort_by_key(|job| job.id); // as they were given the first time
         taken.truncate(room);
         if session.in_maintenance {
             return Ok(taken);
