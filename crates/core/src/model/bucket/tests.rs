@@ -135,7 +135,7 @@ proptest! {
         if let Ok(path) = FilePath::parse(&text) {
             let mut decoded = path.as_str().to_owned();
             for _ in 0..4 {
-                let root = std::path::Path::new("/root/of/bucket");
+                let root = std::path::Path::new("/files/of/bucket");
                 let mut depth = 0;
                 for part in std::path::Path::new(&decoded).components() {
                     match part {
