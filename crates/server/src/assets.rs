@@ -7,9 +7,7 @@ use uuid::Uuid;
 
 use super::api_error::ApiError;
 use super::call::{ApiResponse, Call};
-use super::shared_resources::{
-    Sharing, accessible_folders, find_in_any_folder, folders_of_list, folders_with,
-};
+use super::shared_resources::{Sharing, accessible_folders, find_in_any_folder, folders_of_list, reach};
 use super::strict;
 use crate::directory::{Directory, Robot};
 use crate::permission::{Action, Area, Permission};
@@ -19,7 +17,7 @@ use performer_core::model::asset::{
 use performer_core::model::code::ErrorCode;
 use performer_core::model::key::FolderId;
 use performer_core::orchestrator::AssetAdministration as _;
-use performer_store::{AssetSelector, Reach, Store};
+use performer_store::{AssetSelector, Store};
 use performer_wire::asset::{
     AssetDto, OwnerNames, RobotAssetRequest, SetRobotAssetRequest, ShareAssetsRequest, asset_response,
     robot_asset_response,
@@ -105,10 +103,6 @@ pub(super) async fn delete(call: &Call) -> HandlerResult {
     let which = AssetSelector::Id(AssetId(call.id()?));
     call.store()?.delete_asset_within(which, reach(call, DELETE)?).await?;
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
-}
-
-fn reach(call: &Call, permission: Permission) -> Result<Reach, ApiError> {
-    Ok(Some(folders_with(call, permission)?.into()))
 }
 
 /// The robot that the caller is. The key of another user's robot is refused: it would show that one's secrets.

@@ -2,7 +2,6 @@
 //! else those of this server (`bucket_content.rs`).
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -11,13 +10,14 @@ use serde_json::Value;
 use super::api_error::ApiError;
 use super::bucket_content::{self, SignedFile};
 use super::call::{ApiResponse, Call, MAX_ROWS};
+use super::shared_resources::{Sharing, accessible_folders, find_in_any_folder, folders_of_list, reach};
 use super::strict;
 use crate::permission::{Action, Area, Permission};
 use performer_core::model::bucket::{
     Bucket, BucketId, BucketOptions, Directory, FilePath, PathPrefix, matches_glob,
 };
 use performer_core::model::key::FolderId;
-use performer_store::{AddressUse, BucketSelector, FileAct, Reach, Store};
+use performer_store::{AddressUse, BucketSelector, FileAct, Store};
 use performer_wire::bucket::{
     BucketDto, FileAccessDto, HeadersDto, ListedFileDto, ListedFilesDto, ShareBucketsRequest,
     bucket_response, directory_response, file_response,
@@ -28,9 +28,6 @@ use performer_wire::responses;
 type HandlerResult = Result<ApiResponse, ApiError>;
 
 const ENTITY: &str = "Buckets";
-
-/// The maximum number of buckets, and of folders, in one call of ShareToFolders.
-const MAX_SHARED: usize = 1_000;
 
 /// How many files GetFiles and GetDirectories look at.
 const MAX_LISTED: usize = 10_000;
@@ -95,86 +92,34 @@ pub(super) async fn delete(call: &Call) -> HandlerResult {
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }
 
-/// The folders where the caller has a permission.
-fn folders_with(call: &Call, permission: Permission) -> Result<Vec<FolderId>, ApiError> {
-    let caller = call.caller()?;
-    let all = caller.directory.folders().map(|folder| folder.id);
-    Ok(all.filter(|folder| caller.may(Some(*folder), permission)).collect())
-}
-
-fn reach(call: &Call, permission: Permission) -> Result<Reach, ApiError> {
-    Ok(Some(folders_with(call, permission)?.into()))
-}
-
 /// A bucket in any folder where the caller has a permission.
-async fn find_in_any_folder(
-    call: &Call,
-    id: i64,
-    permission: Permission,
-) -> Result<(Bucket, FolderId), ApiError> {
-    for folder in folders_with(call, permission)? {
-        match call.store_in(folder).find_bucket(BucketSelector::Id(BucketId(id))).await {
-            Ok(bucket) => return Ok((bucket, folder)),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(ApiError::not_found(format!("Bucket {id} does not exist.")))
+async fn find_anywhere(call: &Call, id: i64, permission: Permission) -> Result<(Bucket, FolderId), ApiError> {
+    let find = |store: Store| async move { store.find_bucket(BucketSelector::Id(BucketId(id))).await };
+    find_in_any_folder(call, ("Bucket", id), permission, find).await
 }
 
 pub(super) async fn folders_for_bucket(call: &Call) -> HandlerResult {
-    let (bucket, _) = find_in_any_folder(call, call.argument_as("id")?, VIEW).await?;
-    let caller = call.caller()?;
-    let accessible = bucket.folders.iter().filter(|folder| caller.is_assigned(**folder));
-    let accessible = accessible.filter_map(|folder| caller.directory.folder(*folder));
-    let folders: Vec<Value> =
-        accessible.map(|folder| responses::simple_folder(&caller.directory.folder_view(folder))).collect();
-    let body = responses::accessible_folders(&folders, bucket.folders.len());
-    let context = call.context("UiPath.Server.Configuration.OData.AccessibleFoldersDto");
-    ApiResponse::ok(&responses::with_context(&context, &body))
+    let (bucket, _) = find_anywhere(call, call.argument_as("id")?, VIEW).await?;
+    accessible_folders(call, &bucket.folders)
 }
 
 pub(super) async fn across_folders(call: &Call) -> HandlerResult {
-    let mut folders = folders_with(call, VIEW)?;
-    if call.optional_argument("excludeFolderId").is_some_and(|text| !text.is_empty()) {
-        let except = FolderId(call.argument_as("excludeFolderId")?);
-        folders.retain(|folder| *folder != except);
-    }
-    let folders: Arc<[FolderId]> = folders.into();
-    let buckets = call.store_for_caller().buckets_in_folders(folders).await?;
+    let buckets = call.store_for_caller().buckets_in_folders(folders_of_list(call, VIEW)?).await?;
     call.page(&entity_set::BUCKETS, rows(&buckets))
 }
 
 /// Needs the permission to edit the bucket where it is, and to create buckets in the new folders.
 pub(super) async fn share(call: &Call) -> HandlerResult {
     let body: ShareBucketsRequest = call.body(&strict::SHARE_BUCKETS)?;
-    let ids = |ids: Option<Vec<i64>>| ids.unwrap_or_default().into_iter().map(FolderId).collect::<Vec<_>>();
-    let (add, remove) = (ids(body.to_add_folder_ids), ids(body.to_remove_folder_ids));
-    for (name, length) in [
-        ("BucketIds", body.bucket_ids.len()),
-        ("ToAddFolderIds", add.len()),
-        ("ToRemoveFolderIds", remove.len()),
-    ] {
-        Call::check_length(name, length, MAX_SHARED)?;
-    }
-    let caller = call.caller()?;
-    for folder in add.iter().chain(&remove) {
-        if !caller.is_assigned(*folder) || caller.directory.folder(*folder).is_none() {
-            return Err(ApiError::no_such_folder());
-        }
-    }
-    for (folders, permission) in [(&add, CREATE), (&remove, EDIT)] {
-        for folder in folders {
-            call.require(Some(*folder), permission)?;
-        }
-    }
+    let sharing = Sharing::new(body.to_add_folder_ids, body.to_remove_folder_ids);
+    sharing.check(call, ("BucketIds", body.bucket_ids.len()), [CREATE, EDIT])?;
     let mut buckets = Vec::new();
     for id in body.bucket_ids {
-        buckets.push(find_in_any_folder(call, id, EDIT).await?);
+        buckets.push(find_anywhere(call, id, EDIT).await?);
     }
     for (bucket, folder) in buckets {
-        let which = BucketSelector::Id(bucket.id);
-        call.store_in(folder).share_bucket_of_folder(which, add.clone(), remove.clone()).await?;
+        let (add, remove) = (sharing.add.clone(), sharing.remove.clone());
+        call.store_in(folder).share_bucket_of_folder(BucketSelector::Id(bucket.id), add, remove).await?;
     }
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }

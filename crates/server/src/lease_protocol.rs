@@ -15,6 +15,7 @@ use super::api_error::ApiError;
 use super::call::{ApiResponse, Call, ResponseBody};
 use super::idempotency_cache::EVICTED;
 use super::queues;
+use super::shared_resources::reach;
 use performer_core::model::Refusal;
 use performer_core::model::code::ErrorCode;
 use performer_core::model::item::ClaimedItem;
@@ -369,7 +370,7 @@ pub(super) async fn robots(call: &Call) -> HandlerResult {
 
 pub(super) async fn edit_limits(call: &Call) -> HandlerResult {
     let body: EditLimitsRequest = call.own_body()?;
-    let (which, reach) = (QueueSelector::Name(body.queue), queues::reach(call, queues::EDIT)?);
+    let (which, reach) = (QueueSelector::Name(body.queue), reach(call, queues::EDIT)?);
     call.store()?.edit_queue_limits_within(which, body.edit, reach).await?;
     ApiResponse::ok(&json!({}))
 }

@@ -5,16 +5,14 @@ use serde_json::{Value, json};
 
 use super::api_error::ApiError;
 use super::call::{ApiResponse, Call, FolderSelection};
-use super::shared_resources::{
-    Sharing, accessible_folders, find_in_any_folder, folders_of_list, folders_with,
-};
+use super::shared_resources::{Sharing, accessible_folders, find_in_any_folder, folders_of_list, reach};
 use super::strict;
 use crate::permission::{Action, Area, Permission};
 use performer_core::model::key::{FolderId, QueueId};
 use performer_core::model::queue::QueueDefinition;
 use performer_core::model::schema::SchemaOf;
 use performer_core::orchestrator::QueueAdministration as _;
-use performer_store::{QueueSelector, Reach, Store};
+use performer_store::{QueueSelector, Store};
 use performer_wire::odata::entity_set;
 use performer_wire::requests::{QueueRequest, ShareRequest};
 use performer_wire::responses::{self, QueueResponse};
@@ -151,11 +149,6 @@ pub(super) async fn schema(call: &Call) -> HandlerResult {
 
 const VIEW: Permission = Permission(Area::Queues, Action::View);
 pub(super) const EDIT: Permission = Permission(Area::Queues, Action::Edit);
-
-/// The folders where the caller has a permission, for changes of a queue, which affect all its folders.
-pub(super) fn reach(call: &Call, permission: Permission) -> Result<Reach, ApiError> {
-    Ok(Some(folders_with(call, permission)?.into()))
-}
 
 /// A queue in any folder where the caller has a permission.
 async fn find_anywhere(

@@ -1,4 +1,5 @@
-//! What queues and assets have alike: each is in several folders, is found in any of them, and is shared with others.
+//! What queues, assets, buckets and catalogs of tasks have alike: each is in several folders, is found in any of them, and is shared with
+//! others.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use super::call::{ApiResponse, Call};
 use crate::permission::Permission;
 use performer_core::model::key::FolderId;
 use performer_core::orchestrator::OrchestratorError;
-use performer_store::Store;
+use performer_store::{Reach, Store};
 use performer_wire::responses;
 
 /// The maximum number of resources, and of folders, in one call of ShareToFolders.
@@ -22,7 +23,12 @@ pub(super) fn folders_with(call: &Call, permission: Permission) -> Result<Vec<Fo
     Ok(all.filter(|folder| caller.may(Some(*folder), permission)).collect())
 }
 
-/// As that, but for the folder that the call excludes.
+/// The folders in which the caller may change a resource, which is one in all of them.
+pub(super) fn reach(call: &Call, permission: Permission) -> Result<Reach, ApiError> {
+    Ok(Some(folders_with(call, permission)?.into()))
+}
+
+/// As [`folders_with`], but for the folder that the call excludes.
 pub(super) fn folders_of_list(call: &Call, permission: Permission) -> Result<Arc<[FolderId]>, ApiError> {
     let mut folders = folders_with(call, permission)?;
     if call.optional_argument("excludeFolderId").is_some_and(|text| !text.is_empty()) {

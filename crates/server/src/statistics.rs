@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::api_error::ApiError;
 use super::call::{ApiResponse, Call};
+use super::shared_resources::reach;
 use super::{queues, strict};
 use performer_core::model::key::QueueId;
 use performer_core::model::queue::{QueueDefinition, QueuePolicy};
@@ -148,7 +149,7 @@ async fn update_policy(call: &Call, change: impl FnOnce(&mut QueuePolicy)) -> Re
     let mut new = queue.settings();
     change(&mut new.policy);
     let which = QueueSelector::Id(QueueId(call.id()?));
-    let reach = queues::reach(call, queues::EDIT)?;
+    let reach = reach(call, queues::EDIT)?;
     call.store()?.update_queue_within(which, new, reach).await?;
     Ok(())
 }

@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 
 use super::api_error::ApiError;
 use super::call::{ApiResponse, Call, MAX_ROWS};
+use super::shared_resources::{Sharing, accessible_folders, folders_of_list, folders_with, reach};
 use super::strict;
 use crate::directory::{Directory, User};
 use crate::permission::{Action, Area, Permission};
 use performer_core::model::key::{FolderId, TaskKey};
 use performer_core::model::task::{CatalogId, Task, TaskActivity, TaskCatalog, TaskData, TaskEdit, TaskId};
 use performer_core::orchestrator::{Orchestrator as _, OrchestratorError, TaskAdministration as _};
-use performer_store::{Assign, Reach, Store, TaskQueryFilter};
+use performer_store::{Assign, Store, TaskQueryFilter};
 use performer_wire::odata::{Expression, Literal, Paging, entity_set};
 use performer_wire::responses;
 use performer_wire::task::{
@@ -33,7 +34,7 @@ const CATALOGS: &str = "TaskCatalogs";
 const AT_ONCE: usize = 1_000;
 /// About how many bytes a task without its data is.
 const TASK_BYTES: usize = 4 * 1024;
-/// The most tasks, catalogs or folders of one call.
+/// The most tasks of one call.
 const MAX_AT_ONCE: usize = 1_000;
 
 pub(super) const VIEW: Permission = Permission(Area::Tasks, Action::View);
@@ -74,17 +75,6 @@ fn with_context<T>(
 
 async fn catalogs_of(call: &Call, folders: Arc<[FolderId]>) -> Result<Vec<TaskCatalog>, ApiError> {
     Ok(call.store_for_caller().task_catalogs(folders).await?)
-}
-
-/// The folders where the caller has a permission.
-fn folders_with(call: &Call, permission: Permission) -> Result<Vec<FolderId>, ApiError> {
-    let caller = call.caller()?;
-    let all = caller.directory.folders().map(|folder| folder.id);
-    Ok(all.filter(|folder| caller.may(Some(*folder), permission)).collect())
-}
-
-fn reach(call: &Call, permission: Permission) -> Result<Reach, ApiError> {
-    Ok(Some(folders_with(call, permission)?.into()))
 }
 
 // Lists
@@ -486,16 +476,12 @@ pub(super) async fn list_catalogs(call: &Call) -> HandlerResult {
 
 /// The catalogs of the folders where the caller has all permissions that it names.
 pub(super) async fn catalogs_with_permissions(call: &Call) -> HandlerResult {
-    let mut folders = folders_with(call, CATALOGS_VIEW)?;
+    let mut folders = folders_of_list(call, CATALOGS_VIEW)?.to_vec();
     let named = call.query.iter().filter(|(name, _)| name.eq_ignore_ascii_case("mandatoryPermissions"));
     for (_, name) in named {
         let permission: Permission = name.parse()?;
         let caller = call.caller()?;
         folders.retain(|folder| caller.may(Some(*folder), permission));
-    }
-    if call.optional_argument("excludeFolderId").is_some_and(|text| !text.is_empty()) {
-        let except = FolderId(call.argument_as("excludeFolderId")?);
-        folders.retain(|folder| *folder != except);
     }
     let catalogs = catalogs_of(call, folders.into()).await?;
     call.page(&entity_set::TASK_CATALOGS, catalog_rows(&catalogs))
@@ -538,14 +524,7 @@ async fn find_catalog(
 
 pub(super) async fn folders_for_catalog(call: &Call) -> HandlerResult {
     let (catalog, _) = find_catalog(call, CatalogId(call.argument_as("id")?), CATALOGS_VIEW).await?;
-    let caller = call.caller()?;
-    let accessible = catalog.folders.iter().filter(|folder| caller.is_assigned(**folder));
-    let accessible = accessible.filter_map(|folder| caller.directory.folder(*folder));
-    let folders: Vec<Value> =
-        accessible.map(|folder| responses::simple_folder(&caller.directory.folder_view(folder))).collect();
-    let body = responses::accessible_folders(&folders, catalog.folders.len());
-    let context = call.context("UiPath.Server.Configuration.OData.AccessibleFoldersDto");
-    ApiResponse::ok(&responses::with_context(&context, &body))
+    accessible_folders(call, &catalog.folders)
 }
 
 pub(super) async fn catalog_details(call: &Call) -> HandlerResult {
@@ -563,32 +542,16 @@ pub(super) async fn catalog_details(call: &Call) -> HandlerResult {
 /// Needs the permission to edit the catalog where it is, and to create catalogs in the new folders.
 pub(super) async fn share_catalogs(call: &Call) -> HandlerResult {
     let body: ShareCatalogsRequest = call.body(&strict::SHARE_CATALOGS)?;
-    let ids = |ids: Option<Vec<i64>>| ids.unwrap_or_default().into_iter().map(FolderId).collect::<Vec<_>>();
-    let (add, remove) = (ids(body.to_add_folder_ids), ids(body.to_remove_folder_ids));
-    for (name, length) in [
-        ("TaskCatalogIds", body.task_catalog_ids.len()),
-        ("ToAddFolderIds", add.len()),
-        ("ToRemoveFolderIds", remove.len()),
-    ] {
-        Call::check_length(name, length, MAX_AT_ONCE)?;
-    }
-    let caller = call.caller()?;
-    for folder in add.iter().chain(&remove) {
-        if !caller.is_assigned(*folder) || caller.directory.folder(*folder).is_none() {
-            return Err(ApiError::no_such_folder());
-        }
-    }
-    for (folders, permission) in [(&add, CATALOGS_CREATE), (&remove, CATALOGS_EDIT)] {
-        for folder in folders {
-            call.require(Some(*folder), permission)?;
-        }
-    }
+    let sharing = Sharing::new(body.to_add_folder_ids, body.to_remove_folder_ids);
+    let count = body.task_catalog_ids.len();
+    sharing.check(call, ("TaskCatalogIds", count), [CATALOGS_CREATE, CATALOGS_EDIT])?;
     let mut catalogs = Vec::new();
     for id in body.task_catalog_ids {
         catalogs.push(find_catalog(call, CatalogId(id), CATALOGS_EDIT).await?);
     }
     for (catalog, folder) in catalogs {
-        call.store_in(folder).share_task_catalog(catalog.id, add.clone(), remove.clone()).await?;
+        let (add, remove) = (sharing.add.clone(), sharing.remove.clone());
+        call.store_in(folder).share_task_catalog(catalog.id, add, remove).await?;
     }
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }

@@ -1,7 +1,7 @@
 //! Where pages read and act: the store of this server, or an Orchestrator elsewhere.
 //!
 //! An Orchestrator answers over HTTP, and counts lists against a limit of 100 calls a minute (orchestrator-api 3). So its queues are
-//! read at most once a minute for all pages, and pages without which people can work are left out ([`HAS_PAGES`]).
+//! read at most once a minute for all pages, and only the pages of [`HAS_PAGES`] exist.
 
 use std::sync::Arc;
 use std::time::Duration;
